@@ -1,0 +1,38 @@
+"""The planner: question in, short structured plan ending in a SQL query out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mats_sql.agents.messages import Messages, user
+from mats_sql.agents.review import question_lines
+from mats_sql.benchmark.question import Question
+from mats_sql.sql.extract import extract_sql
+
+PROMPT_VERSION = "planner-1"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The planner's text and the SQL it ends in (``None`` when there is none)."""
+
+    text: str
+    sql: str | None
+
+
+def planner_messages(question: Question, schema_text: str) -> Messages:
+    """Return the planner's prompt."""
+    return user(f"{question_lines(schema_text, question)}\n\nPlanning:")
+
+
+def planner_answer(goal: str, condition: str, tables: str, sql: str) -> str:
+    """Return a plan in the format that the planner is trained to write."""
+    return (
+        f"Goal to select: {goal}\nCondition: {condition}\nTables to use: {tables}\n"
+        f"Final SQL query:\n```sql\n{sql}\n```"
+    )
+
+
+def parse_plan(text: str) -> Plan:
+    """Read a plan; tolerant of missing sections, fences and prose."""
+    return Plan(text, extract_sql(text))

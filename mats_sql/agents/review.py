@@ -1,0 +1,51 @@
+"""A SQL under review: what validators, fixer and selector are told about it, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mats_sql.benchmark.question import Question
+from mats_sql.sql.execution import Execution, Outcome, Value
+
+MAX_CELL_CHARACTERS = 40
+MAX_ERROR_CHARACTERS = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A question, its schema text, the SQL under review and the text of that SQL's own execution response."""
+
+    question: Question
+    schema_text: str
+    sql: str
+    response: str
+
+
+def response_text(execution: Execution, *, max_rows: int = 3) -> str:
+    """Return what an agent is shown of an execution: a few rows and their number, or the error."""
+    if execution.outcome is Outcome.EMPTY:
+        return "no rows"
+    if execution.outcome is Outcome.ROWS:
+        rows = " ; ".join(" , ".join(_cell(value) for value in row) for row in execution.preview[:max_rows])
+        return f"{execution.row_count} rows : {rows}"
+    if execution.outcome is Outcome.ERROR:
+        return f"error : {execution.error[:MAX_ERROR_CHARACTERS]}"
+    return execution.outcome.value.replace("_", " ")
+
+
+def review_lines(review: Review) -> str:
+    """Return the part of a prompt that validators, fixer and selector share."""
+    return (
+        f"{question_lines(review.schema_text, review.question)}\n\n"
+        f"Generated SQL query: {review.sql}\nExecution response: {review.response}"
+    )
+
+
+def question_lines(schema_text: str, question: Question) -> str:
+    """Return schema, question and evidence, in the order every agent sees them."""
+    return f"{schema_text}\n\nQuestion: {question.text}\nExternal knowledge: {question.evidence or 'none'}"
+
+
+def _cell(value: Value) -> str:
+    text = "NULL" if value is None else str(value)
+    return text if len(text) <= MAX_CELL_CHARACTERS else text[:MAX_CELL_CHARACTERS] + "…"

@@ -1,0 +1,297 @@
+"""The typed experiment: one YAML file, every key known, every value checked before any work begins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mats_sql.errors import ConfigError
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0.0, le=1.0)]
+
+
+class Section(BaseModel):
+    """A frozen part of the experiment; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, protected_namespaces=())
+
+
+class Regime(StrEnum):
+    """The rule that turns a pool into preference pairs (DESIGN.md, section 4)."""
+
+    INDEP = "indep"
+    COLLAB = "collab"
+    COLLAB_V2 = "collab_v2"
+    STRICT = "strict"
+
+
+class FixerCritique(StrEnum):
+    """What the fixer's SFT examples carry as feedback: one identical critique, or each its own."""
+
+    FIXED = "fixed"
+    AWARE = "aware"
+
+
+class Gate(StrEnum):
+    """When a SQL is sent to the fixer."""
+
+    ON_ERROR = "on_error"
+    ON_COMPLAINT = "on_complaint"
+    ALWAYS = "always"
+
+
+class PoolRule(StrEnum):
+    """Whether a fix replaces the plan's SQL among the candidates or joins it."""
+
+    REPLACE = "replace"
+    KEEP_BOTH = "keep_both"
+
+
+class SelectorRule(StrEnum):
+    """Who picks among the candidates."""
+
+    TRAINED = "trained"
+    MAJORITY = "majority"
+    FIRST = "first"
+
+
+class BenchmarkSettings(Section):
+    """Where questions come from. ``lab`` is generated; the others are read from ``root`` in their own layout."""
+
+    kind: Literal["lab", "bird", "spider"] = "lab"
+    root: Path | None = None
+    train_questions: int | None = Field(None, ge=1)
+    dev_questions: int | None = Field(None, ge=1)
+    validation_questions: Positive = 150
+    values_per_column: int = Field(1, ge=0)
+    show_types: bool = True
+    show_meanings: bool = True
+    show_nulls: bool = True
+
+    @model_validator(mode="after")
+    def _root_is_given(self) -> BenchmarkSettings:
+        if self.kind != "lab" and self.root is None:
+            raise ValueError(f"benchmark.root must be set when benchmark.kind is {self.kind!r}; set it to the folder")
+        return self
+
+
+class LabSettings(Section):
+    """Size and seed of the generated benchmark."""
+
+    seed: int = 1
+    train_databases: Positive = 60
+    train_questions: Positive = 2400
+    dev_databases: Positive = 11
+    dev_questions: Positive = 1524
+
+
+class ModelSettings(Section):
+    """The checkpoint each agent starts from: ``lab`` is the embedded base model, anything else a path or name."""
+
+    planner: str = "lab"
+    validator: str = "lab"
+    fixer: str = "lab"
+    selector: str = "lab"
+
+
+class SqlLimits(Section):
+    """Bounds on one execution of untrusted SQL."""
+
+    timeout_s: float = Field(30.0, gt=0)
+    max_steps: Positive = 2_000_000_000
+    max_rows: Positive = 2_000_000
+    max_result_bytes: Positive = 256 * 1024 * 1024
+    memory_mib: Positive = 2048
+    preview_rows: Positive = 5
+
+
+class SqlSettings(Section):
+    """How SQL is executed and judged."""
+
+    workers: Positive = 2
+    limits: SqlLimits = SqlLimits()
+
+
+class GenerationSettings(Section):
+    """Which engine draws text, and how much at a time."""
+
+    engine: Literal["transformers", "vllm", "openai"] = "transformers"
+    device: str = "auto"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    batch_tokens: Positive = 16384
+    max_prompt_tokens: Positive = 4096
+    plan_tokens: Positive = 192
+    critique_tokens: Positive = 96
+    fix_tokens: Positive = 96
+    base_url: str | None = None
+    api_key_variable: str = "OPENAI_API_KEY"
+
+
+class LoraSettings(Section):
+    """PEFT LoRA; rank 0 trains full weights."""
+
+    rank: int = Field(0, ge=0)
+    alpha: Positive = 32
+    dropout: Fraction = 0.0
+    target_modules: str = "all-linear"
+
+
+class SftSettings(Section):
+    """Supervised fine-tuning of one agent."""
+
+    epochs: float = Field(1.0, gt=0)
+    learning_rate: Rate = 5e-4
+    batch_size: Positive = 16
+    gradient_accumulation: Positive = 1
+    warmup_ratio: Fraction = 0.05
+    weight_decay: float = Field(0.0, ge=0)
+    max_tokens: Positive = 1024
+    max_examples: int | None = Field(None, ge=1)
+    lora: LoraSettings = LoraSettings()
+    fixer_critique: FixerCritique = FixerCritique.AWARE
+
+
+class OrpoSettings(Section):
+    """Preference training of one validator (MATS.md, section 5)."""
+
+    beta: float = Field(0.25, gt=0)
+    learning_rate: Rate = 1e-4
+    epochs: float = Field(1.0, gt=0)
+    batch_size: Positive = 8
+    gradient_accumulation: Positive = 1
+    warmup_ratio: Fraction = 0.1
+    weight_decay: float = Field(0.0, ge=0)
+    max_tokens: Positive = 1024
+    nll: Literal["answer", "prompt_and_answer"] = "answer"
+    prefix_sharing: bool = True
+    lora: LoraSettings = LoraSettings()
+
+
+class RolloutSettings(Section):
+    """How a training pool is drawn: the largest K once, every smaller K is a prefix."""
+
+    questions: int | None = Field(None, ge=1)
+    plans: Positive = 4
+    critiques: Positive = 4
+    fixes: Positive = 1
+    temperature: float = Field(1.0, ge=0)
+
+
+class PairSettings(Section):
+    """How a pool becomes preference pairs."""
+
+    k: int | None = Field(None, ge=2)
+    max_pairs_per_prompt: Positive = 2
+    evaluation_share: Fraction = 0.1
+
+
+class Policy(Section):
+    """The inference flow of a team (DESIGN.md, section 4)."""
+
+    k: Positive = 8
+    temperature: float = Field(1.0, ge=0)
+    gate: Gate = Gate.ON_COMPLAINT
+    pool: PoolRule = PoolRule.REPLACE
+    selector: SelectorRule = SelectorRule.TRAINED
+
+
+class SearchSettings(Section):
+    """The Optuna study over ORPO's beta, K and learning rate."""
+
+    trials: Positive = 8
+    beta: tuple[float, float] = (0.05, 1.0)
+    learning_rate: tuple[float, float] = (2e-5, 5e-4)
+    k: tuple[int, ...] = (2, 4)
+    storage: str | None = None
+
+
+class PromoteSettings(Section):
+    """Gates that a team must pass before it becomes champion."""
+
+    min_selector_ex: Fraction = 0.0
+    min_gain_over_champion: float = 0.0
+    max_harm_rate: Fraction = 1.0
+
+
+class Experiment(Section):
+    """Everything that decides the result of an experiment."""
+
+    name: str = Field("mats-sql", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    seed: int = 0
+    work_dir: Path = Path("mats-runs")
+    benchmark: BenchmarkSettings = BenchmarkSettings()
+    lab: LabSettings = LabSettings()
+    models: ModelSettings = ModelSettings()
+    sql: SqlSettings = SqlSettings()
+    generation: GenerationSettings = GenerationSettings()
+    sft: SftSettings = SftSettings()
+    rollout: RolloutSettings = RolloutSettings()
+    pairs: PairSettings = PairSettings()
+    orpo: OrpoSettings = OrpoSettings()
+    regimes: tuple[Regime, ...] = (Regime.INDEP, Regime.COLLAB, Regime.COLLAB_V2)
+    policy: Policy = Policy()
+    search: SearchSettings = SearchSettings()
+    promote: PromoteSettings = PromoteSettings()
+
+
+def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
+    """Read an experiment and apply ``key.sub=value`` overrides (values are YAML).
+
+    Raises :class:`ConfigError` for a missing file, bad YAML, an unknown key or a value out of range.
+    """
+    document = _read_yaml(path)
+    for override in overrides:
+        _apply(document, override)
+    try:
+        return Experiment.model_validate(document)
+    except ValidationError as error:
+        raise ConfigError(_first_problem(path, error)) from None
+
+
+def _read_yaml(path: Path) -> dict[str, object]:
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"the config file must be readable, but {path}: {error.strerror}; give a YAML file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        problem = " ".join(str(error).split())
+        raise ConfigError(f"the config file must be YAML, but {path}: {problem}; mend the file") from None
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise ConfigError(f"the config must be a mapping of keys, but {path} holds a {type(document).__name__}")
+    return document
+
+
+def _apply(document: dict[str, object], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key.strip():
+        raise ConfigError(f"an override must read key=value, but got {override!r}; e.g. orpo.beta=0.1")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"an override's value must be YAML, but got {text!r} for {key!r}; quote it") from None
+    *parents, leaf = key.strip().split(".")
+    node = document
+    for parent in parents:
+        child = node.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise ConfigError(f"an override's key must name a setting, but {key!r}: {parent!r} is not a section")
+        node = child
+    node[leaf] = value
+
+
+def _first_problem(path: Path, error: ValidationError) -> str:
+    problem = error.errors()[0]
+    key = ".".join(str(part) for part in problem["loc"]) or "experiment"
+    if problem["type"] == "extra_forbidden":
+        return f"every key must be known, but {path} has {key!r}; remove it or see docs/config.md"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{key}: {message}, but got {problem['input']!r}; change it in {path} or with --set {key}=…"

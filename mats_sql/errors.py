@@ -1,0 +1,55 @@
+"""Every error a user can cause, as one tree.
+
+A message is one line: the rule, the value that broke it, what to do. The command line prints it without a traceback
+and exits with code 2.
+"""
+
+from __future__ import annotations
+
+
+class MatsError(Exception):
+    """Base of all errors that a user can cause and mend."""
+
+
+class ConfigError(MatsError):
+    """A setting is unknown, of the wrong type or out of range."""
+
+
+class BenchmarkError(MatsError):
+    """A benchmark's files are missing, malformed or contradict each other."""
+
+
+class DatabaseError(MatsError):
+    """A database file is missing or is not a readable database."""
+
+
+class LeakError(MatsError):
+    """Training and evaluation questions share a database or a question text."""
+
+
+class CandidateFileError(MatsError):
+    """A candidates or predictions file is missing or malformed."""
+
+
+class ModelError(MatsError):
+    """A model checkpoint is missing or cannot be loaded."""
+
+
+class EngineError(MatsError):
+    """A generation engine cannot be started or reached."""
+
+
+class TrainingError(MatsError):
+    """Training data are empty or unusable, or a training run diverged."""
+
+
+class TrackingError(MatsError):
+    """The tracking server cannot be reached, or a run, model or dataset is not there."""
+
+
+class PromotionRefused(MatsError):
+    """A team does not meet the configured gates."""
+
+
+class StageInputError(MatsError):
+    """A stage's input (an earlier stage's output) is missing or damaged."""

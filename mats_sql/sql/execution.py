@@ -1,0 +1,44 @@
+"""What came of running one SQL: data, never an exception."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+Value = None | int | float | str | bytes
+Row = tuple[Value, ...]
+
+
+class Outcome(StrEnum):
+    """How an execution ended."""
+
+    ROWS = "rows"
+    EMPTY = "empty"
+    ERROR = "error"
+    TIMEOUT = "timeout"
+    TOO_BIG = "too_big"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """The outcome of one SQL on one database.
+
+    ``preview`` holds the first few rows only. ``digest`` is the order-free digest of all rows under BIRD's set
+    reading (equal exactly when the sets of rows are equal; empty string without a complete result);
+    ``ordered_digest`` also depends on order and multiplicity. ``elapsed_s`` never takes part in equality of meaning.
+    """
+
+    outcome: Outcome
+    columns: tuple[str, ...] = ()
+    preview: tuple[Row, ...] = ()
+    row_count: int = 0
+    digest: str = ""
+    ordered_digest: str = ""
+    error: str = ""
+    elapsed_s: float = 0.0
+
+    @property
+    def ran(self) -> bool:
+        """Whether the SQL executed to the end (with or without rows)."""
+        return self.outcome in (Outcome.ROWS, Outcome.EMPTY)
