@@ -200,6 +200,7 @@ class Policy(Section):
     gate: Gate = Gate.ON_COMPLAINT
     pool: PoolRule = PoolRule.REPLACE
     selector: SelectorRule = SelectorRule.TRAINED
+    agreement_weight: float = Field(1.0, ge=0)
 
 
 class SearchSettings(Section):
@@ -225,6 +226,7 @@ class Experiment(Section):
 
     name: str = Field("mats-sql", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     seed: int = 0
+    seeds: tuple[int, ...] = Field((0,), min_length=1)
     work_dir: Path = Path("mats-runs")
     benchmark: BenchmarkSettings = BenchmarkSettings()
     lab: LabSettings = LabSettings()
