@@ -1,0 +1,64 @@
+"""Prompts and answers as token ids: tokenised once, as a whole, the answer found by character offsets.
+
+Tokenising the two apart would shift the boundary wherever a token spans it; a spanning token counts as answer, because
+the model cannot have read it before it starts to answer. The answer ends in exactly one end-of-sequence token, and
+nothing follows it: that is where every engine stops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mats_sql.agents.messages import Messages, as_dicts
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One prompt with its answer; ``ids[answer_start:]`` is the answer with its end-of-sequence token."""
+
+    ids: tuple[int, ...]
+    answer_start: int
+
+    def ends_once(self, end_id: int) -> bool:
+        """Return whether the answer's only end-of-sequence token is its last one."""
+        return self.ids[self.answer_start :].count(end_id) == 1 and self.ids[-1] == end_id
+
+
+def encode_answers(
+    tokenizer: PreTrainedTokenizerBase, conversations: Sequence[tuple[Messages, str]]
+) -> list[Encoded]:
+    """Return each (prompt, answer) as ids, in order, in one call of the tokenizer.
+
+    The prompt is the chat template's text with its generation prompt: byte for byte what an engine sends.
+    """
+    if not conversations:
+        return []
+    prompts = [_prompt_text(tokenizer, messages) for messages, _ in conversations]
+    texts = [
+        prompt + _without_end(answer, tokenizer.eos_token) + tokenizer.eos_token
+        for prompt, (_, answer) in zip(prompts, conversations, strict=True)
+    ]
+    tokens = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
+    return [
+        Encoded(tuple(ids), _answer_start(offsets, len(prompt)))
+        for ids, offsets, prompt in zip(tokens["input_ids"], tokens["offset_mapping"], prompts, strict=True)
+    ]
+
+
+def _prompt_text(tokenizer: PreTrainedTokenizerBase, messages: Messages) -> str:
+    return str(tokenizer.apply_chat_template(as_dicts(messages), tokenize=False, add_generation_prompt=True))
+
+
+def _without_end(answer: str, end: str) -> str:
+    while answer.endswith(end):
+        answer = answer.removesuffix(end)
+    return answer
+
+
+def _answer_start(offsets: Sequence[tuple[int, int]], boundary: int) -> int:
+    return next(index for index, (_, end) in enumerate(offsets) if end > boundary)

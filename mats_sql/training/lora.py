@@ -1,0 +1,48 @@
+"""PEFT LoRA: adapters while training, merged weights in the checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mats_sql.config import LoraSettings
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
+    from transformers import PreTrainedModel
+
+ADAPTER = "adapter"
+"""The folder inside a checkpoint that keeps the adapter as PEFT wrote it."""
+
+
+def lora_config(settings: LoraSettings) -> LoraConfig | None:
+    """Return PEFT's configuration, or None when full weights are trained."""
+    if settings.rank == 0:
+        return None
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules=_targets(settings.target_modules),
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+
+
+def merge_adapter(model: PreTrainedModel, draft: Path) -> PreTrainedModel:
+    """Save a LoRA model's adapter below ``draft`` and return the merged model; return any other model as it is.
+
+    MLflow and plain transformers reload a PEFT folder with other weights, hence the merge.
+    """
+    from peft import PeftModel
+
+    if not isinstance(model, PeftModel):
+        return model
+    model.save_pretrained(draft / ADAPTER)
+    return model.merge_and_unload()
+
+
+def _targets(text: str) -> str | list[str]:
+    return text if text == "all-linear" else [name.strip() for name in text.split(",")]
