@@ -143,8 +143,11 @@ class LoraSettings(Section):
     target_modules: str = "all-linear"
 
 
-class SftSettings(Section):
-    """Supervised fine-tuning of one agent."""
+class TrainerSettings(Section):
+    """What SFT and ORPO share; docs/training.md says what each does to the update.
+
+    ``checkpoint_steps`` counts optimizer steps and matters only where a checkpoint folder is given.
+    """
 
     epochs: float = Field(1.0, gt=0)
     learning_rate: Rate = 5e-4
@@ -153,25 +156,34 @@ class SftSettings(Section):
     warmup_ratio: Fraction = 0.05
     weight_decay: float = Field(0.0, ge=0)
     max_tokens: Positive = 1024
-    max_examples: int | None = Field(None, ge=1)
     lora: LoraSettings = LoraSettings()
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    gradient_checkpointing: bool = False
+    checkpoint_steps: Positive = 50
+
+
+class SftSettings(TrainerSettings):
+    """Supervised fine-tuning of one agent."""
+
+    max_examples: int | None = Field(None, ge=1)
     fixer_critique: FixerCritique = FixerCritique.AWARE
 
 
-class OrpoSettings(Section):
-    """Preference training of one validator (MATS.md, section 5)."""
+class OrpoSettings(TrainerSettings):
+    """Preference training of one validator (MATS.md, section 5).
 
-    beta: float = Field(0.25, gt=0)
+    ``logit_rows`` bounds the positions whose logits exist at one time; ``eval_steps`` adds evaluations on the way.
+    """
+
     learning_rate: Rate = 1e-4
-    epochs: float = Field(1.0, gt=0)
     batch_size: Positive = 8
-    gradient_accumulation: Positive = 1
     warmup_ratio: Fraction = 0.1
-    weight_decay: float = Field(0.0, ge=0)
-    max_tokens: Positive = 1024
+    beta: float = Field(0.25, gt=0)
     nll: Literal["answer", "prompt_and_answer"] = "answer"
     prefix_sharing: bool = True
-    lora: LoraSettings = LoraSettings()
+    packing: bool = False
+    logit_rows: Positive = 1024
+    eval_steps: int | None = Field(None, ge=1)
 
 
 class RolloutSettings(Section):
