@@ -1,0 +1,50 @@
+"""The schema text of each question: what every agent's prompt begins with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mats_sql.benchmark.benchmark import Benchmark
+from mats_sql.benchmark.question import Question
+from mats_sql.benchmark.schema_text import RetrievedValues, SchemaStyle, schema_text
+from mats_sql.config import BenchmarkSettings
+
+if TYPE_CHECKING:
+    from mats_sql.benchmark.values import ValueIndex
+
+
+class SchemaTexts:
+    """Gives schema texts, with the values that each question seems to mention. Value indexes are built once each.
+
+    It takes the schemas and database files out of the benchmark and keeps no gold.
+    """
+
+    def __init__(self, benchmark: Benchmark, settings: BenchmarkSettings) -> None:
+        self._schemas = benchmark.schemas
+        self._databases = benchmark.databases
+        self._values_per_column = settings.values_per_column
+        self._style = SchemaStyle(
+            types=settings.show_types,
+            meanings=settings.show_meanings,
+            nulls=settings.show_nulls,
+            values=settings.values_per_column > 0,
+        )
+        self._indexes: dict[str, ValueIndex] = {}
+
+    def text_for(self, question: Question) -> str:
+        """Return the schema text of the question's database.
+
+        A database whose file is missing has no values. Raises :class:`~mats_sql.errors.DatabaseError` for a file
+        that cannot be read.
+        """
+        return schema_text(self._schemas[question.db_id], self._values_for(question), self._style)
+
+    def _values_for(self, question: Question) -> RetrievedValues:
+        db_id = question.db_id
+        if self._values_per_column == 0 or db_id not in self._databases:
+            return {}
+        if db_id not in self._indexes:
+            from mats_sql.benchmark.values import ValueIndex
+
+            self._indexes[db_id] = ValueIndex.build(self._databases[db_id], self._schemas[db_id])
+        return self._indexes[db_id].retrieve(question.text, self._values_per_column)
