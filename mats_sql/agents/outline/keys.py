@@ -1,0 +1,121 @@
+"""Keys of the parts of a query: equal exactly when two parts differ in nothing that matters to their meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sqlglot import exp
+
+from mats_sql.agents.outline.parts import Joined, QueryParts, SelectParts, conjuncts, query_parts
+
+Same = Mapping[str, str]
+"""Column -> the representative of the columns that inner joins make equal to it."""
+
+_COMMUTATIVE = (exp.EQ, exp.NEQ, exp.Add, exp.Mul)
+_MIRRORED = {exp.GT: "LT", exp.GTE: "LTE"}
+
+
+def select_key(query: QueryParts) -> str:
+    """Return the key of the select lists: expressions, their order, and ``DISTINCT``."""
+    lists = []
+    for select in query.selects:
+        same = _joined_columns(select)
+        columns = ",".join(_key(projection, same) for projection in select.projections)
+        lists.append(f"{'distinct ' if select.distinct else ''}[{columns}]")
+    return " ".join((*lists, *query.operators))
+
+
+def condition_key(query: QueryParts) -> str:
+    """Return the key of everything but the select lists: sources, joins, filters, groups, order, limit."""
+    same = _joined_columns(query.selects[0]) if len(query.selects) == 1 else {}
+    named = ";".join(f"{name.lower()}={_query_key(body)}" for name, body in query.named)
+    order = ",".join(_key(item, same) for item in query.order)
+    ends = ",".join("" if node is None else _key(node, same) for node in (query.limit, query.offset))
+    return "|".join((named, *(_source_key(select) for select in query.selects), *query.operators, order, ends))
+
+
+def _source_key(select: SelectParts) -> str:
+    same = _joined_columns(select)
+    sources = sorted(_joined_key(joined, same) for joined in select.joined)
+    classes: dict[str, list[str]] = {}
+    for column, first in same.items():
+        classes.setdefault(first, []).append(column)
+    edges = sorted("=".join(sorted(members)) for members in classes.values())
+    filters = sorted({_key(condition, same) for condition in select.conditions})
+    group = sorted({_key(item, same) for item in select.group})
+    having = sorted({_key(condition, same) for condition in select.having})
+    return f"{sources}{edges}{filters}{group}{having}"
+
+
+def _joined_key(joined: Joined, same: Same) -> str:
+    source = f"{joined.how} {_key(joined.source, same)}"
+    if not joined.how:
+        return source
+    edges = sorted("=".join(sorted((_name(left), _name(right)))) for left, right in joined.edges)
+    return f"{source}{edges}{sorted(_key(condition, same) for condition in joined.filters)}"
+
+
+def _joined_columns(select: SelectParts) -> Same:
+    """Return the columns that inner joins make equal, each with the alphabetically first of its class."""
+    groups: list[set[str]] = []
+    for joined in select.joined:
+        for left, right in () if joined.how else joined.edges:
+            pair = {_name(left), _name(right)}
+            touched = [group for group in groups if group & pair]
+            groups = [group for group in groups if not group & pair] + [pair.union(*touched)]
+    return {column: min(group) for group in groups for column in group}
+
+
+def _name(column: exp.Column) -> str:
+    return f"{column.table}.{column.name}".lower()
+
+
+def _query_key(query: exp.Expression) -> str:
+    parts = query_parts(query)
+    return f"({select_key(parts)}|{condition_key(parts)})"
+
+
+def _key(node: exp.Expression, same: Same) -> str:
+    node = node.unnest() if isinstance(node, exp.Paren) else node
+    if isinstance(node, exp.Column):
+        return "*" if isinstance(node.this, exp.Star) and not node.table else same.get(_name(node), _name(node))
+    if isinstance(node, exp.Literal):
+        return f"'{node.name}'" if node.is_string else node.name
+    if isinstance(node, exp.Subquery):
+        alias = f" {node.alias.lower()}" if node.alias else ""
+        return _query_key(node.this) + alias
+    if isinstance(node, exp.Query) and not isinstance(node, exp.Table):
+        return _query_key(node)
+    if isinstance(node, exp.And):
+        return f"and{sorted({_key(part, same) for part in conjuncts(node)})}"
+    if isinstance(node, exp.Or):
+        return f"or{sorted({_key(part.unnest(), same) for part in node.flatten()})}"
+    return _operator_key(node, same)
+
+
+def _operator_key(node: exp.Expression, same: Same) -> str:
+    if isinstance(node, _COMMUTATIVE):
+        return f"{node.key}{sorted((_key(node.this, same), _key(node.expression, same)))}"
+    mirrored = _MIRRORED.get(type(node))
+    if mirrored is not None:
+        return f"{mirrored.lower()}[{_key(node.expression, same)},{_key(node.this, same)}]"
+    if isinstance(node, exp.LT | exp.LTE):
+        return f"{node.key}[{_key(node.this, same)},{_key(node.expression, same)}]"
+    if isinstance(node, exp.Between):
+        low, high = (_key(node.args[name], same) for name in ("low", "high"))
+        value = _key(node.this, same)
+        return f"and{sorted((f'lte[{low},{value}]', f'lte[{value},{high}]'))}"
+    if isinstance(node, exp.In) and node.expressions:
+        return f"in[{_key(node.this, same)}]{sorted({_key(item, same) for item in node.expressions})}"
+    return f"{node.key}[{','.join(_arguments(node, same))}]"
+
+
+def _arguments(node: exp.Expression, same: Same) -> list[str]:
+    keys = []
+    for name, value in sorted(node.args.items()):
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, exp.Expression):
+                keys.append(f"{name}={_key(item, same)}")
+            elif item not in (None, False, ""):
+                keys.append(f"{name}={str(item).lower()}")
+    return keys

@@ -1,0 +1,74 @@
+"""The outline of a SQL: what it selects and what it keeps, with every column written ``table.column``.
+
+Two SQLs that differ in alias names, qualification, letter case, parentheses, the side a joined column is taken from, or
+the order of ``AND``, ``OR``, ``=`` and ``IN`` operands have equal keys.
+
+Not covered: equivalences that need the data or arithmetic (``COUNT(*)`` against ``COUNT(id)``, a join that changes no
+row, ``x > 4`` against ``x >= 5``). Such SQLs count as different here; the judge knows better.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from mats_sql.agents.outline.keys import condition_key, select_key
+from mats_sql.agents.outline.names import resolve_names, schema_tables
+from mats_sql.agents.outline.parts import QueryParts, query_parts
+from mats_sql.agents.outline.text import conditions_text, keeps_text, selects_text, tables_of
+from mats_sql.benchmark.schema import Schema
+
+MAX_SQL_CHARACTERS = 8000
+
+_OPENING = re.compile(r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*(?:select|with)\b", re.IGNORECASE | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """``selects`` and ``keeps`` are for critiques, ``condition`` and ``tables`` (with ``selects``) for plans."""
+
+    selects: str
+    keeps: str
+    condition: str
+    tables: tuple[str, ...]
+    query: QueryParts
+
+    @property
+    def select_key(self) -> str:
+        """Equal for two SQLs that select the same."""
+        return select_key(self.query)
+
+    @property
+    def condition_key(self) -> str:
+        """Equal for two SQLs that read, keep, group, order and limit the same."""
+        return condition_key(self.query)
+
+
+@lru_cache(maxsize=8192)
+def outline(sql: str, schema: Schema) -> Outline | None:
+    """Return the outline of one ``SELECT`` statement; ``None`` for anything that cannot be read as one."""
+    if len(sql) > MAX_SQL_CHARACTERS or not _OPENING.match(sql):
+        return None
+    try:
+        tree = sqlglot.parse_one(sql, dialect="sqlite")
+        if not isinstance(tree, exp.Query):
+            return None
+        tables = tables_of(tree)
+        resolve_names(tree, schema_tables(schema))
+        query = query_parts(tree)
+        if not query.selects:
+            return None
+        return Outline(
+            selects=selects_text(query),
+            keeps=keeps_text(query, schema.foreign_keys),
+            condition=conditions_text(query),
+            tables=tables_of(tree) or tables,
+            query=query,
+        )
+    except (SqlglotError, RecursionError):
+        return None
