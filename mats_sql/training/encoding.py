@@ -29,9 +29,7 @@ class Encoded:
         return self.ids[self.answer_start :].count(end_id) == 1 and self.ids[-1] == end_id
 
 
-def encode_answers(
-    tokenizer: PreTrainedTokenizerBase, conversations: Sequence[tuple[Messages, str]]
-) -> list[Encoded]:
+def encode_answers(tokenizer: PreTrainedTokenizerBase, conversations: Sequence[tuple[Messages, str]]) -> list[Encoded]:
     """Return each (prompt, answer) as ids, in order, in one call of the tokenizer.
 
     The prompt is the chat template's text with its generation prompt: byte for byte what an engine sends.

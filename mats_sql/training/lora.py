@@ -40,7 +40,10 @@ def merge_adapter(model: PreTrainedModel, draft: Path) -> PreTrainedModel:
 
     if not isinstance(model, PeftModel):
         return model
+    for config in model.peft_config.values():
+        config.base_model_name_or_path = None  # a path of this machine would make equal trainings differ in bytes
     model.save_pretrained(draft / ADAPTER)
+    (draft / ADAPTER / "README.md").unlink(missing_ok=True)
     return model.merge_and_unload()
 
 

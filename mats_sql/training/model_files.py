@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BaseModel:
-    """A model in float32 for training, its tokenizer, and the dtype its files had (and will have again)."""
+    """A model in float32 for training, its tokenizer, and what its files said that training changes on the way."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     file_dtype: torch.dtype
+    use_cache: bool
 
 
 def load_base(base: Path) -> BaseModel:
@@ -39,7 +40,7 @@ def load_base(base: Path) -> BaseModel:
         model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, attn_implementation="sdpa")
     except (OSError, ValueError, KeyError) as error:
         raise _unreadable(base, error) from None
-    return BaseModel(model, tokenizer, config.dtype or torch.float32)
+    return BaseModel(model, tokenizer, config.dtype or torch.float32, config.use_cache)
 
 
 def load_tokenizer(base: Path) -> PreTrainedTokenizerBase:

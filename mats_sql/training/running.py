@@ -1,0 +1,145 @@
+"""Run a trainer to its end: resume, report each step once, stop a diverged run, write the checkpoint."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from mats_sql.config import TrainerSettings
+from mats_sql.digests import digest_json, digest_tree
+from mats_sql.errors import TrainingError
+from mats_sql.training.checkpoints import CheckpointFolder
+from mats_sql.training.lora import merge_adapter
+from mats_sql.training.model_files import BaseModel, write_checkpoint
+from mats_sql.training.report import OnMetrics
+
+_CLOCK_METRICS = ("runtime", "_per_second", "total_flos", "epoch", "step")
+"""Log entries that depend on the machine or repeat what the step says; they are not reported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What one training reads and writes, its seed, and who hears of its steps."""
+
+    base: Path
+    out: Path
+    seed: int
+    on_metrics: OnMetrics
+    checkpoints: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """Where a trainer writes while it runs, and the checkpoints it may continue from (None: it writes none)."""
+
+    folder: Path
+    checkpoints: CheckpointFolder | None
+
+
+@contextmanager
+def workplace(job: Job, settings: TrainerSettings, data: Sequence[object]) -> Iterator[Workplace]:
+    """Yield the job's checkpoint folder, emptied when all goes well, or a temporary one when it names none.
+
+    A checkpoint of other settings, seed, base or ``data`` (any JSON values) is not continued.
+    """
+    if job.checkpoints is not None:
+        checkpoints = CheckpointFolder(job.checkpoints, _fingerprint(job, settings, data))
+        yield Workplace(job.checkpoints, checkpoints)
+        checkpoints.clear()
+        return
+    temporary = Path(tempfile.mkdtemp(prefix="mats-sql-"))
+    try:
+        yield Workplace(temporary, None)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def run_trainer(trainer: Trainer, place: Workplace, on_metrics: OnMetrics) -> dict[str, float]:
+    """Train from the newest complete checkpoint or from the start; return the mean training loss over all steps.
+
+    Raises :class:`TrainingError` when the loss or the gradient stops being finite.
+    """
+    newest = place.checkpoints.newest() if place.checkpoints else None
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(_ReportSteps(on_metrics, resumed=newest is not None))
+    if place.checkpoints:
+        trainer.add_callback(_MarkComplete(place.checkpoints))
+    trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    return {"train_loss": math.fsum(losses) / len(losses), "train_steps": float(trainer.state.global_step)}
+
+
+def write_trained(trainer: Trainer, out: Path, base: BaseModel) -> None:
+    """Write the trained model (adapters merged) and its tokenizer to ``out`` as safetensors, atomically."""
+    model = trainer.accelerator.unwrap_model(trainer.model)
+
+    def write(draft: Path) -> None:
+        merged = merge_adapter(model, draft).to(base.file_dtype)
+        merged.config.use_cache = base.use_cache
+        merged.save_pretrained(draft)
+        base.tokenizer.save_pretrained(draft)
+
+    write_checkpoint(out, write)
+
+
+def _fingerprint(job: Job, settings: TrainerSettings, data: Sequence[object]) -> str:
+    """Digest everything that decides a training's result, apart from the code."""
+    weights = digest_tree(job.base) if job.base.exists() else str(job.base)
+    return digest_json([settings.model_dump(mode="json"), job.seed, weights, data])
+
+
+class _ReportSteps(TrainerCallback):  # type: ignore[misc]
+    """Pass on each step's metrics; after a resume, first those that the checkpoint remembers."""
+
+    def __init__(self, on_metrics: OnMetrics, *, resumed: bool) -> None:
+        self._on_metrics = on_metrics
+        self._resumed = resumed
+
+    def on_train_begin(
+        self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, **_: object
+    ) -> None:
+        if self._resumed:
+            for entry in state.log_history:
+                self._report(entry["step"], entry)
+
+    def on_log(
+        self,
+        _args: TrainingArguments,
+        state: TrainerState,
+        _control: TrainerControl,
+        logs: Mapping[str, float],
+        **_: object,
+    ) -> None:
+        for name in ("loss", "grad_norm"):
+            if not math.isfinite(logs.get(name, 0.0)):
+                raise TrainingError(
+                    f"a training's {name} must stay finite, but it is {logs[name]} at step {state.global_step}; "
+                    "lower the learning rate"
+                )
+        self._report(state.global_step, logs)
+
+    def _report(self, step: int, logs: Mapping[str, float]) -> None:
+        metrics = {name: float(value) for name, value in logs.items() if not _is_clock(name)}
+        if metrics and "train_loss" not in metrics:
+            self._on_metrics(step, metrics)
+
+
+class _MarkComplete(TrainerCallback):  # type: ignore[misc]
+    """Declare a checkpoint complete after its last file is written."""
+
+    def __init__(self, checkpoints: CheckpointFolder) -> None:
+        self._checkpoints = checkpoints
+
+    def on_save(self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, **_: object) -> None:
+        self._checkpoints.mark_complete(state.global_step)
+
+
+def _is_clock(name: str) -> bool:
+    return name in _CLOCK_METRICS or name.endswith(_CLOCK_METRICS[:2])

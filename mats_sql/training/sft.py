@@ -1,0 +1,123 @@
+"""Supervised fine-tuning of one agent with TRL's SFTTrainer.
+
+Covered: loss on the answer alone, full weights or LoRA, gradient accumulation and checkpointing, exact resume. Not
+covered: multi-turn targets, packing (batches are grouped by length instead, which leaves little padding).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import astuple
+from pathlib import Path
+
+from datasets import Dataset
+from trl import SFTConfig, SFTTrainer
+
+from mats_sql.config import SftSettings
+from mats_sql.errors import TrainingError
+from mats_sql.seeds import derive_random, derive_seed
+from mats_sql.training.arguments import all_cores, quiet_files, trainer_arguments
+from mats_sql.training.checkpoints import KEPT
+from mats_sql.training.encoding import Encoded, encode_answers
+from mats_sql.training.example import SftExample
+from mats_sql.training.lora import lora_config
+from mats_sql.training.model_files import BaseModel, load_base
+from mats_sql.training.order import visiting_order
+from mats_sql.training.report import OnMetrics, TrainingReport
+from mats_sql.training.running import Job, Workplace, run_trainer, workplace, write_trained
+
+IGNORED = -100
+"""The label of a position that carries no loss."""
+
+
+def train_sft(
+    examples: Sequence[SftExample],
+    *,
+    base: Path,
+    out: Path,
+    settings: SftSettings,
+    seed: int,
+    on_metrics: OnMetrics,
+    checkpoints: Path | None = None,
+) -> TrainingReport:
+    """Fine-tune ``base`` on ``examples`` and write a plain transformers checkpoint to ``out``.
+
+    Over-long examples are dropped and listed, never cut. With ``checkpoints`` a killed run continues there and ends
+    with the bytes of an uninterrupted one. Raises :class:`TrainingError` (no usable example, diverged) and
+    :class:`ModelError`.
+    """
+    job = Job(base, out, seed, on_metrics, checkpoints)
+    with all_cores(), quiet_files():
+        return _train(_limited(examples, settings.max_examples, seed), settings, job)
+
+
+def _train(examples: Sequence[SftExample], settings: SftSettings, job: Job) -> TrainingReport:
+    base = load_base(job.base)
+    kept, dropped = _encode(examples, base, settings.max_tokens)
+    order = visiting_order(
+        [len(item.ids) for item in kept],
+        epochs=settings.epochs,
+        step_size=settings.batch_size * settings.gradient_accumulation,
+        seed=derive_seed(job.seed, "order"),
+    )
+    with workplace(job, settings, [astuple(item) for item in kept]) as place:
+        trainer = _trainer(base, [kept[index] for index in order], settings, place, job.seed)
+        metrics = run_trainer(trainer, place, job.on_metrics)
+        write_trained(trainer, job.out, base)
+    return TrainingReport(metrics, dropped)
+
+
+class _Trainer(SFTTrainer):  # type: ignore[misc]
+    """TRL's trainer without the model card that it writes into every checkpoint."""
+
+    def create_model_card(self, *args: object, **kwargs: object) -> None:
+        """Write nothing: the lineage is in MLflow."""
+
+
+def _limited(examples: Sequence[SftExample], limit: int | None, seed: int) -> list[SftExample]:
+    chosen = list(examples)
+    if limit is None or len(chosen) <= limit:
+        return chosen
+    derive_random(seed, "limit").shuffle(chosen)
+    return chosen[:limit]
+
+
+def _encode(examples: Sequence[SftExample], base: BaseModel, max_tokens: int) -> tuple[list[Encoded], tuple[str, ...]]:
+    encoded = encode_answers(base.tokenizer, [(example.messages, example.answer) for example in examples])
+    fits = [len(item.ids) <= max_tokens and item.ends_once(base.tokenizer.eos_token_id) for item in encoded]
+    kept = [item for item, fit in zip(encoded, fits, strict=True) if fit]
+    dropped = tuple(example.example_id for example, fit in zip(examples, fits, strict=True) if not fit)
+    if not kept:
+        raise TrainingError(
+            f"SFT needs at least one example of at most {max_tokens} tokens, but got {len(examples)} examples of which "
+            f"{len(dropped)} are too long; give examples or raise sft.max_tokens"
+        )
+    return kept, dropped
+
+
+def _trainer(
+    base: BaseModel, visits: Sequence[Encoded], settings: SftSettings, place: Workplace, seed: int
+) -> SFTTrainer:
+    arguments = trainer_arguments(settings, work=place.folder, seed=seed, keep=KEPT if place.checkpoints else 0)
+    return _Trainer(
+        model=base.model,
+        args=SFTConfig(
+            **arguments,
+            max_length=None,
+            packing=False,
+            shuffle_dataset=False,
+            dataset_kwargs={"skip_prepare_dataset": True},
+        ),
+        train_dataset=_dataset(visits),
+        processing_class=base.tokenizer,
+        peft_config=lora_config(settings.lora),
+    )
+
+
+def _dataset(visits: Sequence[Encoded]) -> Dataset:
+    return Dataset.from_dict(
+        {
+            "input_ids": [list(item.ids) for item in visits],
+            "labels": [[IGNORED] * item.answer_start + list(item.ids[item.answer_start :]) for item in visits],
+        }
+    )
