@@ -1,0 +1,45 @@
+"""A count out of a total: what every accuracy and rate here is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Proportion:
+    """``count`` out of ``total``. The value of 0 out of 0 is NaN: no evidence is not 0%."""
+
+    count: int
+    total: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.count <= self.total:
+            raise ValueError(f"0 <= count <= total must hold, but got (count={self.count}, total={self.total})")
+
+    @classmethod
+    def of(cls, flags: Iterable[bool]) -> Proportion:
+        """Count the true among ``flags``."""
+        listed = list(flags)
+        return cls(sum(listed), len(listed))
+
+    @property
+    def value(self) -> float:
+        """The fraction in [0, 1], or NaN without a total."""
+        return self.count / self.total if self.total else math.nan
+
+    @property
+    def percent(self) -> str:
+        """The fraction in percent with two decimals, or a dash without a total."""
+        return f"{100 * self.value:.2f}" if self.total else "–"
+
+    def wilson_interval(self, z: float = 1.959963984540054) -> tuple[float, float]:
+        """Return Wilson's score interval (95% unless told), or (NaN, NaN) without a total."""
+        if not self.total:
+            return math.nan, math.nan
+        shrink = 1 + z * z / self.total
+        centre = (self.value + z * z / (2 * self.total)) / shrink
+        spread = self.value * (1 - self.value) / self.total + z * z / (4 * self.total**2)
+        half = z * math.sqrt(spread) / shrink
+        return max(0.0, centre - half), min(1.0, centre + half)
