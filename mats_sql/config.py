@@ -75,6 +75,12 @@ class BenchmarkSettings(Section):
     show_meanings: bool = True
     show_nulls: bool = True
 
+    def prompt_settings(self) -> dict[str, object]:
+        """Return the settings that can change a prompt."""
+        return self.model_dump(
+            mode="json", include={"values_per_column", "show_types", "show_meanings", "show_nulls"}
+        )
+
     @model_validator(mode="after")
     def _root_is_given(self) -> BenchmarkSettings:
         if self.kind != "lab" and self.root is None:
@@ -126,12 +132,17 @@ class GenerationSettings(Section):
     device: str = "auto"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     batch_tokens: Positive = 16384
+    decode_rows: Positive = 256
     max_prompt_tokens: Positive = 4096
     plan_tokens: Positive = 192
     critique_tokens: Positive = 96
     fix_tokens: Positive = 96
     base_url: str | None = None
     api_key_variable: str = "OPENAI_API_KEY"
+
+    def answer_settings(self) -> dict[str, object]:
+        """Return the settings that can change an answer: not how much is computed at a time, nor where."""
+        return self.model_dump(mode="json", exclude={"batch_tokens", "decode_rows", "base_url", "api_key_variable"})
 
 
 class LoraSettings(Section):
@@ -166,7 +177,25 @@ class SftSettings(TrainerSettings):
     """Supervised fine-tuning of one agent."""
 
     max_examples: int | None = Field(None, ge=1)
-    fixer_critique: FixerCritique = FixerCritique.AWARE
+
+
+class SftAgents(Section):
+    """Supervised fine-tuning, agent by agent; `validator` holds for both validators."""
+
+    planner: SftSettings = SftSettings()
+    validator: SftSettings = SftSettings()
+    fixer: SftSettings = SftSettings()
+    selector: SftSettings = SftSettings()
+
+    def of(self, agent: str) -> SftSettings:
+        """Return the settings of an agent, named as its registered model is."""
+        return {
+            "planner": self.planner,
+            "select-validator": self.validator,
+            "condition-validator": self.validator,
+            "fixer": self.fixer,
+            "selector": self.selector,
+        }[agent]
 
 
 class OrpoSettings(TrainerSettings):
@@ -245,7 +274,8 @@ class Experiment(Section):
     models: ModelSettings = ModelSettings()
     sql: SqlSettings = SqlSettings()
     generation: GenerationSettings = GenerationSettings()
-    sft: SftSettings = SftSettings()
+    sft: SftAgents = SftAgents()
+    fixers: tuple[FixerCritique, ...] = Field((FixerCritique.AWARE,), min_length=1)
     rollout: RolloutSettings = RolloutSettings()
     pairs: PairSettings = PairSettings()
     orpo: OrpoSettings = OrpoSettings()

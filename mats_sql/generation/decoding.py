@@ -1,0 +1,259 @@
+"""The decode loop: many answers of many prompts at once, each drawn from a random stream of its own.
+
+Each prompt is computed once, in length-sorted batches; its answers branch off it (:mod:`.branched_cache`). Rows whose
+answer has ended leave the batch, and waiting prompts take their place, so that a batch stays large: at the size of the
+models used here a step costs its Python far more than its arithmetic.
+
+A row's tokens come from its logits by inverse CDF with one uniform number per step, from a Philox stream keyed by the
+row's seed. So a draw depends on nothing but the prompt, the seed and the temperature, up to floating-point rounding of
+the logits, which differs between batch shapes by about 1e-6.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import PreTrainedModel
+from transformers.cache_utils import DynamicCache
+
+from mats_sql.generation.branched_cache import BranchedCache
+
+MAX_BRANCHES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """One answer to draw. ``key`` names it in the output; ``seed`` none means greedy."""
+
+    key: int
+    seed: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One prompt's tokens (at least one) and the answers that branch off it."""
+
+    tokens: tuple[int, ...]
+    branches: tuple[Branch, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One drawn answer. ``tokens`` ends with the stop token when ``finished``."""
+
+    key: int
+    tokens: tuple[int, ...]
+    finished: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is computed at once: prompt tokens per forward pass (with padding) and answers per decode step."""
+
+    prompt_tokens: int
+    rows: int
+
+
+@dataclass(slots=True)
+class _Rows:
+    """The answers in flight: one entry per row of the decode batch."""
+
+    cache: BranchedCache
+    keys: Tensor
+    last: Tensor
+    written: Tensor
+    uniforms: Tensor
+    greedy: Tensor
+    done: Tensor
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def merge(self, other: _Rows) -> None:
+        self.cache.merge(other.cache)
+        for name in _ROW_TENSORS:
+            setattr(self, name, torch.cat([getattr(self, name), getattr(other, name)]))
+
+    def keep(self, index: Tensor) -> None:
+        self.cache.keep(index)
+        for name in _ROW_TENSORS:
+            setattr(self, name, getattr(self, name)[index])
+
+
+_ROW_TENSORS = ("keys", "last", "written", "uniforms", "greedy", "done")
+
+
+class Decoder:
+    """Draw answers from one loaded model."""
+
+    def __init__(self, model: PreTrainedModel, stop_ids: Sequence[int], limits: Limits, *, shared: bool) -> None:
+        """``shared`` says that the model's attention is ``SHARED_PROMPT_ATTENTION``."""
+        self._model = model
+        self._stop_ids = torch.tensor(sorted(stop_ids), device=model.device)
+        self._limits = limits
+        self._shared = shared
+
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
+    def decode(self, prompts: Sequence[Prompt], temperature: float, max_new_tokens: int) -> Iterator[Answer]:
+        """Yield one answer per branch, in the order in which they end."""
+        waiting = _longest_first(prompts)
+        rows: _Rows | None = None
+        while waiting or rows is not None:
+            if rows is None or len(rows) <= self._limits.rows // 2:
+                rows = self._fill(rows, waiting, max_new_tokens)
+            ended = self._step(rows, temperature, max_new_tokens)
+            yield from _answers(rows, ended, self._stop_ids)
+            rows = _without_ended(rows)
+
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
+    def score(self, prompts: Sequence[Prompt], texts: Sequence[Sequence[int]]) -> Iterator[tuple[int, float]]:
+        """Yield, per branch, the log-probability of ``texts[branch.seed]`` after the prompt."""
+        waiting = _longest_first(prompts)
+        longest = max(len(text) for text in texts)
+        tokens = torch.tensor([[*text, *[0] * (longest - len(text))] for text in texts], device=self._model.device)
+        lengths = torch.tensor([len(text) for text in texts], device=self._model.device)
+        while waiting:
+            unit = _take(waiting, self._limits.prompt_tokens, self._limits.rows)
+            rows = self._start(unit, 1)
+            choice = torch.tensor([branch.seed for prompt in unit for branch in prompt.branches], device=lengths.device)
+            totals = self._force(rows, tokens[choice], lengths[choice])
+            yield from zip(rows.keys.tolist(), totals.tolist(), strict=True)
+
+    def _force(self, rows: _Rows, tokens: Tensor, lengths: Tensor) -> Tensor:
+        totals = torch.zeros(len(rows), dtype=torch.float64, device=tokens.device)
+        for step in range(tokens.shape[1]):
+            logprobs = torch.log_softmax(self._logits(rows).double(), dim=-1)
+            rows.last = tokens[:, step]
+            gained = logprobs.gather(1, rows.last[:, None])[:, 0]
+            totals += torch.where(step < lengths, gained, 0.0)
+        return totals
+
+    def _fill(self, rows: _Rows | None, waiting: deque[Prompt], max_new_tokens: int) -> _Rows:
+        while waiting and (rows is None or len(rows) + len(waiting[0].branches) <= self._limits.rows):
+            room = self._limits.rows - (len(rows) if rows else 0)
+            started = self._start(_take(waiting, self._limits.prompt_tokens, room), max_new_tokens)
+            if rows is None:
+                rows = started
+            else:
+                rows.merge(started)
+        assert rows is not None, "called with rows or with waiting prompts"
+        return rows
+
+    def _start(self, unit: Sequence[Prompt], max_new_tokens: int) -> _Rows:
+        """Compute prompts but for their last token, which is the first that each of their rows feeds."""
+        device = self._model.device
+        lengths = [len(prompt.tokens) - 1 for prompt in unit]
+        width = max(1, *lengths)
+        padded = [[*prompt.tokens[:-1], *[0] * (width - length)] for prompt, length in zip(unit, lengths, strict=True)]
+        prompts = DynamicCache()
+        # Padding is on the right, so the causal mask alone keeps it out of sight.
+        self._model.base_model(input_ids=torch.tensor(padded, device=device), past_key_values=prompts, use_cache=True)
+        branches = [branch for prompt in unit for branch in prompt.branches]
+        group = [index for index, prompt in enumerate(unit) for _ in prompt.branches]
+        last = [prompt.tokens[-1] for prompt in unit for _ in prompt.branches]
+        return _Rows(
+            cache=BranchedCache(
+                prompts,
+                torch.tensor(lengths, device=device),
+                torch.tensor(group, device=device),
+                shared=self._shared,
+            ),
+            keys=torch.tensor([branch.key for branch in branches], device=device),
+            last=torch.tensor(last, device=device),
+            written=torch.zeros(len(branches), max_new_tokens, dtype=torch.long, device=device),
+            uniforms=torch.from_numpy(_uniforms(branches, max_new_tokens)).to(device),
+            greedy=torch.tensor([branch.seed is None for branch in branches], device=device),
+            done=torch.zeros(len(branches), dtype=torch.bool, device=device),
+        )
+
+    def _logits(self, rows: _Rows) -> Tensor:
+        """Feed every row's last token; return the next token's logits [R, V] in float32 or better."""
+        cache = rows.cache
+        cache.begin_step()
+        outputs = self._model(
+            input_ids=rows.last[:, None],
+            position_ids=cache.positions,
+            attention_mask=cache.step_mask(),
+            past_key_values=cache,
+            use_cache=True,
+            **({"branches": cache} if self._shared else {}),
+        )
+        cache.end_step()
+        logits = outputs.logits[:, -1]
+        assert isinstance(logits, Tensor)
+        return logits if logits.dtype == torch.float64 else logits.float()
+
+    def _step(self, rows: _Rows, temperature: float, max_new_tokens: int) -> Tensor:
+        """Draw one token per row; return the indices of the rows whose answer ended with it."""
+        column = rows.cache.ages.clamp_max(max_new_tokens - 1)[:, None]
+        rows.last = _choose(self._logits(rows), rows, column, temperature)
+        rows.written.scatter_(1, column, rows.last[:, None])
+        full = rows.cache.ages >= max_new_tokens
+        ended = (torch.isin(rows.last, self._stop_ids) | full) & ~rows.done
+        rows.done |= ended
+        return ended.nonzero()[:, 0]
+
+
+def _choose(logits: Tensor, rows: _Rows, column: Tensor, temperature: float) -> Tensor:
+    greedy = logits.argmax(dim=-1)
+    if temperature == 0 or bool(rows.greedy.all()):
+        return greedy
+    cumulative = functional.softmax(logits / temperature, dim=-1).cumsum(dim=-1, dtype=torch.float64)
+    target = rows.uniforms.gather(1, column) * cumulative[:, -1:]
+    drawn = torch.searchsorted(cumulative, target, right=True)[:, 0].clamp_max(logits.shape[-1] - 1)
+    return torch.where(rows.greedy, greedy, drawn)
+
+
+def _uniforms(branches: Sequence[Branch], count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    """Return [R, count] numbers in [0, 1): row by row the start of that seed's Philox stream."""
+    numbers = np.zeros((len(branches), count))
+    for row, branch in enumerate(branches):
+        if branch.seed is not None:
+            numbers[row] = np.random.Generator(np.random.Philox(key=branch.seed)).random(count)
+    return numbers
+
+
+def _longest_first(prompts: Sequence[Prompt]) -> deque[Prompt]:
+    """Sort by length and split what has too many branches for one group's table."""
+    parts = [
+        Prompt(prompt.tokens, prompt.branches[start : start + MAX_BRANCHES])
+        for prompt in prompts
+        for start in range(0, len(prompt.branches), MAX_BRANCHES)
+    ]
+    return deque(sorted(parts, key=lambda prompt: (-len(prompt.tokens), prompt.tokens)))
+
+
+def _take(waiting: deque[Prompt], tokens: int, rows: int) -> list[Prompt]:
+    """Remove and return the next prompts that fit: at least one, at most ``tokens`` with padding and ``rows``."""
+    unit = [waiting.popleft()]
+    rows -= len(unit[0].branches)
+    width = len(unit[0].tokens)
+    while waiting and width * (len(unit) + 1) <= tokens and len(waiting[0].branches) <= rows:
+        rows -= len(waiting[0].branches)
+        unit.append(waiting.popleft())
+    return unit
+
+
+def _answers(rows: _Rows, ended: Tensor, stop_ids: Tensor) -> Iterator[Answer]:
+    if len(ended) == 0:
+        return
+    stops = set(stop_ids.tolist())
+    counts = rows.cache.ages[ended].tolist()
+    for key, count, tokens in zip(rows.keys[ended].tolist(), counts, rows.written[ended].tolist(), strict=True):
+        yield Answer(key, tuple(tokens[:count]), tokens[count - 1] in stops)
+
+
+def _without_ended(rows: _Rows) -> _Rows | None:
+    """Drop ended rows once they are an eighth of the batch: dropping copies the cache."""
+    ended = int(rows.done.sum())
+    if ended == len(rows):
+        return None
+    if ended * 8 >= len(rows):
+        rows.keep((~rows.done).nonzero()[:, 0])
+    return rows

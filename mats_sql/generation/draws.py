@@ -1,0 +1,117 @@
+"""What every engine shares: turning requests into distinct draws, and answering known ones from the cache.
+
+A *draw* is the unit of work: one prompt and either nothing else (greedy) or the seed of one random stream, derived from
+(seed, item id, sample index). Equal draws have equal answers, so each is computed once; and since a sample's index is
+in its seed, a larger ``n`` only adds draws: samples are a prefix.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from mats_sql.agents.messages import Messages
+from mats_sql.errors import EngineError
+from mats_sql.generation.cache import CompletionCache
+from mats_sql.generation.engine import Completion, Request, Sampling
+from mats_sql.seeds import derive_seed
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """One completion to compute. ``seed`` none means greedy."""
+
+    messages: Messages
+    seed: int | None
+
+
+class DrawingEngine(ABC):
+    """An :class:`~mats_sql.generation.engine.Engine` for subclasses that know how to compute draws and scores."""
+
+    def __init__(self, cache: CompletionCache | None = None) -> None:
+        self._cache = cache
+
+    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[tuple[Completion, ...]]:
+        """Return ``sampling.n`` completions per request, in the order of the requests."""
+        _check(sampling)
+        wanted = [[_draw(request, sampling, index) for index in range(sampling.n)] for request in requests]
+        distinct = list(dict.fromkeys(draw for draws in wanted for draw in draws))
+        known = dict(self._known(distinct, sampling))
+        missing = [draw for draw in distinct if draw not in known]
+        for draw, completion in self._remembered(missing, sampling):
+            known[draw] = completion
+        return [tuple(known[draw] for draw in draws) for draws in wanted]
+
+    def choice_logprobs(self, requests: Sequence[Request], choices: tuple[str, ...]) -> list[tuple[float, ...]]:
+        """Return, per request, each choice's log-probability normalised over the choices (they sum to one)."""
+        if len(choices) < 2 or len(set(choices)) < len(choices):
+            raise EngineError(f"choices must be two or more different texts, but got {choices!r}; name each once")
+        distinct = list(dict.fromkeys(request.messages for request in requests))
+        known: dict[Messages, tuple[float, ...]] = {}
+        if self._cache is not None:
+            known.update(self._cache.scores(distinct, choices))
+        missing = [messages for messages in distinct if messages not in known]
+        if missing:
+            computed = dict(self._score(missing, choices))
+            if self._cache is not None:
+                self._cache.add_scores(computed, choices)
+            known.update(computed)
+        return [known[request.messages] for request in requests]
+
+    def close(self) -> None:
+        """Free the model and close the cache."""
+        if self._cache is not None:
+            self._cache.close()
+
+    @abstractmethod
+    def _complete(self, draws: Sequence[Draw], sampling: Sampling) -> Iterator[tuple[Draw, Completion]]:
+        """Compute distinct draws and yield each as soon as it is there, in any order.
+
+        Of ``sampling`` only ``temperature`` and ``max_new_tokens`` matter; each draw carries its own seed.
+        """
+
+    @abstractmethod
+    def _score(
+        self, prompts: Sequence[Messages], choices: tuple[str, ...]
+    ) -> Iterator[tuple[Messages, tuple[float, ...]]]:
+        """Yield each distinct prompt with its choices' normalised log-probabilities, in any order."""
+
+    def _known(self, draws: Sequence[Draw], sampling: Sampling) -> Iterator[tuple[Draw, Completion]]:
+        if self._cache is None:
+            return
+        found = self._cache.completions(
+            [(draw.messages, draw.seed) for draw in draws], sampling.temperature, sampling.max_new_tokens
+        )
+        for (messages, seed), completion in found.items():
+            yield Draw(messages, seed), completion
+
+    def _remembered(self, draws: Sequence[Draw], sampling: Sampling) -> Iterator[tuple[Draw, Completion]]:
+        """Compute draws, storing them as they come: what a killed process had done is not done again."""
+        if not draws:
+            return
+        for draw, completion in self._complete(draws, sampling):
+            if self._cache is not None:
+                key = (draw.messages, draw.seed)
+                self._cache.add_completion(key, sampling.temperature, sampling.max_new_tokens, completion)
+            yield draw, completion
+        if self._cache is not None:
+            self._cache.commit()
+
+
+def _draw(request: Request, sampling: Sampling, index: int) -> Draw:
+    if sampling.temperature == 0 or (index == 0 and sampling.greedy_first):
+        return Draw(request.messages, None)
+    return Draw(request.messages, derive_seed(sampling.seed, "generate", request.item_id, index))
+
+
+def _check(sampling: Sampling) -> None:
+    if sampling.n < 1 or sampling.max_new_tokens < 1:
+        raise EngineError(
+            f"n and max_new_tokens must be at least 1, but got n={sampling.n}, "
+            f"max_new_tokens={sampling.max_new_tokens}; raise them"
+        )
+    if sampling.temperature < 0:
+        raise EngineError(f"the temperature must not be negative, but got {sampling.temperature}; use 0 for greedy")
+    if sampling.temperature == 0 and sampling.n != 1:
+        raise EngineError(f"n must be 1 at temperature 0, but got n={sampling.n}; every sample would be the same")

@@ -1,0 +1,68 @@
+"""Open the engine that the settings name."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+from mats_sql.config import GenerationSettings
+from mats_sql.digests import digest_json, digest_tree
+from mats_sql.errors import ModelError
+from mats_sql.generation.cache import CompletionCache
+from mats_sql.generation.engine import Engine
+
+
+def open_engine(settings: GenerationSettings, model: Path | str, *, cache: Path | None = None) -> Engine:
+    """Return an engine bound to ``model``; with ``cache`` (a SQLite file, made if absent) no draw is computed twice.
+
+    ``model`` is a checkpoint folder, a hub name, or, for the ``openai`` engine, the name the server knows it by.
+    Raises :class:`ModelError` for a checkpoint that is missing or has no chat template and :class:`EngineError` for an
+    engine that is not installed or cannot be reached.
+    """
+    store = CompletionCache(cache, engine_identity(settings, model)) if cache is not None else None
+    try:
+        return _open(settings, model, store)
+    except BaseException:
+        if store is not None:
+            store.close()
+        raise
+
+
+def engine_identity(settings: GenerationSettings, model: Path | str) -> str:
+    """Return what an engine adds to an answer: its kind, its number format and the content of its checkpoint.
+
+    A checkpoint is known by its bytes, so that equal models in two folders share entries and an edited one has none. A
+    hub name or a server's model name stands for itself.
+    """
+    if settings.engine == "openai":
+        return digest_json([settings.engine, settings.base_url, str(model)])
+    path = Path(model)
+    return digest_json([settings.engine, settings.dtype, _model_digest(path) if path.is_dir() else str(model)])
+
+
+def _open(settings: GenerationSettings, model: Path | str, cache: CompletionCache | None) -> Engine:
+    if settings.engine == "openai":
+        from mats_sql.generation.openai_engine import OpenAIEngine
+
+        return OpenAIEngine(settings, str(model), cache)
+    if isinstance(model, Path) and not (model / "config.json").is_file():
+        raise ModelError(f"a model must be a folder with config.json, but {model} is not one; give another path")
+    if settings.engine == "vllm":
+        from mats_sql.generation.vllm_engine import VllmEngine
+
+        return VllmEngine(settings, model, cache)
+    from mats_sql.generation.transformers_engine import TransformersEngine
+
+    return TransformersEngine(settings, model, cache)
+
+
+def _model_digest(path: Path) -> str:
+    """Digest a checkpoint, once per process as long as its files' sizes and times stay the same."""
+    files = sorted(item for item in path.rglob("*") if item.is_file())
+    stamp = tuple((str(item), item.stat().st_size, item.stat().st_mtime_ns) for item in files)
+    return _digest_stamped(path, stamp)
+
+
+@functools.lru_cache(maxsize=64)
+def _digest_stamped(path: Path, _stamp: tuple[tuple[str, int, int], ...]) -> str:
+    return digest_tree(path)
