@@ -28,8 +28,8 @@ class Intervals:
     """Confidence intervals of the difference: over questions, over databases, over questions and seeds.
 
     ``question`` is Tango's score interval for one run a side and a t interval over questions' mean differences
-    otherwise; ``database`` the cluster t interval (unknown for one database); ``seed`` adds the variance between seeds to
-    the question-level one (unknown with one seed a side).
+    otherwise; ``database`` is the cluster t interval (unknown for one database); ``seed`` adds the variance between
+    seeds to the question-level one (unknown with one seed a side).
     """
 
     question: Interval
