@@ -31,20 +31,37 @@ class Critique:
     verdict: Verdict
 
 
-_CONCLUSION = re.compile(r"conclude\s*:\s*\W{0,3}(correct|incorrect)\b", re.IGNORECASE)
+# Only words that leave the verdict as it is may stand between "conclude" and it: "Conclude: partly correct" is none.
+_FILLER = (
+    r"(?:that|the|this|it|its|is|are|s|generated|given|final|whole|sql|sqlite|query|statement|select|conditions?|clause|"
+    r"part|therefore|thus|so|overall|answer|verdict|feedback|as|to|be)"
+)
+_CONCLUSION = re.compile(
+    rf"(?<![a-z])conclu(?:des?|ded|ding|sions?)(?![a-z])(?:[\W_]+{_FILLER}(?![a-z])){{0,10}}[\W_]*"
+    r"(?P<negated>(?:not|isn\W?t|aren\W?t)[\W_]+)?(?P<wrong>in\W?)?correct(?![a-z])"
+    r"(?P<hedge>[\W_]*(?:or|and)[\W_]+(?:not|in\W?correct|correct)(?![a-z])|\W*[/|]\W*(?:in)?correct)?",
+    re.IGNORECASE,
+)
 
 
 def parse_critique(validator: Validator, text: str) -> Critique:
-    """Read a critique; the last conclusion in the text counts, none is :attr:`Verdict.MISSING`."""
-    found = _CONCLUSION.findall(text)
-    verdict = Verdict(found[-1].lower()) if found else Verdict.MISSING
+    """Read a critique; the last conclusion in the text counts, none is :attr:`Verdict.MISSING`.
+
+    Tolerates letter case, markdown, a missing period, ``Conclusion``, "the query is", and "not correct". A hedge
+    ("correct or incorrect", as an echoed instruction reads) is no conclusion.
+    """
+    verdict = Verdict.MISSING
+    for found in _CONCLUSION.finditer(text):
+        if not found["hedge"]:
+            negative = (found["negated"] is not None) != (found["wrong"] is not None)
+            verdict = Verdict.INCORRECT if negative else Verdict.CORRECT
     return Critique(validator, text, verdict)
 
 
 def critique_answer(validator: Validator, found: str, wanted: str, *, correct: bool) -> str:
     """Return a critique in the format that validators are trained to write."""
-    if validator is Validator.SELECT:
-        body = f"SELECT.\nThe query selects: {found}\nThe question asks for: {wanted}"
-    else:
-        body = f"CONDITION.\nThe query keeps: {found}\nThe question asks for: {wanted}"
-    return f"{body}\nConclude: {'correct' if correct else 'incorrect'}."
+    verb = "selects" if validator is Validator.SELECT else "keeps"
+    return (
+        f"{validator.value.upper()}.\nThe query {verb}: {found}\nThe question asks for: {wanted}\n"
+        f"Conclude: {'correct' if correct else 'incorrect'}."
+    )

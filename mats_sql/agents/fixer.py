@@ -15,6 +15,9 @@ PROMPT_VERSION = "fixer-1"
 FIXED_CRITIQUE = "CONDITION.\nConclude: incorrect."
 """The one critique of the reference's fixer examples (handoff, section 3.1), kept as a baseline."""
 
+NO_COMPLAINT = "none"
+"""What stands for the critiques when none complains."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fix:
@@ -32,7 +35,7 @@ def fixer_messages(review: Review, feedback: str) -> Messages:
 def feedback_text(critiques: Sequence[Critique]) -> str:
     """Return the critiques that do not approve, in order; approving ones are blanked. A missing verdict is shown."""
     complaints = [critique.text for critique in critiques if critique.verdict is not Verdict.CORRECT]
-    return "\n".join(complaints) or "none"
+    return "\n".join(complaints) or NO_COMPLAINT
 
 
 def parse_fix(text: str) -> Fix:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from mats_sql.agents.messages import Messages, user
@@ -10,6 +11,8 @@ from mats_sql.benchmark.question import Question
 from mats_sql.sql.extract import extract_sql
 
 PROMPT_VERSION = "planner-1"
+
+_FINAL = re.compile(r"\bfinal\s+sql(?:\s+query)?[*_#`]*\s*:[*_]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +31,14 @@ def planner_messages(question: Question, schema_text: str) -> Messages:
 def planner_answer(goal: str, condition: str, tables: str, sql: str) -> str:
     """Return a plan in the format that the planner is trained to write."""
     return (
-        f"Goal to select: {goal}\nCondition: {condition}\nTables to use: {tables}\n"
-        f"Final SQL query:\n```sql\n{sql}\n```"
+        f"Goal to select: {goal}\nCondition: {condition}\nTables to use: {tables}\nFinal SQL query:\n```sql\n{sql}\n```"
     )
 
 
 def parse_plan(text: str) -> Plan:
-    """Read a plan; tolerant of missing sections, fences and prose."""
-    return Plan(text, extract_sql(text))
+    """Read a plan; tolerant of missing sections, fences and prose.
+
+    The SQL is looked for after the last ``Final SQL query:``, so that a plan cut off before it has none.
+    """
+    headings = list(_FINAL.finditer(text))
+    return Plan(text, extract_sql(text[headings[-1].end() :] if headings else text))

@@ -61,7 +61,7 @@ def outline(sql: str, schema: Schema) -> Outline | None:
         tables = tables_of(tree)
         resolve_names(tree, schema_tables(schema))
         query = query_parts(tree)
-        if not query.selects:
+        if not query.selects or not all(select.projections for select in query.selects):
             return None
         return Outline(
             selects=selects_text(query),
