@@ -1,0 +1,31 @@
+"""MLflow's many exceptions as one line that says what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mlflow.exceptions import MlflowException
+from requests.exceptions import RequestException
+from sqlalchemy.exc import SQLAlchemyError
+
+from mats_sql.errors import TrackingError
+
+MAX_MESSAGE_CHARACTERS = 300
+
+
+@contextmanager
+def tracking_failures(rule: str, remedy: str, *also: type[Exception]) -> Iterator[None]:
+    """Turn a failure of MLflow (or one of the classes ``also``) in the block into a one-line :class:`TrackingError`."""
+    try:
+        yield
+    except (MlflowException, RequestException, SQLAlchemyError, *also) as error:
+        raise TrackingError(f"{rule}, but {one_line(error)}; {remedy}") from error
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's class and message on one line of bounded length."""
+    message = " ".join(str(error).split())
+    if len(message) > MAX_MESSAGE_CHARACTERS:
+        message = message[:MAX_MESSAGE_CHARACTERS] + "…"
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__

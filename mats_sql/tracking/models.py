@@ -1,0 +1,127 @@
+"""Checkpoint and team folders as MLflow models.
+
+MLflow's transformers flavor takes no checkpoint folder with transformers 5 and saves PEFT adapters wrongly, and its
+pyfunc flavor copies everything twice and probes requirements in a subprocess. So the few files that make a folder an
+MLflow model are written here with MLflow's own classes, next to the folder as it is: what one downloads of a model is
+what transformers and vLLM load.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import mlflow
+import yaml
+from mlflow.entities import LoggedModelOutput
+from mlflow.models import Model, ModelSignature
+from mlflow.types import ColSpec, DataType, Schema
+from mlflow.utils.environment import _PythonEnv
+
+from mats_sql.tracking import names
+from mats_sql.tracking.artifact import ArtifactKind, ArtifactRecord
+from mats_sql.tracking.publish import publish
+from mats_sql.tracking.store import Store
+
+REQUIREMENTS = ("mlflow", "pandas", "torch", "transformers", "peft", "pydantic", "sqlglot")
+
+
+@dataclass(frozen=True, slots=True)
+class _Flavor:
+    """How one kind of model is loaded, and what its ``predict`` takes and gives."""
+
+    loader: str
+    inputs: Schema
+    outputs: Schema
+
+
+_FLAVORS = {
+    ArtifactKind.MODEL: _Flavor(
+        "mats_sql.tracking.agent_model",
+        Schema([ColSpec(DataType.string, "prompt")]),
+        Schema([ColSpec(DataType.string, "text")]),
+    ),
+    ArtifactKind.TEAM: _Flavor(
+        "mats_sql.tracking.team_model",
+        Schema(
+            [
+                ColSpec(DataType.string, "question"),
+                ColSpec(DataType.string, "database"),
+                ColSpec(DataType.string, "evidence", required=False),
+            ]
+        ),
+        Schema(
+            [
+                ColSpec(DataType.string, "sql"),
+                ColSpec(DataType.double, "score", required=False),
+                ColSpec(DataType.string, "outcome"),
+                ColSpec(DataType.long, "candidates"),
+            ]
+        ),
+    ),
+}
+
+
+def publish_model(store: Store, record: ArtifactRecord, source: Path, *, owned: bool = True) -> ArtifactRecord:
+    """Store a checkpoint or team folder as an MLflow model made by ``record.run_id``; return where it is.
+
+    The model is READY, and listed by its run, only once its files are complete.
+    """
+    params = {key: names.capped(value, names.MAX_PARAMETER_CHARACTERS) for key, value in record.metadata.items()}
+    tags = {names.DIGEST: record.digest, names.KIND: record.kind.value}
+    model = store.client.create_logged_model(
+        store.experiment_id, record.name, record.run_id, tags=tags, params=params, model_type=record.kind.value
+    )
+    uri = publish(source, model.artifact_location, record.kind.value, owned=owned)
+    with tempfile.TemporaryDirectory(dir=store.work_dir) as folder:
+        _describe(Path(folder), model.model_id, record)
+        store.client.log_model_artifacts(model.model_id, folder)
+    store.client.finalize_logged_model(model.model_id, "READY")
+    store.client.log_outputs(record.run_id, [LoggedModelOutput(model.model_id, step=0)])
+    return ArtifactRecord(
+        record.role, record.name, record.kind, record.digest, record.run_id, uri, model.model_id, record.metadata
+    )
+
+
+def _describe(folder: Path, model_id: str, record: ArtifactRecord) -> None:
+    flavor = _FLAVORS[record.kind]
+    model = Model(
+        run_id=record.run_id,
+        model_id=model_id,
+        signature=ModelSignature(inputs=flavor.inputs, outputs=flavor.outputs),
+        metadata={names.DIGEST: record.digest, **record.metadata},
+    )
+    mlflow.pyfunc.add_to_model(
+        model,
+        loader_module=flavor.loader,
+        data=record.kind.value,
+        conda_env="conda.yaml",
+        python_env="python_env.yaml",
+    )
+    model.save(str(folder / "MLmodel"))
+    requirements = _requirements()
+    environment = _PythonEnv.current()
+    environment.to_yaml(str(folder / "python_env.yaml"))
+    (folder / "requirements.txt").write_text("\n".join(requirements) + "\n")
+    conda = {
+        "name": names.PROJECT_NAME,
+        "channels": ["conda-forge"],
+        "dependencies": [f"python={environment.python}", "pip", {"pip": list(requirements)}],
+    }
+    (folder / "conda.yaml").write_text(yaml.safe_dump(conda))
+
+
+@cache
+def _requirements() -> tuple[str, ...]:
+    return tuple(f"{package}=={version(package)}" for package in REQUIREMENTS)
+
+
+def drop_unfinished_models(store: Store, run_id: str) -> None:
+    """Delete the models that a killed attempt of a run had already made."""
+    for model in store.client.search_logged_models(
+        [store.experiment_id], filter_string=f"source_run_id = '{run_id}'"
+    ):
+        store.client.delete_logged_model(model.model_id)

@@ -1,0 +1,36 @@
+"""Every tag and file name that this project writes into MLflow, spelled once (docs/tracking.md lists them)."""
+
+from __future__ import annotations
+
+PROJECT = "mats.project"
+PROJECT_NAME = "mats-sql"
+
+STAGE = "mats.stage"
+STAGE_VERSION = "mats.stage_version"
+FINGERPRINT = "mats.fingerprint"
+COMMIT = "mats.commit"
+ERROR = "mats.error"
+DAMAGED = "mats.damaged"
+REUSED = "mats.reused"
+DIGEST = "mats.digest"
+KIND = "mats.kind"
+METRIC = "metric"
+INPUT = "input"
+FINAL_SET_LOOK = "mats.final_set_look"
+FINAL_SET_LOOKS = "mats.final_set_looks"
+
+INPUTS_FILE = "inputs.json"
+OUTPUTS_FILE = "outputs.json"
+OUTPUTS_FOLDER = "outputs"
+
+CHAMPION = "champion"
+
+MAX_PARAMETER_CHARACTERS = 6000
+MAX_TAG_CHARACTERS = 8000
+MAX_DATASET_DIGEST_CHARACTERS = 16
+
+
+def capped(value: object, limit: int) -> str:
+    """Return a value as text that MLflow accepts: at most ``limit`` characters, the cut marked."""
+    text = str(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

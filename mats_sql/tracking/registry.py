@@ -1,0 +1,169 @@
+"""Registered models and datasets: a new version for new content, none for the same.
+
+MLflow's registry knows models; its own ``genai`` datasets have no versions outside Databricks and keep every record as
+a row of the tracking database. So a generated dataset is a registered entry too, tagged ``mats.kind=dataset``: it has
+versions, tags, aliases, a page and an address (``models:/quickstart.dataset.pool/2``) like everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from mats_sql.errors import StageInputError, TrackingError
+from mats_sql.tracking import names
+from mats_sql.tracking.artifact import Artifact, ArtifactKind
+from mats_sql.tracking.commit import code_commit
+from mats_sql.tracking.failures import tracking_failures
+from mats_sql.tracking.lock import exclusive
+from mats_sql.tracking.stage import read_records
+from mats_sql.tracking.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of a registered model or dataset. ``is_new`` says that this call made it."""
+
+    name: str
+    number: int
+    digest: str
+    run_id: str
+    tags: Mapping[str, str]
+    is_new: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.number}"
+
+    @property
+    def uri(self) -> str:
+        """The address that MLflow loads it from."""
+        return f"models:/{self.name}/{self.number}"
+
+
+def registered_name(experiment: str, kind: ArtifactKind, name: str) -> str:
+    """Return the registry's name for an output: ``<experiment>.<name>``, datasets under ``<experiment>.dataset.``."""
+    return f"{experiment}.{name}" if kind.is_model else f"{experiment}.{kind.value}.{name}"
+
+
+def register(store: Store, artifact: Artifact, name: str, tags: Mapping[str, object]) -> Version:
+    """Return the version of ``name`` with this artifact's content, made now if there is none.
+
+    A new version carries ``tags``, the digest, the code's commit and, per input of the run that made it, a tag
+    ``input.<role>`` with the registered version (or the run) it came from. An existing version is left as it is.
+    """
+    remedy = "check the tracking server and start again"
+    with (
+        exclusive(store.work_dir / "locks" / f"register-{name}.lock", f"the registration of {name!r}"),
+        tracking_failures(f"{name!r} must be registered", remedy),
+    ):
+        known = find_version(store, name, artifact.digest)
+        return known or _new_version(store, artifact, name, tags)
+
+
+def find_version(store: Store, name: str, digest: str) -> Version | None:
+    """Return the newest version of ``name`` with this content, if any."""
+    found = _search(store, f"name = '{name}' AND tags.`{names.DIGEST}` = '{digest}'")
+    return found[0] if found else None
+
+
+def versions_of_content(store: Store, digest: str) -> list[Version]:
+    """Return every registered version of this content, newest first, whatever its name."""
+    return _search(store, f"tags.`{names.DIGEST}` = '{digest}'")
+
+
+def resolve(store: Store, reference: str) -> Version:
+    """Return the version that ``name/3`` or ``name@alias`` names, with or without ``models:/`` before it.
+
+    Raises :class:`TrackingError` when there is none.
+    """
+    plain = reference.removeprefix("models:/")
+    name, at, alias = plain.partition("@")
+    number = ""
+    if not at:
+        name, _, number = plain.rpartition("/")
+    if not name or not (alias or number.isdigit()):
+        raise TrackingError(f"a version must read name/3 or name@champion, but got {reference!r}; see the registry")
+    with tracking_failures(f"version {reference!r} must be registered", "see the model registry in the MLflow UI"):
+        if at:
+            return _version(store.client.get_model_version_by_alias(name, alias))
+        return _version(store.client.get_model_version(name, number))
+
+
+def aliased(store: Store, name: str, alias: str) -> Version | None:
+    """Return the version that holds an alias, or ``None``."""
+    try:
+        return _version(store.client.get_model_version_by_alias(name, alias))
+    except MlflowException:
+        return None
+
+
+def tag_version(store: Store, version: Version, tags: Mapping[str, object]) -> None:
+    """Set tags on a version, e.g. ``metric.selector_ex``."""
+    for key, value in tags.items():
+        text = names.capped(value, names.MAX_TAG_CHARACTERS)
+        if version.tags.get(key) != text:
+            store.client.set_model_version_tag(version.name, str(version.number), key, text)
+
+
+def _new_version(store: Store, artifact: Artifact, name: str, tags: Mapping[str, object]) -> Version:
+    _ensure_entry(store, name, artifact.kind)
+    parents = _parents(store, artifact)
+    wanted: dict[str, object] = {
+        names.KIND: artifact.kind.value,
+        names.DIGEST: artifact.digest,
+        names.COMMIT: code_commit(),
+        **artifact.metadata,
+        **tags,
+        **{f"{names.INPUT}.{role}": parent for role, parent in parents.items()},
+    }
+    made = store.client.create_model_version(
+        name,
+        source=f"models:/{artifact.model_id}" if artifact.model_id else artifact.uri,
+        run_id=artifact.run_id,
+        tags={key: names.capped(value, names.MAX_TAG_CHARACTERS) for key, value in wanted.items()},
+        description=_description(parents),
+        model_id=artifact.model_id or None,
+        await_creation_for=0,
+    )
+    return _version(made, is_new=True)
+
+
+def _ensure_entry(store: Store, name: str, kind: ArtifactKind) -> None:
+    try:
+        store.client.create_registered_model(name, tags={names.PROJECT: names.PROJECT_NAME, names.KIND: kind.value})
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _parents(store: Store, artifact: Artifact) -> dict[str, str]:
+    """Return, per role, the registered version that the artifact's run read, or ``run <id>`` when unregistered."""
+    try:
+        records = read_records(store.run(artifact.run_id), names.INPUTS_FILE)
+    except StageInputError:
+        return {}
+    found = {role: versions_of_content(store, record.digest) for role, record in records.items()}
+    return {
+        role: str(versions[0]) if versions else f"run {records[role].run_id}" for role, versions in found.items()
+    }
+
+
+def _description(parents: Mapping[str, str]) -> str:
+    lines = []
+    for role, parent in parents.items():
+        name, _, number = parent.rpartition("/")
+        lines.append(f"* {role}: [{parent}](#/models/{name}/versions/{number})" if number else f"* {role}: {parent}")
+    return "Made from\n\n" + "\n".join(lines) if lines else ""
+
+
+def _search(store: Store, filter_string: str) -> list[Version]:
+    found = store.client.search_model_versions(filter_string, order_by=["creation_timestamp DESC"], max_results=100)
+    return [_version(item) for item in found]
+
+
+def _version(item: ModelVersion, *, is_new: bool = False) -> Version:
+    tags = dict(item.tags)
+    return Version(item.name, int(item.version), tags.get(names.DIGEST, ""), item.run_id or "", tags, is_new)

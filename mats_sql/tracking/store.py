@@ -1,0 +1,147 @@
+"""Where runs are tracked: one experiment of one MLflow store."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+
+import mlflow
+import sqlalchemy
+from mlflow import MlflowClient
+from mlflow.entities import Experiment, Run
+from mlflow.exceptions import MlflowException
+
+from mats_sql.errors import TrackingError
+from mats_sql.tracking import names
+from mats_sql.tracking.failures import tracking_failures
+
+PROBE_TIMEOUT_S = 5
+
+
+class Store:
+    """A connection to one experiment, and the local folder for unfinished work and downloaded outputs."""
+
+    def __init__(self, client: MlflowClient, experiment: Experiment, work_dir: Path, launched_run: str | None) -> None:
+        self.client = client
+        self.experiment_id: str = experiment.experiment_id
+        self.experiment_name: str = experiment.name
+        self.tracking_uri: str = client.tracking_uri
+        self.work_dir = work_dir.resolve()
+        self._launched_run = launched_run
+        self._experiment_ids: list[str] | None = None
+
+    def take_launched_run(self) -> str | None:
+        """Return the run that ``mlflow run`` made for this process, to the first who asks."""
+        launched, self._launched_run = self._launched_run, None
+        return launched
+
+    @property
+    def experiment_ids(self) -> list[str]:
+        """All experiments of this project in the store: finished work is reused across them."""
+        if self._experiment_ids is None:
+            found = self.client.search_experiments(
+                filter_string=f"tags.`{names.PROJECT}` = '{names.PROJECT_NAME}'", max_results=1000
+            )
+            self._experiment_ids = sorted({self.experiment_id, *(item.experiment_id for item in found)})
+        return self._experiment_ids
+
+    def run(self, run_id: str) -> Run:
+        """Return a run; raises :class:`TrackingError` when there is none with this id."""
+        remedy = "give a run id that the MLflow UI shows"
+        with tracking_failures(f"a run must exist in {self.tracking_uri}", remedy):
+            return self.client.get_run(run_id)
+
+    def run_address(self, run_id: str) -> str:
+        """Return the run's page: a full address on a server, else the part after the UI's own address."""
+        page = f"/#/experiments/{self.experiment_id}/runs/{run_id}"
+        return self.tracking_uri.rstrip("/") + page if self.tracking_uri.startswith("http") else page
+
+
+def connect(experiment_name: str, work_dir: Path) -> Store:
+    """Connect to the store of ``MLFLOW_TRACKING_URI``, by default ``sqlite:///mlflow.db`` in the current folder.
+
+    A process that ``mlflow run`` launched uses the experiment and run made for it; elsewhere the experiment is
+    ``experiment_name``, made when missing. ``MLFLOW_RUN_ID`` is taken out of the environment so that no later run
+    inherits it. Raises :class:`TrackingError` within seconds when the store cannot be reached.
+    """
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+    launched = os.environ.pop("MLFLOW_RUN_ID", None)
+    remedy = "start the server, or set MLFLOW_TRACKING_URI to another store"
+    with _impatient(), tracking_failures(f"the MLflow store {_shown(uri)} must answer", remedy, OSError):
+        _probe_database(uri)
+        mlflow.set_tracking_uri(uri)
+        client = MlflowClient(tracking_uri=uri)
+        experiment, run = _launched_experiment(client, launched) or (_experiment(client, experiment_name), None)
+        _mark(client, experiment)
+    return Store(client, experiment, work_dir, run)
+
+
+def _launched_experiment(client: MlflowClient, run_id: str | None) -> tuple[Experiment, str] | None:
+    if run_id is None:
+        return None
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None  # a stale variable of another store: an ordinary start
+    return client.get_experiment(run.info.experiment_id), run_id
+
+
+def _experiment(client: MlflowClient, name: str) -> Experiment:
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            found = client.get_experiment(client.create_experiment(name))
+        except MlflowException:  # another process made it in between
+            found = client.get_experiment_by_name(name)
+    if found is None or found.lifecycle_stage != "active":
+        raise TrackingError(f"an experiment must be active, but {name!r} is deleted; restore it or choose another name")
+    return found
+
+
+def _mark(client: MlflowClient, experiment: Experiment) -> None:
+    if experiment.tags.get(names.PROJECT) != names.PROJECT_NAME:
+        client.set_experiment_tag(experiment.experiment_id, names.PROJECT, names.PROJECT_NAME)
+
+
+@contextmanager
+def _impatient() -> Iterator[None]:
+    """First contact fails fast; later calls keep MLflow's patient retries."""
+    wanted = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(PROBE_TIMEOUT_S)}
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _probe_database(uri: str) -> None:
+    """Connect once to a database server: MLflow itself retries an unreachable one for a minute and a half."""
+    if not uri.startswith(("postgresql", "mysql", "mssql")):
+        return
+    engine = sqlalchemy.create_engine(uri, connect_args={"connect_timeout": PROBE_TIMEOUT_S})
+    try:
+        engine.connect().close()
+    finally:
+        engine.dispose()
+
+
+def _shown(uri: str) -> str:
+    """Return an address without its password."""
+    parts = urlsplit(uri)
+    return uri.replace(f":{parts.password}@", ":…@") if parts.password else uri
