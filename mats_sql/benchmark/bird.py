@@ -43,8 +43,8 @@ def read_bird(root: Path, split: str) -> Benchmark:
 def _question(item: JsonItem) -> tuple[Question, Gold]:
     question = Question(
         question_id=item.number("question_id") if "question_id" in item.fields else item.position,
-        db_id=item.text("db_id"),
-        text=item.text("question").strip(),
+        db_id=item.words("db_id"),
+        text=item.words("question"),
         evidence=item.text("evidence", default="").strip(),
         difficulty=item.text("difficulty", default="simple"),
     )

@@ -13,6 +13,7 @@ import io
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 
 from mats_sql.benchmark.schema import Column, Schema, Table
@@ -22,7 +23,9 @@ from mats_sql.errors import BenchmarkError
 MAX_MEANING_CHARACTERS = 200
 
 _HEADER = ("original_column_name", "column_name", "column_description", "data_format", "value_description")
-_NOISE = re.compile(r"\b(?:commonsense|common sense)\s+(?:evidence|reasoning)\s*:|\N{REPLACEMENT CHARACTER}", re.IGNORECASE)
+_NOISE = re.compile(
+    r"\b(?:commonsense|common sense)\s+(?:evidence|reasoning)\s*:|\N{REPLACEMENT CHARACTER}", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +70,7 @@ def read_description(path: Path) -> dict[str, ColumnDescription]:
         rows = rows[1:]
     else:
         header = list(_HEADER)
-    positions = [header.index(name) if name in header else -1 for name in _HEADER]
-    return {_key(row[0]): _description(row, positions) for row in rows if row and row[0].strip()}
+    return dict(_described_column(row, header) for row in rows if any(cell.strip() for cell in row))
 
 
 def decode(data: bytes) -> str:
@@ -78,13 +80,12 @@ def decode(data: bytes) -> str:
     return data.decode("utf-8-sig", _FALLBACK).replace("\0", "")
 
 
-def _description(row: list[str], positions: list[int]) -> ColumnDescription:
-    name, description, values = (
-        row[position] if 0 <= position < len(row) else "" for position in (positions[1], positions[2], positions[4])
-    )
-    # Some files have one comma too many, which pushes the value description into a column without a name.
-    overflow = row[max(positions) + 1 :]
-    return ColumnDescription(name, description, " ".join([values, *overflow]))
+def _described_column(row: list[str], header: list[str]) -> tuple[str, ColumnDescription]:
+    cells = dict(zip(header, row, strict=False))
+    key, name, description, _, values = (cells.get(title, "") for title in _HEADER)
+    # Some files have one comma too many, which pushes the value description into a column without a title.
+    overflow = [cell for title, cell in zip_longest(header, row, fillvalue="") if not title]
+    return _key(key), ColumnDescription(name, description, " ".join([values, *overflow]))
 
 
 def _meaning(column: Column, readable_name: str, rows: dict[str, ColumnDescription]) -> str:

@@ -28,6 +28,15 @@ class JsonItem:
         value = self._required(key)
         if not isinstance(value, str):
             raise self.problem(f"{key!r} must be a string, but is {value!r:.80}")
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            raise self.problem(f"{key!r} must be Unicode text, but has half a surrogate pair: {value!r:.80}")
+        return value
+
+    def words(self, key: str) -> str:
+        """Return a string without surrounding space; it must not be blank."""
+        value = self.text(key).strip()
+        if not value:
+            raise self.problem(f"{key!r} must not be blank, but is")
         return value
 
     def number(self, key: str) -> int:
@@ -64,7 +73,7 @@ def read_items(path: Path) -> list[JsonItem]:
         raise BenchmarkError(f"a benchmark file must be readable, but {path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise BenchmarkError(f"a benchmark file must be UTF-8, but {path}: {error}; convert it") from None
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # JSONDecodeError, or an integer of thousands of digits
         raise BenchmarkError(f"a benchmark file must be JSON, but {path}: {error}; mend the file") from None
     except RecursionError:
         raise BenchmarkError(f"a benchmark file must be a list of objects, but {path} is nested too deeply") from None

@@ -33,6 +33,20 @@ def check_no_leak(train: Sequence[Question], evaluation: Sequence[Question]) -> 
             )
 
 
+def drop_shared_texts(
+    train: Sequence[Question], evaluation: Sequence[Question]
+) -> tuple[tuple[Question, ...], tuple[Question, ...]]:
+    """Return the training questions whose text the evaluation does not have, and those it has.
+
+    For published sets that overlap by themselves: Spider's train and dev files share six texts such as "How many
+    employees are there?" about different databases. The caller reports what was dropped. It never drops a shared
+    database: that is always a mistake, which :func:`check_no_leak` reports.
+    """
+    texts = {normalized_text(question.text) for question in evaluation}
+    shared = {question for question in train if normalized_text(question.text) in texts}
+    return tuple(q for q in train if q not in shared), tuple(q for q in train if q in shared)
+
+
 def normalized_text(text: str) -> str:
     """Return a text's words, case folded and compatibility-normalised, without punctuation."""
     return _SEPARATOR.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()

@@ -53,5 +53,5 @@ def _question_file(root: Path, split: str) -> Path:
 
 
 def _question(item: JsonItem) -> tuple[Question, Gold]:
-    question = Question(item.position, item.text("db_id"), item.text("question").strip())
+    question = Question(item.position, item.words("db_id"), item.words("question"))
     return question, Gold(question.question_id, question.db_id, item.text("query"))

@@ -39,7 +39,7 @@ def _declared_schema(db_id: str, item: JsonItem) -> DeclaredSchema:
             f"column_names_original, column_names and column_types must be equally long, but have "
             f"{len(columns)}, {len(readable)} and {len(types)} entries"
         )
-    primary = set(_positions(item, "primary_keys", len(columns)))
+    primary = _primary_keys(item, len(columns))
     schema_columns: list[list[Column]] = [[] for _ in tables]
     for position, ((table, name), type_name) in enumerate(zip(columns, types, strict=True)):
         if table >= 0:
@@ -69,19 +69,26 @@ def _columns(item: JsonItem, key: str, table_count: int) -> list[tuple[int, str]
     return columns
 
 
-def _positions(item: JsonItem, key: str, column_count: int) -> Iterable[int]:
-    """Yield column positions; a composite key is a list inside the list."""
-    for entry in item.array(key):
-        for position in entry if isinstance(entry, list) else [entry]:
-            if not isinstance(position, int) or not 0 <= position < column_count:
-                raise item.problem(f"{key!r} must hold column positions below {column_count}, but has {position!r:.80}")
-            yield position
+def _primary_keys(item: JsonItem, column_count: int) -> set[int]:
+    """Return the columns of primary keys; a composite key is a list inside the list."""
+    entries = item.array("primary_keys")
+    nested = (entry if isinstance(entry, list) else [entry] for entry in entries)
+    return {_position(item, "primary_keys", position, column_count) for entry in nested for position in entry}
 
 
 def _foreign_keys(item: JsonItem, tables: list[str], columns: list[tuple[int, str]]) -> Iterable[ForeignKey]:
-    positions = list(_positions(item, "foreign_keys", len(columns)))
-    if len(positions) != 2 * len(item.array("foreign_keys")):
-        raise item.problem("'foreign_keys' must hold pairs of column positions, but one is no pair")
-    for source, target in zip(positions[::2], positions[1::2], strict=True):
-        (table, column), (to_table, to_column) = columns[source], columns[target]
+    key = "foreign_keys"
+    for entry in item.array(key):
+        if not isinstance(entry, list) or len(entry) != 2:
+            raise item.problem(f"{key!r} must hold pairs of column positions, but has {entry!r:.80}")
+        table, column = columns[_position(item, key, entry[0], len(columns))]
+        to_table, to_column = columns[_position(item, key, entry[1], len(columns))]
+        if table < 0 or to_table < 0:
+            raise item.problem(f"{key!r} must hold positions of columns, but {entry!r} has the position of '*'")
         yield ForeignKey(tables[table], column, tables[to_table], to_column)
+
+
+def _position(item: JsonItem, key: str, position: object, column_count: int) -> int:
+    if not isinstance(position, int) or not 0 <= position < column_count:
+        raise item.problem(f"{key!r} must hold column positions below {column_count}, but has {position!r:.80}")
+    return position

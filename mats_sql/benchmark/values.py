@@ -20,8 +20,9 @@ MAX_VALUES_PER_COLUMN = 500_000
 
 _TOKEN = re.compile(r"[^\W_]+")
 _ENGLISH_FILLERS = (
-    "a an and are as at be been by did do does for from had has have how in is it its list many me much of on or "
-    "show than that the their them there these they this those to was were what when where which who whose with"
+    "a all an and any are as at be been by did do does each every find for from give had has have how in is it its "
+    "list many me much of on or please show than that the their them there these they this those to was were what "
+    "when where which who whose with"
 )
 _STOP_WORDS = frozenset(_ENGLISH_FILLERS.split())
 _TEXT_TYPES = ("text", "char", "clob", "string")
