@@ -96,12 +96,11 @@ def fixer_examples(
     mode: FixerCritique,
     seed: int,
     limit: int | None = None,
-    kept_share: float = KEPT_SHARE,
 ) -> list[SftExample]:
     """Return fixes to learn, at most ``limit``: the gold SQL for a wrong SQL, the SQL itself for a correct one.
 
     In mode ``fixed`` every example has the one identical critique. In mode ``aware`` each has its own: the teacher's,
-    or without a teacher those in its record. A part of at most ``kept_share`` answers a false alarm about a correct
+    or without a teacher those in its record. A part of at most :data:`KEPT_SHARE` answers a false alarm about a correct
     SQL; from the teacher that is its critique against a wrong SQL of the same question.
     """
     wrong = [item for item in reviews if not item.correct]
@@ -122,7 +121,7 @@ def fixer_examples(
     fixes = _shuffled([_fix(item, text, item.gold_sql) for item, text in told], seed)
     keeps = _shuffled([_fix(item, text, item.review.sql) for item, text in alarms], seed)
     most = len(fixes) + len(keeps) if limit is None else limit
-    kept = min(len(keeps), int(len(fixes) * kept_share / (1 - kept_share)), int(most * kept_share))
+    kept = min(len(keeps), int(len(fixes) * KEPT_SHARE / (1 - KEPT_SHARE)), int(most * KEPT_SHARE))
     return _shuffled(fixes[: most - kept] + keeps[:kept], seed)
 
 
