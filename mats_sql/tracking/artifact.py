@@ -45,6 +45,19 @@ class Artifact:
     model_id: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def label(self) -> str:
+        """What a reader of the UI calls it: an agent's model by the agent, its data by the agent and the name."""
+        return label(self.name, self.kind, self.metadata)
+
+
+def label(name: str, kind: ArtifactKind, metadata: Mapping[str, str]) -> str:
+    """Return an output's name in the UI: outputs of all agents' runs are called ``model`` and ``examples``."""
+    agent = metadata.get("agent")
+    if agent is None:
+        return name
+    return agent if kind.is_model else f"{agent}-{name}"
+
 
 @dataclass(frozen=True, slots=True)
 class ArtifactRecord:

@@ -34,13 +34,14 @@ def dataset_of(artifact: Artifact) -> Dataset:
     MLflow's own digests come from a sample of a data frame; here the digest is the beginning of the content's
     SHA-256, so that equal digests mean equal bytes.
     """
-    source_type = "local" if local_folder(artifact.uri) else "mlflow_artifact"
+    uri = artifact.uri or str(artifact.path)
+    source_type = "local" if local_folder(uri) else "mlflow_artifact"
     schema, profile = _described(artifact.path)
     return Dataset(
-        name=artifact.name,
+        name=artifact.label,
         digest=artifact.digest[: names.MAX_DATASET_DIGEST_CHARACTERS],
         source_type=source_type,
-        source=json.dumps({"uri": artifact.uri, "run_id": artifact.run_id, "sha256": artifact.digest}),
+        source=json.dumps({"uri": uri, "run_id": artifact.run_id, "sha256": artifact.digest}),
         schema=schema,
         profile=profile,
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mats_sql.errors import StageInputError
 from mats_sql.tracking import names
-from mats_sql.tracking.artifact import ArtifactRecord
+from mats_sql.tracking.artifact import label
 from mats_sql.tracking.registry import resolve, versions_of_content
 from mats_sql.tracking.stage import read_records
 from mats_sql.tracking.store import Store
@@ -65,7 +65,8 @@ def lineage_text(root: LineageNode) -> str:
             lines.append(f"{head} (above)")
             return
         seen.add(node.digest)
-        lines.append(f"{head} by {node.stage} run {node.run_id}, code {node.commit[:12] or 'unknown'}")
+        maker = f" by {node.stage} run {node.run_id}, code {node.commit[:12] or 'unknown'}" if node.run_id else ""
+        lines.append(head + maker)
         for source in node.sources:
             show(source, depth + 1)
 
@@ -73,37 +74,45 @@ def lineage_text(root: LineageNode) -> str:
     return "\n".join(lines)
 
 
+@dataclass(frozen=True, slots=True)
+class _Maker:
+    """The run that made something: its stage, its code and what it read."""
+
+    stage: str
+    commit: str
+    sources: tuple[LineageNode, ...]
+
+
 class _Walk:
     """Reads each run once, however many paths lead to it."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._sources: dict[str, tuple[LineageNode, ...]] = {}
+        self._makers: dict[str, _Maker] = {}
         self._versions: dict[str, tuple[str, ...]] = {}
 
     def node(self, role: str, name: str, kind: str, digest: str, run_id: str) -> LineageNode:
-        run = self._store.run(run_id)
-        tags = run.data.tags
-        if run_id not in self._sources:
+        made = self._made_by(run_id)
+        versions = self._versions_of(digest)
+        return LineageNode(role, name, kind, digest, versions, run_id, made.stage, made.commit, made.sources)
+
+    def _made_by(self, run_id: str) -> _Maker:
+        """Return what is known of a run; a base model, which no run made, has none."""
+        if not run_id:
+            return _Maker("", "", ())
+        if run_id not in self._makers:
+            run = self._store.run(run_id)
             try:
                 records = read_records(run, names.INPUTS_FILE)
             except StageInputError:
                 records = {}
-            self._sources[run_id] = tuple(self._source(record) for record in records.values())
-        return LineageNode(
-            role=role,
-            name=name,
-            kind=kind,
-            digest=digest,
-            versions=self._versions_of(digest),
-            run_id=run_id,
-            stage=tags.get(names.STAGE, ""),
-            commit=tags.get(names.COMMIT, ""),
-            sources=self._sources[run_id],
-        )
-
-    def _source(self, record: ArtifactRecord) -> LineageNode:
-        return self.node(record.role, record.name, record.kind.value, record.digest, record.run_id)
+            sources = tuple(
+                self.node(r.role, label(r.name, r.kind, r.metadata), r.kind.value, r.digest, r.run_id)
+                for r in records.values()
+            )
+            tags = run.data.tags
+            self._makers[run_id] = _Maker(tags.get(names.STAGE, ""), tags.get(names.COMMIT, ""), sources)
+        return self._makers[run_id]
 
     def _versions_of(self, digest: str) -> tuple[str, ...]:
         if digest not in self._versions:

@@ -22,7 +22,7 @@ from mlflow.types import ColSpec, DataType, Schema
 from mlflow.utils.environment import _PythonEnv
 
 from mats_sql.tracking import names
-from mats_sql.tracking.artifact import ArtifactKind, ArtifactRecord
+from mats_sql.tracking.artifact import ArtifactKind, ArtifactRecord, label
 from mats_sql.tracking.publish import publish
 from mats_sql.tracking.store import Store
 
@@ -72,8 +72,9 @@ def publish_model(store: Store, record: ArtifactRecord, source: Path, *, owned: 
     """
     params = {key: names.capped(value, names.MAX_PARAMETER_CHARACTERS) for key, value in record.metadata.items()}
     tags = {names.DIGEST: record.digest, names.KIND: record.kind.value}
+    name = label(record.name, record.kind, record.metadata)
     model = store.client.create_logged_model(
-        store.experiment_id, record.name, record.run_id, tags=tags, params=params, model_type=record.kind.value
+        store.experiment_id, name, record.run_id, tags=tags, params=params, model_type=record.kind.value
     )
     uri = publish(source, model.artifact_location, record.kind.value, owned=owned)
     with tempfile.TemporaryDirectory(dir=store.work_dir) as folder:
@@ -121,7 +122,5 @@ def _requirements() -> tuple[str, ...]:
 
 def drop_unfinished_models(store: Store, run_id: str) -> None:
     """Delete the models that a killed attempt of a run had already made."""
-    for model in store.client.search_logged_models(
-        [store.experiment_id], filter_string=f"source_run_id = '{run_id}'"
-    ):
+    for model in store.client.search_logged_models([store.experiment_id], filter_string=f"source_run_id = '{run_id}'"):
         store.client.delete_logged_model(model.model_id)

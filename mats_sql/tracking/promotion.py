@@ -68,9 +68,7 @@ def promote(store: Store, version: Version, metrics: Mapping[str, float], gates:
     return Promotion(version, champion)
 
 
-def refusals(
-    metrics: Mapping[str, float], champion: Mapping[str, float] | None, gates: PromoteSettings
-) -> list[str]:
+def refusals(metrics: Mapping[str, float], champion: Mapping[str, float] | None, gates: PromoteSettings) -> list[str]:
     """Return a reason per gate that fails. A metric that is not there fails its gate."""
     reasons = []
     selector_ex, harm_rate = metrics.get(SELECTOR_EX), metrics.get(HARM_RATE)

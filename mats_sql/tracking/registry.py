@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 
 from mats_sql.errors import StageInputError, TrackingError
 from mats_sql.tracking import names
-from mats_sql.tracking.artifact import Artifact, ArtifactKind
+from mats_sql.tracking.artifact import Artifact, ArtifactKind, ArtifactRecord
 from mats_sql.tracking.commit import code_commit
 from mats_sql.tracking.failures import tracking_failures
 from mats_sql.tracking.lock import exclusive
@@ -146,16 +146,20 @@ def _parents(store: Store, artifact: Artifact) -> dict[str, str]:
     except StageInputError:
         return {}
     found = {role: versions_of_content(store, record.digest) for role, record in records.items()}
-    return {
-        role: str(versions[0]) if versions else f"run {records[role].run_id}" for role, versions in found.items()
-    }
+    return {role: str(versions[0]) if versions else _unregistered(records[role]) for role, versions in found.items()}
+
+
+def _unregistered(record: ArtifactRecord) -> str:
+    made = f"made by run {record.run_id}" if record.run_id else "made outside of this project's runs"
+    return f"{record.metadata.get('base', record.name)} {record.digest[:12]}, {made}"
 
 
 def _description(parents: Mapping[str, str]) -> str:
     lines = []
     for role, parent in parents.items():
         name, _, number = parent.rpartition("/")
-        lines.append(f"* {role}: [{parent}](#/models/{name}/versions/{number})" if number else f"* {role}: {parent}")
+        link = f"[{parent}](#/models/{name}/versions/{number})" if number.isdigit() else parent
+        lines.append(f"* {role}: {link}")
     return "Made from\n\n" + "\n".join(lines) if lines else ""
 
 

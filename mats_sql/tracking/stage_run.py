@@ -118,9 +118,7 @@ class StageRun:
         with self._file(file) as path:
             path.write_text(text, "utf-8")
 
-    def output(
-        self, name: str, kind: ArtifactKind, path: Path, metadata: Mapping[str, str] | None = None
-    ) -> None:
+    def output(self, name: str, kind: ArtifactKind, path: Path, metadata: Mapping[str, str] | None = None) -> None:
         """Declare a file or folder as an output; it is stored when the stage ends and must not change after that."""
         if name in self.outputs:
             raise ValueError(f"an output's name must be its own, but {name!r} is declared twice")
