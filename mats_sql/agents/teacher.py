@@ -79,8 +79,8 @@ def write_plan(gold_sql: str, schema: Schema) -> str:
 def write_critique(validator: Validator, sql: str, gold_sql: str, schema: Schema) -> Critique:
     """Return what a validator should say about a SQL: what it does, what the gold does, and whether they agree.
 
-    They agree when their outlines' keys are equal (see ``outline``); then both lines are the SQL's own, so that one look
-    tells agreement. Text that is no ``SELECT`` agrees with nothing but itself.
+    They agree when their outlines' keys are equal (see ``outline``); then both lines are the SQL's own, so that one
+    look tells agreement. Text that is no ``SELECT`` agrees with nothing but itself.
     """
     found, wanted = outline(sql, schema), outline(gold_sql, schema)
     correct = _agree(validator, found, wanted) if found and wanted else statement(sql) == statement(gold_sql)

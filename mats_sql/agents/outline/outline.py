@@ -13,10 +13,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-import sqlglot
-from sqlglot import exp
-from sqlglot.errors import SqlglotError
-
+from mats_sql.agents.outline.dialect import parse_query
 from mats_sql.agents.outline.keys import condition_key, select_key
 from mats_sql.agents.outline.names import resolve_names, schema_tables
 from mats_sql.agents.outline.parts import QueryParts, query_parts
@@ -54,11 +51,10 @@ def outline(sql: str, schema: Schema) -> Outline | None:
     """Return the outline of one ``SELECT`` statement; ``None`` for anything that cannot be read as one."""
     if len(sql) > MAX_SQL_CHARACTERS or not _OPENING.match(sql):
         return None
+    tree = parse_query(sql)
+    if tree is None:
+        return None
     try:
-        tree = sqlglot.parse_one(sql, dialect="sqlite")
-        if not isinstance(tree, exp.Query):
-            return None
-        tables = tables_of(tree)
         resolve_names(tree, schema_tables(schema))
         query = query_parts(tree)
         if not query.selects or not all(select.projections for select in query.selects):
@@ -67,8 +63,8 @@ def outline(sql: str, schema: Schema) -> Outline | None:
             selects=selects_text(query),
             keeps=keeps_text(query, schema.foreign_keys),
             condition=conditions_text(query),
-            tables=tables_of(tree) or tables,
+            tables=tables_of(tree),
             query=query,
         )
-    except (SqlglotError, RecursionError):
+    except RecursionError:  # a tree can be just shallow enough to be parsed
         return None

@@ -3,53 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
 
 from sqlglot import exp
-from sqlglot.dialects.sqlite import SQLite
-from sqlglot.errors import ErrorLevel
 
+from mats_sql.agents.outline.dialect import sql_text
 from mats_sql.agents.outline.parts import Joined, QueryParts, SelectParts
 from mats_sql.benchmark.schema import ForeignKey
 from mats_sql.benchmark.schema_text import quote_name
-
-
-# sqlglot ships no type information for its dialects' inner classes, hence the ignores.
-class _TextGenerator(SQLite.Generator):  # type: ignore[misc]
-    """SQLite as its users write it: ``NOT`` inside ``IS NOT`` and ``NOT IN``, and ``SUBSTR``."""
-
-    def not_sql(self, node: exp.Not) -> str:
-        inner = node.this
-        value = self.sql(inner, "this")
-        if isinstance(inner, exp.Is):
-            return f"{value} IS NOT {self.sql(inner, 'expression')}"
-        if isinstance(inner, exp.Like) and not isinstance(inner.parent, exp.Escape):
-            return f"{value} NOT LIKE {self.sql(inner, 'expression')}"
-        if isinstance(inner, exp.Between):
-            return f"{value} NOT BETWEEN {self.sql(inner, 'low')} AND {self.sql(inner, 'high')}"
-        if isinstance(inner, exp.In):
-            return f"{value} NOT{self.in_sql(inner).removeprefix(value)}"
-        return f"NOT {self.sql(node, 'this')}"
-
-    def substring_sql(self, node: exp.Substring) -> str:
-        return str(self.func("SUBSTR", node.this, node.args.get("start"), node.args.get("length")))
-
-
-class _Text(SQLite):  # type: ignore[misc]
-    """SQLite with back-ticked names, as schema texts write them."""
-
-    class Tokenizer(SQLite.Tokenizer):  # type: ignore[misc]
-        IDENTIFIERS: ClassVar = ["`", '"', ("[", "]")]
-
-    Generator = _TextGenerator
-
-
-_DIALECT = _Text()
-
-
-def sql_text(node: exp.Expression) -> str:
-    """Return one expression or query on one line."""
-    return str(_DIALECT.generate(node, copy=False, comments=False, unsupported_level=ErrorLevel.IGNORE))
 
 
 def selects_text(query: QueryParts) -> str:
