@@ -75,11 +75,9 @@ class BenchmarkSettings(Section):
     show_meanings: bool = True
     show_nulls: bool = True
 
-    def prompt_settings(self) -> dict[str, object]:
+    def prompt_settings(self) -> dict[str, bool | int]:
         """Return the settings that can change a prompt."""
-        return self.model_dump(
-            mode="json", include={"values_per_column", "show_types", "show_meanings", "show_nulls"}
-        )
+        return self.model_dump(mode="json", include={"values_per_column", "show_types", "show_meanings", "show_nulls"})
 
     @model_validator(mode="after")
     def _root_is_given(self) -> BenchmarkSettings:
@@ -98,6 +96,26 @@ class LabSettings(Section):
     dev_questions: Positive = 1524
 
 
+class PretrainSettings(Section):
+    """How the lab's base model is made: copying first (it forms induction heads), then every agent's task."""
+
+    seed: int = 0
+    vocabulary: int = Field(2600, ge=512)
+    layers: Positive = 4
+    width: Positive = 128
+    heads: Positive = 4
+    feed_forward: Positive = 384
+    context_tokens: Positive = 1024
+    copy_steps: int = Field(900, ge=0)
+    copy_tokens: Positive = 64
+    examples: Positive = 100_000
+    batch_size: Positive = 32
+    learning_rate: Rate = 2e-3
+    warmup_steps: int = Field(100, ge=0)
+    weight_decay: float = Field(0.05, ge=0)
+    threads: Positive = 2
+
+
 class ModelSettings(Section):
     """The checkpoint each agent starts from: ``lab`` is the embedded base model, anything else a path or name."""
 
@@ -108,12 +126,23 @@ class ModelSettings(Section):
 
 
 class SqlLimits(Section):
-    """Bounds on one execution of untrusted SQL."""
+    """Bounds on one execution of untrusted SQL.
+
+    Steps are SQLite's virtual-machine steps: they come first, so that a verdict does not depend on the machine's speed
+    (about 50 million a second). A candidate that is only judged may take ``judge_steps_per_gold_step`` times gold's
+    steps, ``judge_steps_per_page`` times the database's pages, or ``judge_min_steps``, whichever is most, and never
+    more than ``max_steps``: on a small database an honest query cannot be busy for long.
+    """
 
     timeout_s: float = Field(30.0, gt=0)
-    max_steps: Positive = 2_000_000_000
+    max_steps: Positive = 1_000_000_000
+    judge_min_steps: Positive = 25_000_000
+    judge_steps_per_gold_step: Positive = 1000
+    judge_steps_per_page: Positive = 20_000
     max_rows: Positive = 2_000_000
     max_result_bytes: Positive = 256 * 1024 * 1024
+    max_value_bytes: Positive = 16 * 1024 * 1024
+    max_sql_bytes: Positive = 1_000_000
     memory_mib: Positive = 2048
     preview_rows: Positive = 5
 
@@ -271,6 +300,7 @@ class Experiment(Section):
     work_dir: Path = Path("mats-runs")
     benchmark: BenchmarkSettings = BenchmarkSettings()
     lab: LabSettings = LabSettings()
+    pretrain: PretrainSettings = PretrainSettings()
     models: ModelSettings = ModelSettings()
     sql: SqlSettings = SqlSettings()
     generation: GenerationSettings = GenerationSettings()

@@ -67,6 +67,7 @@ class Limits(NamedTuple):
     max_sql_bytes: int
     judge_min_steps: int
     judge_steps_per_gold_step: int
+    judge_steps_per_page: int
 
 
 class GoldRows:
@@ -147,6 +148,7 @@ class Session:
                 self.connection.execute(f"PRAGMA {pragma}")
             self.connection.execute(f"PRAGMA hard_heap_limit={limits.memory_mib * 1024 * 1024 // 2}").close()
             self.connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            self.pages: int = self.connection.execute("PRAGMA page_count").fetchone()[0]
             for table in _WARM_TABLES:
                 self.connection.execute(f"SELECT 1 FROM {table} LIMIT 0").close()
         except sqlite3.Error as error:
@@ -283,8 +285,9 @@ class Run:
     def _judge_steps(self) -> int:
         if self.gold is None:
             return self.limits.max_steps
-        relative = self.gold.steps * self.limits.judge_steps_per_gold_step
-        return min(self.limits.max_steps, max(self.limits.judge_min_steps, relative))
+        by_gold = self.gold.steps * self.limits.judge_steps_per_gold_step
+        by_size = self.session.pages * self.limits.judge_steps_per_page
+        return min(self.limits.max_steps, max(self.limits.judge_min_steps, by_gold, by_size))
 
     def _over_budget(self) -> bool:
         return self.full and self.session.meter.ticks > self._judge_steps() // PERIOD
