@@ -314,6 +314,10 @@ class Experiment(Section):
     search: SearchSettings = SearchSettings()
     promote: PromoteSettings = PromoteSettings()
 
+    def regimes_named(self, name: str) -> tuple[Regime, ...]:
+        """Return the regime of that name, or every regime of the experiment for ``all``."""
+        return self.regimes if name == "all" else (Regime(name),)
+
 
 def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     """Read an experiment and apply ``key.sub=value`` overrides (values are YAML).

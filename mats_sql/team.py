@@ -9,28 +9,23 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mats_sql.agents.condition_validator import condition_validator_messages
 from mats_sql.agents.critique import Critique, Validator, Verdict, parse_critique
 from mats_sql.agents.fixer import feedback_text, fixer_messages, parse_fix
 from mats_sql.agents.messages import Messages
 from mats_sql.agents.planner import parse_plan, planner_messages
 from mats_sql.agents.review import Review, response_text
-from mats_sql.agents.select_validator import select_validator_messages
 from mats_sql.agents.selector import NO, YES, selector_messages
+from mats_sql.agents.validators import VALIDATOR_MESSAGES
 from mats_sql.benchmark.question import Question
 from mats_sql.config import Gate, GenerationSettings, Policy, PoolRule, SelectorRule
 from mats_sql.generation.engine import Engine, Request, Sampling
 from mats_sql.sql.execution import Execution, Outcome
 from mats_sql.sql.executor import SqlExecutor, SqlRequest
 
-VALIDATOR_MESSAGES: Mapping[Validator, Callable[[Review], Messages]] = {
-    Validator.SELECT: select_validator_messages,
-    Validator.CONDITION: condition_validator_messages,
-}
 NO_SQL = Execution(Outcome.ERROR, error="the answer contains no SQL")
 
 
@@ -171,7 +166,7 @@ class Team:
     def _fix(self, tasks: Sequence[Task], plans: list[list[Candidate]]) -> list[list[Candidate]]:
         if self.agents.fixer is None:
             return plans
-        open_plans = {
+        open_plans: dict[tuple[int, str | None], Candidate] = {
             (position, plan.sql): plan
             for position, group in enumerate(plans)
             for plan in group
@@ -199,7 +194,7 @@ class Team:
         self,
         plan: Candidate,
         database: Path,
-        fixes: Mapping[tuple[int, str], str | None],
+        fixes: Mapping[tuple[int, str | None], str | None],
         executions: Mapping[tuple[Path, str | None], Execution],
         position: int,
     ) -> list[Candidate]:
@@ -277,7 +272,7 @@ def execute_distinct(
     distinct = list(dict.fromkeys(wanted))
     runnable = [(database, sql) for database, sql in distinct if sql is not None]
     executions = executor.execute_many(SqlRequest(database, sql) for database, sql in runnable)
-    results: dict[tuple[Path, str | None], Execution] = {key: NO_SQL for key in distinct}
+    results: dict[tuple[Path, str | None], Execution] = dict.fromkeys(distinct, NO_SQL)
     results.update(zip(runnable, executions, strict=True))
     return results
 

@@ -1,4 +1,4 @@
-"""Join chosen and rejected answers of one prompt to pairs: deduplicated, bounded per prompt, independent of row order."""
+"""Join chosen and rejected answers of one prompt to pairs: deduplicated, bounded per prompt, free of row order."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from mats_sql.agents.fixer import fixer_messages
 from mats_sql.agents.messages import Messages
 from mats_sql.agents.planner import planner_messages
 from mats_sql.agents.review import Review
+from mats_sql.agents.validators import VALIDATOR_MESSAGES
 from mats_sql.config import Gate, Regime
 from mats_sql.preference.pair import PreferencePair
 from mats_sql.preference.regimes import LabelledCritique, label_critiques
 from mats_sql.rollout.pool import FixRow, Pool
-from mats_sql.team import VALIDATOR_MESSAGES, Task
+from mats_sql.team import Task
 
 
 @dataclass(frozen=True, slots=True)

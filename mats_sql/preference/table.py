@@ -37,10 +37,7 @@ def read_pairs(path: Path) -> list[PreferencePair]:
 
     try:
         rows = pq.read_table(path).to_pylist()
-        return [
-            PreferencePair(**{name: _messages(value) if name in PROMPTS else value for name, value in row.items()})
-            for row in rows
-        ]
+        return [PreferencePair(**(row | {name: _messages(row[name]) for name in PROMPTS})) for row in rows]
     except (OSError, pa.ArrowInvalid, TypeError, KeyError, ValueError) as error:
         raise StageInputError(
             f"a pairs table must be readable with its documented columns, but {path}: {error}; build the pairs again"

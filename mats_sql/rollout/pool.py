@@ -177,4 +177,4 @@ def _plain(value: object) -> object:
 
 
 def _typed(kind: object, value: object) -> object:
-    return kind(value) if isinstance(kind, type) and issubclass(kind, StrEnum) else value
+    return kind(str(value)) if isinstance(kind, type) and issubclass(kind, StrEnum) else value

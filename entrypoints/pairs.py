@@ -1,0 +1,38 @@
+"""Label the pool under a regime and join critiques to preference pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mats_sql.config import Regime
+from mats_sql.stages.command import experiment_options, run_command
+
+if TYPE_CHECKING:
+    from mats_sql.stages.workspace import Workspace
+
+
+@click.command(help=__doc__)
+@experiment_options
+@click.option(
+    "--regime",
+    type=click.Choice([*Regime, "all"]),
+    default="all",
+    show_default=True,
+    help="The rule that labels critiques; all: every regime of the experiment.",
+)
+def pairs(config: Path, overrides: tuple[str, ...], regime: str) -> None:
+    def body(workspace: Workspace) -> None:
+        from mats_sql.stages.pairs import pairs as stage
+
+        for mode in workspace.experiment.fixers:
+            for item in workspace.experiment.regimes_named(regime):
+                stage(workspace, item, mode)
+
+    run_command("pairs", config, overrides, body)
+
+
+if __name__ == "__main__":
+    pairs()

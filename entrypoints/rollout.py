@@ -1,0 +1,29 @@
+"""Draw plans, critiques and fixes of train questions into the pool that every regime labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mats_sql.stages.command import experiment_options, run_command
+
+if TYPE_CHECKING:
+    from mats_sql.stages.workspace import Workspace
+
+
+@click.command(help=__doc__)
+@experiment_options
+def rollout(config: Path, overrides: tuple[str, ...]) -> None:
+    def body(workspace: Workspace) -> None:
+        from mats_sql.stages.rollout import rollout_pool
+
+        for mode in workspace.experiment.fixers:
+            rollout_pool(workspace, mode)
+
+    run_command("rollout", config, overrides, body)
+
+
+if __name__ == "__main__":
+    rollout()

@@ -1,0 +1,40 @@
+"""Search ORPO's beta, K and learning rate for selector EX on the validation split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mats_sql.config import Regime
+from mats_sql.stages.command import experiment_options, run_command
+
+if TYPE_CHECKING:
+    from mats_sql.stages.workspace import Workspace
+
+
+@click.command(help=__doc__)
+@experiment_options
+@click.option(
+    "--regime",
+    type=click.Choice([*Regime, "all"]),
+    default="all",
+    show_default=True,
+    help="The rule that labels critiques; all: every regime of the experiment.",
+)
+@click.option(
+    "--trials", type=click.IntRange(min=1), default=None, help="How many trials; default: search.trials of the config."
+)
+def search(config: Path, overrides: tuple[str, ...], regime: str, trials: int | None) -> None:
+    def body(workspace: Workspace) -> None:
+        from mats_sql.stages.search import search as stage
+
+        for item in workspace.experiment.regimes_named(regime):
+            stage(workspace, item, trials)
+
+    run_command("search", config, overrides, body)
+
+
+if __name__ == "__main__":
+    search()

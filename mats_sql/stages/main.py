@@ -1,0 +1,133 @@
+"""`main`: the whole experiment. Every stage is its own nested run; finished ones are reused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from rich.console import Console
+
+from mats_sql.agents.critique import Validator
+from mats_sql.config import FixerCritique, Regime
+from mats_sql.evaluation.plots import pass_at_k, team_bars
+from mats_sql.evaluation.report import (
+    EvaluatedTeam,
+    RewardAccuracy,
+    comparison_table,
+    measure,
+    question_sets,
+    result_tables,
+    reward_table,
+    stage_table,
+    verdict_table,
+)
+from mats_sql.evaluation.statistics import Comparison
+from mats_sql.evaluation.tables import Table
+from mats_sql.stages.compare import Side, compare, comparisons
+from mats_sql.stages.evaluate import evaluate, read_candidates
+from mats_sql.stages.orpo import orpo
+from mats_sql.stages.pairs import pairs
+from mats_sql.stages.prepare import prepare
+from mats_sql.stages.questions import validation_ids
+from mats_sql.stages.teams import TeamModels, all_teams
+from mats_sql.stages.workspace import Workspace
+from mats_sql.tracking.stage import StageResult
+from mats_sql.tracking.stage_run import StageRun
+
+
+def main(workspace: Workspace) -> None:
+    """Train, evaluate, compare and register every team of the experiment; print and log the result tables."""
+    validation = validation_ids(prepare(workspace).outputs["questions"])
+    evaluated = [(team, evaluate(workspace, team)) for team in all_teams(workspace)]
+    gaps = _compare_regimes(workspace, evaluated, validation)
+    tables = _tables(workspace, evaluated, validation, gaps)
+    if workspace.command is not None:
+        _log(workspace.command, tables, evaluated)
+    _print(tables, gaps, workspace.registered)
+
+
+def _compare_regimes(
+    workspace: Workspace, evaluated: Sequence[tuple[TeamModels, StageResult]], validation: frozenset[int]
+) -> dict[str, list[Comparison]]:
+    """Return, per question set, the gap of every collaborative regime over INDEP: one family per fixer."""
+    experiment = workspace.experiment
+    others = [regime for regime in experiment.regimes if regime is not Regime.INDEP]
+    found: dict[str, list[Comparison]] = {}
+    if Regime.INDEP not in experiment.regimes or not others:
+        return found
+    for mode in experiment.fixers:
+        baseline = _side(evaluated, Regime.INDEP, mode)
+        treatments = [_side(evaluated, regime, mode) for regime in others]
+        compare(workspace, baseline, treatments)
+        for name, compared in comparisons(baseline, treatments, validation).items():
+            found.setdefault(name, []).extend(compared)
+    return found
+
+
+def _side(evaluated: Iterable[tuple[TeamModels, StageResult]], regime: Regime, mode: FixerCritique) -> Side:
+    results = [
+        result.outputs["candidates"]
+        for team, result in evaluated
+        if team.regime == regime.value and team.fixer_critique == mode.value
+    ]
+    return Side(f"{regime.value.upper()} ({mode.value} fixer)", results)
+
+
+def _tables(
+    workspace: Workspace,
+    evaluated: Sequence[tuple[TeamModels, StageResult]],
+    validation: frozenset[int],
+    gaps: Mapping[str, Sequence[Comparison]],
+) -> list[Table]:
+    teams = [EvaluatedTeam(team.label, read_candidates(result.outputs["candidates"])) for team, result in evaluated]
+    everything = measure(teams, question_sets(teams[0], validation)[0])
+    return [
+        *result_tables(teams, validation),
+        stage_table(everything),
+        verdict_table(everything),
+        reward_table(_rewards(workspace)),
+        *(comparison_table(compared, name) for name, compared in gaps.items()),
+    ]
+
+
+def _rewards(workspace: Workspace) -> list[RewardAccuracy]:
+    experiment = workspace.experiment
+    rewards = []
+    for mode in experiment.fixers:
+        for regime in experiment.regimes:
+            built = pairs(workspace, regime, mode)
+            for validator in Validator:
+                trained = orpo(workspace, validator, regime, mode, experiment.seeds[0]).metrics
+                rewards.append(
+                    RewardAccuracy(
+                        regime=regime.value if len(experiment.fixers) == 1 else f"{regime.value} {mode.value}",
+                        validator=validator,
+                        loss=trained.get("eval_loss", float("nan")),
+                        accuracy=trained.get("eval_rewards/accuracies", float("nan")),
+                        pairs=int(built.metrics[f"{validator.value}/pairs"]),
+                    )
+                )
+    return rewards
+
+
+def _log(run: StageRun, tables: Sequence[Table], evaluated: Sequence[tuple[TeamModels, StageResult]]) -> None:
+    run.log_text("report.md", "\n".join(table.to_markdown() for table in tables))
+    run.log_text("results.csv", tables[0].to_csv())
+    teams = [(team.label, read_candidates(result.outputs["candidates"])) for team, result in evaluated]
+    run.log_figure("teams", team_bars(teams))
+    run.log_figure("pass_at_k", pass_at_k(teams))
+    for team, result in evaluated:
+        name = team.label.replace(", ", "_").replace(" ", "-").lower()
+        run.log_metrics({f"selector_ex/{name}": result.metrics["selector_ex"]})
+
+
+def _print(tables: Sequence[Table], gaps: Mapping[str, Sequence[Comparison]], registered: Sequence[str]) -> None:
+    console = Console(width=160, highlight=False)
+    for table in tables:
+        console.print(table.to_rich(), end="\n\n")
+    for name, compared in gaps.items():
+        console.print(f"Paired gaps on {name}:")
+        for comparison in compared:
+            console.print(f"  {comparison.verdict}")
+    new = ", ".join(registered) if registered else "nothing new: equal content keeps its version"
+    console.print(f"\nRegistered: {new}")
+    console.print("Look at it: `make ui`, then the experiment's runs, models and charts.")

@@ -1,0 +1,82 @@
+"""The plans of the train questions: what the other agents' SFT data and every pool are made of."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+from mats_sql.rollout.pool import FixRow, PlanRow, Pool, write_pool
+from mats_sql.rollout.sample import Sampler, Source
+from mats_sql.stages.prepare import prepare
+from mats_sql.stages.questions import train_source
+from mats_sql.stages.sft_planner import sft_planner
+from mats_sql.stages.workspace import Workspace
+from mats_sql.tracking.artifact import Artifact, ArtifactKind
+from mats_sql.tracking.stage import StageKey, StageResult
+from mats_sql.tracking.stage_run import StageRun
+
+KEY = StageKey("rollout-plans", 1)
+
+
+def rollout_plans(workspace: Workspace) -> StageResult:
+    """Return the judged plans of every train question (`plans`): what the other agents' SFT data are made of."""
+    experiment = workspace.experiment
+    questions = prepare(workspace).outputs["questions"]
+    planner = sft_planner(workspace).outputs["model"]
+    return workspace.run(
+        KEY,
+        title=f"rollout {experiment.rollout.plans} plans per train question",
+        settings=rollout_settings(workspace),
+        inputs={"questions": questions, "planner": planner},
+        compute=lambda run: _draw_plans(workspace, run, train_source(experiment, questions), planner),
+    )
+
+
+def rollout_settings(workspace: Workspace) -> dict[str, object]:
+    """Return the settings that decide what is drawn."""
+    experiment = workspace.experiment
+    return {
+        "rollout": experiment.rollout.model_dump(mode="json", exclude={"questions"}),
+        "generation": experiment.generation.answer_settings(),
+        "benchmark": experiment.benchmark.prompt_settings(),
+        "limits": experiment.sql.limits,
+        "seed": experiment.seed,
+    }
+
+
+def sampler(workspace: Workspace) -> Sampler:
+    """Return the sampler of the experiment."""
+    experiment = workspace.experiment
+    return Sampler(experiment.rollout, experiment.generation, workspace.judge(), experiment.seed)
+
+
+def publish_pool(run: StageRun, pool: Pool, name: str, elapsed_s: float) -> None:
+    """Write a pool as the run's output, and its sizes, outcomes and cost as metrics."""
+    folder = run.work / name
+    write_pool(pool, folder)
+    run.output(name, ArtifactKind.DATASET, folder)
+    run.log_metrics(
+        {
+            "plans": len(pool.plans),
+            "reviews": len(pool.reviews()),
+            "critiques": len(pool.critiques),
+            "fixes": len(pool.fixes),
+            "tokens": sum(row.token_count for rows in (pool.plans, pool.critiques, pool.fixes) for row in rows),
+            "elapsed_s": elapsed_s,
+            **_verdict_shares("plans", pool.plans),
+            **_verdict_shares("fixes", pool.fixes),
+        }
+    )
+
+
+def _draw_plans(workspace: Workspace, run: StageRun, source: Source, planner: Artifact) -> None:
+    started = time.monotonic()
+    with workspace.engine(planner.path) as engine:
+        plans = sampler(workspace).plans(source, engine)
+    publish_pool(run, Pool(tuple(plans)), "plans", time.monotonic() - started)
+
+
+def _verdict_shares(name: str, rows: Sequence[PlanRow] | Sequence[FixRow]) -> dict[str, float]:
+    counts = Counter(row.verdict.value for row in rows)
+    return {f"{name}_{verdict}": count / len(rows) for verdict, count in counts.items()}

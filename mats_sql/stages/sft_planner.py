@@ -1,0 +1,36 @@
+"""The SFT planner: the first agent, whose plans the others learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mats_sql.agents.teacher import RuleTeacher
+from mats_sql.stages.course import Course, train
+from mats_sql.stages.data import TRAIN, read_split
+from mats_sql.stages.prepare import prepare
+from mats_sql.stages.questions import train_source
+from mats_sql.stages.workspace import Workspace
+from mats_sql.tracking.stage import StageResult
+from mats_sql.training.example import SftExample
+from mats_sql.training.sft_data import planner_examples
+
+
+def sft_planner(workspace: Workspace) -> StageResult:
+    """Return the SFT planner (`model`)."""
+    experiment = workspace.experiment
+    questions = prepare(workspace).outputs["questions"]
+
+    def examples() -> Sequence[SftExample]:
+        source = train_source(experiment, questions)
+        schemas = read_split(experiment, TRAIN).schemas
+        tasks = source.tasks.values()
+        texts = {task.question.question_id: task.schema_text for task in tasks}
+        return planner_examples(
+            [task.question for task in tasks],
+            lambda question: texts[question.question_id],
+            source.golds,
+            schemas,
+            RuleTeacher(),
+        )
+
+    return train(workspace, Course("planner", experiment.models.planner, {"questions": questions}, examples))

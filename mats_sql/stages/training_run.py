@@ -1,0 +1,38 @@
+"""What SFT and ORPO runs log alike: curves per step, and the examples they were trained on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mats_sql.agents.messages import as_dicts
+from mats_sql.stages.tables import write_table
+from mats_sql.tracking.stage_run import StageRun
+from mats_sql.training.example import SftExample
+
+
+@dataclass(frozen=True, slots=True)
+class _ExampleRow:
+    example_id: str
+    messages: str
+    answer: str
+
+
+def log_steps(run: StageRun) -> Callable[[int, Mapping[str, float]], None]:
+    """Return a callback that logs one training step's metrics as a curve."""
+
+    def on_metrics(step: int, metrics: Mapping[str, float]) -> None:
+        run.log_metrics({f"train/{name}": value for name, value in metrics.items()}, step=step)
+
+    return on_metrics
+
+
+def write_examples(examples: Sequence[SftExample], path: Path) -> None:
+    """Write examples as a Parquet table, prompts as chat messages in JSON."""
+    rows = [
+        _ExampleRow(item.example_id, json.dumps(as_dicts(item.messages), ensure_ascii=False), item.answer)
+        for item in examples
+    ]
+    write_table(rows, path)
