@@ -171,9 +171,7 @@ def test_the_sign_flip_test_keeps_its_size_when_questions_of_a_database_move_tog
 
 def test_the_decision_keeps_its_size_between_equal_teams():
     generator = np.random.default_rng(11)
-    found = sum(
-        compare_teams(noisy_run(generator, 0.6), noisy_run(generator, 0.6)).distinguishable for _ in range(400)
-    )
+    found = sum(compare_teams(noisy_run(generator, 0.6), noisy_run(generator, 0.6)).distinguishable for _ in range(400))
     assert found / 400 <= 0.05, f"type-I error {found / 400}"
 
 

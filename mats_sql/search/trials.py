@@ -1,0 +1,96 @@
+"""What a search tries and what it finds: settings, results and the table of trials."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from mats_sql.errors import TrainingError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True)
+class TrialSettings:
+    """One point of the search space: ORPO's weight, the pool's prefix K, and the learning rate."""
+
+    beta: float
+    k: int
+    learning_rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrialResult:
+    """What an objective returns: selector EX on the validation split (a fraction) and any diagnostics."""
+
+    selector_ex: float
+    diagnostics: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.selector_ex <= 1.0:  # NaN fails too
+            raise TrainingError(f"a trial's selector EX must be a fraction, but got {self.selector_ex}; see its run")
+
+
+class TrialState(StrEnum):
+    """How a trial of the budget ended."""
+
+    FINISHED = "finished"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRow:
+    """One trial of the budget. ``reason`` says why it failed; a failed trial has no selector EX."""
+
+    number: int
+    settings: TrialSettings
+    state: TrialState
+    selector_ex: float | None
+    reason: str
+    diagnostics: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """The best trial and all trials, by number. ``notice`` says how much the best one overstates itself."""
+
+    best: TrialRow
+    trials: tuple[TrialRow, ...]
+    notice: str
+
+
+def best_trial(trials: tuple[TrialRow, ...]) -> TrialRow:
+    """Return the finished trial with the highest selector EX; the earliest of equals.
+
+    Raises :class:`TrainingError` when no trial finished.
+    """
+    finished = [trial for trial in trials if trial.selector_ex is not None]
+    if not finished:
+        reason = trials[0].reason if trials else "no trial was run"
+        raise TrainingError(f"a search must finish a trial, but all {len(trials)} failed, the first with: {reason}")
+    return max(finished, key=lambda trial: (trial.selector_ex or 0.0, -trial.number))
+
+
+def trials_frame(trials: tuple[TrialRow, ...]) -> pd.DataFrame:
+    """Return the table of trials: number, beta, k, learning_rate, state, selector_ex, reason, then the diagnostics."""
+    import pandas as pd
+
+    names = sorted({name for trial in trials for name in trial.diagnostics})
+    rows = [
+        {
+            "number": trial.number,
+            "beta": trial.settings.beta,
+            "k": trial.settings.k,
+            "learning_rate": trial.settings.learning_rate,
+            "state": trial.state.value,
+            "selector_ex": math.nan if trial.selector_ex is None else trial.selector_ex,
+            "reason": trial.reason,
+            **{name: trial.diagnostics.get(name, math.nan) for name in names},
+        }
+        for trial in trials
+    ]
+    return pd.DataFrame(rows)

@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+
+from mats_sql.errors import ConfigError, TrainingError
+from mats_sql.search.ledger import MAXIMUM_DEATHS
+from mats_sql.search.sampler import SlotSeededTpe
+from mats_sql.search.study import run_search
+from mats_sql.search.trials import TrialResult, TrialState, trials_frame
+from mats_sql.search.worker import is_alive, this_worker
+from tests.search.searcher import SETTINGS, objective
+
+SCRIPT = Path(__file__).with_name("searcher.py")
+
+
+def search(storage, *, trials=8, seed=7, using=objective, name="s", **options):
+    settings = SETTINGS.model_copy(update={"trials": trials})
+    return run_search(settings, study_name=name, storage=storage, seed=seed, objective=using, **options)
+
+
+def process(*arguments):
+    root = SCRIPT.parents[2]
+    environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+
+
+def killed_at(number, storage, log, trials=8):
+    worker = process(storage, trials, log, number)
+    assert worker.stdout.readline() == "blocked\n"
+    worker.send_signal(signal.SIGKILL)
+    worker.wait()
+    worker.stdout.close()
+
+
+@pytest.fixture(params=["journal", "sqlite"])
+def storage(request, tmp_path):
+    return tmp_path / "study.journal" if request.param == "journal" else f"sqlite:///{tmp_path}/study.db"
+
+
+def test_a_search_runs_its_budget_and_returns_the_best_trial(storage):
+    result = search(storage)
+    assert [trial.number for trial in result.trials] == list(range(8))
+    finished = [trial.selector_ex for trial in result.trials if trial.selector_ex is not None]
+    assert result.best.selector_ex == max(finished)
+    assert len(finished) == 7
+
+
+def test_every_setting_lies_in_its_range(tmp_path):
+    for trial in search(tmp_path / "j").trials:
+        assert 0.05 <= trial.settings.beta <= 1.0
+        assert 2e-5 <= trial.settings.learning_rate <= 5e-4
+        assert trial.settings.k in (2, 4, 8)
+
+
+def test_a_failed_trial_is_kept_with_its_reason(tmp_path):
+    failed = search(tmp_path / "j").trials[2]
+    assert failed.state is TrialState.FAILED
+    assert failed.selector_ex is None
+    assert failed.reason.startswith("TrainingError: training must converge")
+
+
+def test_the_same_seed_gives_the_same_trials_and_another_seed_others(tmp_path):
+    first, second, other = (search(tmp_path / name, seed=seed) for name, seed in [("a", 7), ("b", 7), ("c", 8)])
+    assert first == second
+    assert first.trials[0].settings != other.trials[0].settings
+
+
+def test_the_sampler_learns_from_the_trials_so_far(tmp_path):
+    def reversed_objective(settings, _number):
+        return TrialResult(0.5 - objective(settings, 0).selector_ex / 2)
+
+    up, down = search(tmp_path / "a"), search(tmp_path / "b", using=reversed_objective)
+    assert up.trials[0].settings == down.trials[0].settings
+    assert up.trials[7].settings != down.trials[7].settings
+
+
+def test_a_finished_study_is_returned_without_running_anything(storage):
+    def forbidden(_settings, number):
+        raise AssertionError(f"trial {number} ran again")
+
+    first = search(storage)
+    assert search(storage, using=forbidden) == first
+
+
+def test_a_larger_budget_continues_the_study(tmp_path):
+    whole = search(tmp_path / "whole")
+    search(tmp_path / "j", trials=4)
+    seen = []
+    assert search(tmp_path / "j", on_trial=seen.append) == whole
+    assert [row.number for row in seen] == [4, 5, 6, 7]
+
+
+def test_a_smaller_budget_returns_its_prefix(tmp_path):
+    whole = search(tmp_path / "j")
+    assert search(tmp_path / "j", trials=3).trials == whole.trials[:3]
+
+
+def test_another_space_or_seed_is_refused(tmp_path):
+    search(tmp_path / "j", trials=1)
+    with pytest.raises(ConfigError, match="own search space and seed"):
+        search(tmp_path / "j", seed=8)
+
+
+def test_two_studies_share_a_storage(tmp_path):
+    assert search(tmp_path / "j", name="indep").trials == search(tmp_path / "j", name="collab").trials
+
+
+def test_a_search_whose_trials_all_fail_says_why(tmp_path):
+    def hopeless(_settings, _number):
+        raise TrainingError("pairs must not be empty, but got 0; raise K")
+
+    with pytest.raises(TrainingError, match="all 2 failed, the first with: TrainingError: pairs must not be empty"):
+        search(tmp_path / "j", trials=2, using=hopeless)
+
+
+def test_an_accuracy_that_is_no_fraction_fails_the_trial(tmp_path):
+    def percent(_settings, number):
+        return TrialResult(61.2 if number else 0.61)
+
+    assert search(tmp_path / "j", trials=2, using=percent).trials[1].state is TrialState.FAILED
+
+
+def test_a_bug_in_the_objective_stops_the_search_and_its_trial_runs_again(tmp_path):
+    def buggy(settings, number):
+        if number == 1:
+            raise KeyError("selector")
+        return objective(settings, number)
+
+    with pytest.raises(KeyError):
+        search(tmp_path / "j", using=buggy)
+    assert search(tmp_path / "j") == search(tmp_path / "whole")
+
+
+def test_a_search_killed_twice_and_resumed_equals_one_that_was_not(tmp_path):
+    storage, log = tmp_path / "j", tmp_path / "log"
+    killed_at(0, storage, log)
+    killed_at(5, storage, log)
+    assert search(storage) == search(tmp_path / "whole")
+    assert log.read_text().split() == ["0", "0", "1", "2", "3", "4", "5"]
+
+
+def test_a_database_study_survives_a_kill_too(tmp_path):
+    url = f"sqlite:///{tmp_path}/study.db"
+    search(url, trials=3)
+    study = optuna.load_study(study_name="s", storage=url, sampler=SlotSeededTpe(7))
+    trial = study.ask()
+    trial.suggest_float("beta", 0.05, 1.0, log=True)
+    trial.set_user_attr("worker", this_worker().rsplit("/", 1)[0] + "/0")  # this pid in an earlier life
+    assert search(url) == search(tmp_path / "whole")
+
+
+def test_settings_that_kill_every_process_become_a_failed_trial(tmp_path):
+    storage = tmp_path / "j"
+    search(storage, trials=1)
+    study = optuna.load_study(study_name="s", storage=_journal(storage))
+    for death in range(MAXIMUM_DEATHS):
+        if death:
+            study.enqueue_trial({}, user_attrs={"slot": 1})
+        trial = study.ask()
+        trial.set_user_attr("void", "died")
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    result = search(storage, trials=2)
+    assert result.trials[1].reason == f"the process running it died {MAXIMUM_DEATHS} times"
+
+
+def test_two_processes_share_one_budget_and_return_the_same_trials(tmp_path):
+    storage, log = tmp_path / "j", tmp_path / "log"
+    both = [process(storage, 12, log) for _ in range(2)]
+    tables = [worker.communicate(timeout=60)[0] for worker in both]
+    assert [worker.returncode for worker in both] == [0, 0]
+    assert tables[0] == tables[1]
+    assert sorted(map(int, log.read_text().split())) == list(range(12))
+    assert tables[0] == trials_frame(search(storage, trials=12).trials).to_csv(index=False) + "\n"
+
+
+def test_a_process_takes_over_what_the_other_left_when_killed(tmp_path):
+    storage, log = tmp_path / "j", tmp_path / "log"
+    victim = process(storage, 8, log, 3)
+    assert victim.stdout.readline() == "blocked\n"
+    survivor = process(storage, 8, tmp_path / "log2")
+    _wait_for(tmp_path / "log2", "7")
+    victim.send_signal(signal.SIGKILL)
+    victim.communicate()
+    table = survivor.communicate(timeout=60)[0]
+    assert len(table.split()) - 1 >= 8
+    assert "3" in (tmp_path / "log2").read_text().split()
+
+
+def test_a_journal_torn_in_its_last_line_is_mended(tmp_path):
+    storage = tmp_path / "j"
+    search(storage, trials=4)
+    with storage.open("ab") as stream:
+        stream.write(b'{"op_code":4,"worker_id":"x","stu')
+    assert search(storage) == search(tmp_path / "whole")
+
+
+def test_a_storage_that_does_not_open_is_one_line(tmp_path):
+    with pytest.raises(ConfigError, match=r"search\.storage must open") as raised:
+        search(f"sqlite:///{tmp_path}/no/such/folder/study.db")
+    assert "\n" not in str(raised.value)
+
+
+def test_the_notice_warns_of_the_best_trials_optimism(tmp_path):
+    notice = search(tmp_path / "j", validation_questions=300).notice
+    assert "best of 8 trials on 300 validation questions overstates itself by about 1.8 to 4.0 pp" in notice
+
+
+def test_a_worker_knows_the_living_from_the_dead():
+    host, pid, _ = this_worker().split("/")
+    assert is_alive(this_worker(), None)
+    assert not is_alive(f"{host}/{pid}/1", None)
+    assert not is_alive("elsewhere/1/1", None)
+    assert not is_alive("elsewhere/1/1", 1.0)
+
+
+def test_the_table_of_trials_has_settings_state_and_diagnostics(tmp_path):
+    frame = trials_frame(search(tmp_path / "j").trials)
+    wanted = ["number", "beta", "k", "learning_rate", "state", "selector_ex", "reason", "reward_accuracy"]
+    assert list(frame.columns) == wanted
+    assert frame.loc[2, "state"] == "failed"
+
+
+def _journal(path):
+    return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
+
+
+def _wait_for(path, line):
+    """Follow a growing file until a line stands in it."""
+    subprocess.run(["timeout", "60", "bash", "-c", f"tail -n +1 -F {path} 2>/dev/null | grep -qx {line}"], check=True)
