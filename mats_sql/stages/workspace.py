@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,6 +68,11 @@ class Workspace:
 
             self._judge = Judge(self.executor(), self.cache / "judge")
         return self._judge
+
+    def within(self, experiment: Experiment, command: StageRun) -> Workspace:
+        """Return a view with another experiment and parent run that shares workers and finished stages."""
+        self.judge()
+        return replace(self, experiment=experiment, command=command)
 
     @contextmanager
     def engine(self, model: Path | str) -> Iterator[Engine]:
