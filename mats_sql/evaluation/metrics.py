@@ -8,9 +8,12 @@ from dataclasses import dataclass, fields
 
 from mats_sql.agents.critique import Validator, Verdict
 from mats_sql.evaluation.proportion import Proportion
-from mats_sql.evaluation.question_results import QuestionResults, Sample, is_correct, question_results
+from mats_sql.evaluation.question_results import PLAN, QuestionResults, Sample, is_correct, question_results
 from mats_sql.evaluation.records import JudgedCandidate
 from mats_sql.sql.verdict import VerdictClass
+
+Confusion = Mapping[tuple[bool, Verdict], int]
+"""Counts of (SQL is correct, verdict)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class VerdictAccuracy:
-    """How a validator's verdicts agree with the judge, over plan rows with known correctness (one per sample).
+    """How a validator's verdicts agree with the judge, over plan rows that have SQL and known correctness.
 
     A missing verdict is never right: it counts against both recalls and is counted by ``missing``.
     """
@@ -137,7 +140,7 @@ def team_metrics(candidates: Sequence[JudgedCandidate]) -> TeamMetrics:
         selection=Effect.of((is_correct(r.samples[0].final), is_correct(r.selected)) for r in results),
         gate_rate=Proportion.of(sample.plan.gate_open for sample in samples),
         fix_rate=Proportion.of(sample.fix is not None for sample in samples),
-        validators=_validators([sample.plan for sample in samples]),
+        validators={name: verdict_accuracy(found) for name, found in validator_confusions(candidates).items()},
         classes=_classes(results),
         by_difficulty=_grouped(results, lambda result: result.difficulty),
         by_database=_grouped(results, lambda result: result.db_id),
@@ -171,21 +174,25 @@ def _fixer_effect(samples: Iterable[Sample]) -> Effect:
     return Effect.of((is_correct(sample.plan), is_correct(sample.final)) for sample in samples)
 
 
-def _validators(plans: Sequence[JudgedCandidate]) -> dict[Validator, VerdictAccuracy]:
+def validator_confusions(candidates: Iterable[JudgedCandidate]) -> dict[Validator, Confusion]:
+    """Count each validator's verdicts by the judge's, over plan rows that have SQL and known correctness."""
+    plans = [row for row in candidates if row.origin == PLAN and row.sql is not None]
     known = [row for row in plans if row.verdict is not VerdictClass.GOLD_UNAVAILABLE]
     return {
-        Validator.SELECT: verdict_accuracy((is_correct(row), row.select_verdict) for row in known),
-        Validator.CONDITION: verdict_accuracy((is_correct(row), row.condition_verdict) for row in known),
+        Validator.SELECT: Counter((is_correct(row), row.select_verdict) for row in known),
+        Validator.CONDITION: Counter((is_correct(row), row.condition_verdict) for row in known),
     }
 
 
-def verdict_accuracy(verdicts: Iterable[tuple[bool, Verdict]]) -> VerdictAccuracy:
-    """Return the accuracy of (SQL is correct, verdict) pairs."""
-    pairs = list(verdicts)
+def verdict_accuracy(confusion: Confusion) -> VerdictAccuracy:
+    """Return the accuracy of counted verdicts."""
+    right = sum(count for (correct, _), count in confusion.items() if correct)
+    wrong = sum(count for (correct, _), count in confusion.items() if not correct)
+    missing = sum(count for (_, verdict), count in confusion.items() if verdict is Verdict.MISSING)
     return VerdictAccuracy(
-        Proportion.of(verdict is Verdict.CORRECT for correct, verdict in pairs if correct),
-        Proportion.of(verdict is Verdict.INCORRECT for correct, verdict in pairs if not correct),
-        Proportion.of(verdict is Verdict.MISSING for _, verdict in pairs),
+        Proportion(confusion.get((True, Verdict.CORRECT), 0), right),
+        Proportion(confusion.get((False, Verdict.INCORRECT), 0), wrong),
+        Proportion(missing, right + wrong),
     )
 
 

@@ -30,7 +30,7 @@ class SlotSeededTpe(BaseSampler):  # type: ignore[misc]  # optuna's types are no
 
     def infer_relative_search_space(
         self,
-        study: optuna.Study,
+        study: optuna.Study,  # noqa: ARG002
         trial: FrozenTrial,  # noqa: ARG002 - Optuna's signature
     ) -> dict[str, BaseDistribution]:
         """No parameters are drawn jointly."""
@@ -38,8 +38,8 @@ class SlotSeededTpe(BaseSampler):  # type: ignore[misc]  # optuna's types are no
 
     def sample_relative(
         self,
-        study: optuna.Study,
-        trial: FrozenTrial,
+        study: optuna.Study,  # noqa: ARG002
+        trial: FrozenTrial,  # noqa: ARG002
         search_space: dict[str, BaseDistribution],  # noqa: ARG002
     ) -> dict[str, Any]:
         """No parameters are drawn jointly."""
