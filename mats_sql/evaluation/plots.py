@@ -29,7 +29,7 @@ def team_bars(teams: NamedTeams) -> Figure:
     figure = new_figure(
         f"Execution accuracy on {questions:,} questions",
         width=max(9.0, 3.2 + 1.35 * len(teams)),
-        subtitle="Whiskers: 95% interval of one team. Teams answer the same questions: compare them by their paired gap.",
+        subtitle="Whiskers: 95% interval of one team. Teams share their questions: compare them by paired gaps.",
     )
     axes = plain_axes(figure.add_subplot())
     width = 0.84 / len(measured)

@@ -42,4 +42,4 @@ class Proportion:
         centre = (self.value + z * z / (2 * self.total)) / shrink
         spread = self.value * (1 - self.value) / self.total + z * z / (4 * self.total**2)
         half = z * math.sqrt(spread) / shrink
-        return max(0.0, centre - half), min(1.0, centre + half)
+        return max(0.0, min(self.value, centre - half)), min(1.0, max(self.value, centre + half))  # rounding at 0 and 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
@@ -42,12 +43,13 @@ def search_scatter(trials: Sequence[TrialRow], *, title: str = "ORPO search") ->
 def _scatter(figure: Figure, axes: Axes, finished: Sequence[TrialRow]) -> None:
     values = [100 * (trial.selector_ex or 0.0) for trial in finished]
     colours = ScalarMappable(Normalize(min(values), max(values)), "viridis")
+    shades = colours.to_rgba(np.array(values))
     for marker, k in zip(MARKERS, sorted({trial.settings.k for trial in finished}), strict=False):
         axes.plot([], [], marker, color=GREY, markersize=9, label=f"K = {k}")
-        for trial, value in zip(finished, values, strict=True):
+        for trial, shade in zip(finished, shades, strict=True):
             if trial.settings.k == k:
                 spot = trial.settings.beta, trial.settings.learning_rate
-                axes.plot(*spot, marker, color=colours.to_rgba(value), markersize=10, markeredgecolor="white")
+                axes.plot(*spot, marker, color=tuple(shade), markersize=10, markeredgecolor="white")
     figure.colorbar(colours, ax=axes, label="selector EX on the validation split, %").outline.set_visible(False)
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(MARKERS), frameon=False, fontsize=9)
 
