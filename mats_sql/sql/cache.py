@@ -1,8 +1,8 @@
 """What the judge remembers on disk: database digests, gold results, executions and verdicts, by content.
 
-One SQLite file. A key is a digest of everything that can change the remembered answer: the evaluator's version, SQLite's,
-the limits, the database's bytes and the SQL (for SQL that asks for the time, the day too). Nothing is ever updated: the
-first answer stands.
+One SQLite file. A key is a digest of everything that can change the remembered answer: the evaluator's version,
+SQLite's, the limits, the database's bytes and the SQL (for SQL that asks for the time, the day too). Nothing is ever
+updated: the first answer stands.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mats_sql.digests import digest_file, digest_json
 from mats_sql.errors import StageInputError
 from mats_sql.sql.database import DatabaseFile
 from mats_sql.sql.pool import ExecutionTuple
-from mats_sql.sql.worker import Verdicts
+from mats_sql.sql.protocol import Verdicts, pack
 
 EVALUATOR_VERSION = 1
 """Raised whenever the same inputs may get another verdict."""
@@ -97,15 +97,17 @@ class JudgeCache:
 
     def keep_gold(self, key: bytes, gold: KeptGold) -> None:
         """Keep a gold's result."""
-        row = (key, marshal.dumps(gold.execution, 2), gold.rows, gold.steps)
+        row = (key, pack(gold.execution), gold.rows, gold.steps)
         self._connection.execute("INSERT OR IGNORE INTO golds VALUES (?, ?, ?, ?)", row)
 
-    def keep(self, verdicts: Iterable[tuple[bytes, Verdicts]], executions: Iterable[tuple[bytes, ExecutionTuple]]) -> None:
+    def keep(
+        self, verdicts: Iterable[tuple[bytes, Verdicts]], executions: Iterable[tuple[bytes, ExecutionTuple]]
+    ) -> None:
         """Keep verdicts and executions, in one transaction."""
         with self._connection:
             self._connection.execute("BEGIN")
             for table, pairs in (("verdicts", verdicts), ("executions", executions)):
-                rows = ((key, marshal.dumps(value, 2)) for key, value in pairs)
+                rows = ((key, pack(value)) for key, value in pairs)
                 self._connection.executemany(f"INSERT OR IGNORE INTO {table} VALUES (?, ?)", rows)
 
     def _find(self, table: str, keys: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:

@@ -16,7 +16,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from mats_sql.sql.cache import JudgeCache, KeptGold, key_of
@@ -24,8 +23,9 @@ from mats_sql.sql.database import DatabaseFile, look_at
 from mats_sql.sql.execution import Execution, Outcome
 from mats_sql.sql.executor import SqlExecutor, to_execution
 from mats_sql.sql.pool import Answer, ExecutionTuple, GoldTask, Job
+from mats_sql.sql.protocol import GOLD_UNAVAILABLE, Verdicts
+from mats_sql.sql.spelling import spelling_of
 from mats_sql.sql.verdict import Judgement, VerdictClass
-from mats_sql.sql.worker import GOLD_UNAVAILABLE, Verdicts
 
 _WINDOW = 65_536
 _FULL_WINDOW = 8_192
@@ -52,14 +52,13 @@ class Judge:
 
     def __init__(self, executor: SqlExecutor, cache_dir: Path | None) -> None:
         self._pool = executor.pool
-        self._workers = executor.workers
         self.cache = JudgeCache(cache_dir, executor.limits)
         self.executed = 0
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -84,7 +83,7 @@ class Judge:
         stream = iter(items)
         while window := list(islice(stream, _FULL_WINDOW)):
             plan = _Plan(self.cache, window, full=False, gold_only=True)
-            for answer in self._pool.run(plan.queue(self._workers)):
+            for answer in self._pool.run(plan.queue()):
                 self._take(plan, answer)
             for item in window:
                 yield to_execution(plan.gold_execution(item))
@@ -98,8 +97,11 @@ class Judge:
         plan = _Plan(self.cache, window, full)
         entries, position, kept_at = plan.entries, 0, time.monotonic()
         try:
-            for answer in self._pool.run(plan.queue(self._workers)):
+            for answer in self._pool.run(plan.queue()):
                 self._take(plan, answer)
+                while position < len(entries) and not plan.lacks(entries[position]):
+                    yield entries[position]
+                    position += 1
                 if time.monotonic() - kept_at > _KEEP_EVERY_S:
                     plan.keep()
                     kept_at = time.monotonic()
@@ -114,10 +116,10 @@ class Judge:
 
 @dataclass(slots=True)
 class _Entry:
-    """What is known so far of one distinct (database, gold, SQL)."""
+    """What is known so far of one distinct (database, gold, spelling of a SQL)."""
 
-    group: _Group | None
     sql: str
+    spelling: str
     key: bytes = b""
     execution_key: bytes = b""
     verdicts: Verdicts | None = None
@@ -153,9 +155,10 @@ class _Group:
     gold_key: bytes
     gold: KeptGold | None = None
     entries: dict[str, _Entry] = field(default_factory=dict)
+    texts: dict[str, _Entry] = field(default_factory=dict)
 
 
-_NONE = _Entry(None, "")
+_NONE = _Entry("", "")
 
 
 class _Plan:
@@ -175,9 +178,11 @@ class _Plan:
             group = self._open_group(item)
         if item.sql is None:
             return _NONE
-        entry = group.entries.get(item.sql)
+        entry = group.texts.get(item.sql)
         if entry is None:
-            entry = group.entries[item.sql] = _Entry(group, item.sql)
+            spelling = item.sql if self._full else spelling_of(item.sql)
+            entry = group.entries.setdefault(spelling, _Entry(item.sql, spelling))
+            group.texts[item.sql] = entry
         return entry
 
     def _open_group(self, item: JudgeItem) -> _Group:
@@ -196,7 +201,7 @@ class _Plan:
             digest = self._databases[group.database.path][1]
             judged, run = self._cache.keys(digest, group.gold_sql), self._cache.keys(digest)
             for entry in group.entries.values():
-                entry.key = key_of(judged, entry.sql)
+                entry.key = key_of(judged, entry.spelling)
                 if self._full:
                     entry.execution_key = key_of(run, entry.sql)
                 entries.append(entry)
@@ -206,18 +211,21 @@ class _Plan:
             entry.verdicts = verdicts.get(entry.key)
             entry.executed = executions.get(entry.execution_key)
 
-    def queue(self, workers: int) -> _GoldFirst:
+    def queue(self) -> _GoldFirst:
         """Return the jobs for what is not known yet."""
         waiting: list[tuple[_Group, list[_Entry]]] = []
         for group in self._groups.values():
-            missing = [] if self._gold_only else [entry for entry in group.entries.values() if self._lacks(entry)]
+            missing = [] if self._gold_only else [entry for entry in group.entries.values() if self.lacks(entry)]
             if missing or self._gold_only:
                 group.gold = self._cache.gold(group.gold_key)
             if missing or (self._gold_only and group.gold is None):
                 waiting.append((group, missing))
-        return _GoldFirst(waiting, self._full, workers)
+        return _GoldFirst(waiting, self._full)
 
-    def _lacks(self, entry: _Entry) -> bool:
+    def lacks(self, entry: _Entry) -> bool:
+        """Whether an entry still waits for an answer."""
+        if entry is _NONE:
+            return False
         return entry.verdicts is None or (self._full and entry.executed is None)
 
     def take(self, answer: Answer) -> None:
@@ -226,7 +234,8 @@ class _Plan:
         assert isinstance(token, _Token)
         execution, verdicts, gold = answer.reply
         if answer.index < 0:
-            assert execution is not None and gold is not None
+            assert execution is not None
+            assert gold is not None
             token.group.gold = KeptGold(execution, *gold)
             self._cache.keep_gold(token.group.gold_key, token.group.gold)
             token.queue.release(token.group)
@@ -266,7 +275,7 @@ class _Token:
 class _GoldFirst:
     """Jobs in order of expected length, of the worker's own database first; a gold's later jobs wait for its rows."""
 
-    def __init__(self, waiting: list[tuple[_Group, list[_Entry]]], full: bool, workers: int) -> None:
+    def __init__(self, waiting: list[tuple[_Group, list[_Entry]]], full: bool) -> None:
         self._full = full
         self._ready: dict[Path, list[tuple[float, int, _Group, list[_Entry]]]] = {}
         self._later: dict[int, list[list[_Entry]]] = {}
@@ -298,7 +307,8 @@ class _GoldFirst:
         if path is None:
             return None
         _, _, group, entries = self._ready[path].pop()
-        return Job(group.database, [entry.sql for entry in entries], self._full, self._gold(group), _Token(group, entries, self))
+        sqls = [entry.sql for entry in entries]
+        return Job(group.database, sqls, self._full, self._gold(group), _Token(group, entries, self))
 
     def _most(self) -> Path | None:
         path = max(self._ready, key=lambda path: len(self._ready[path]), default=None)

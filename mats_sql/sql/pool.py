@@ -18,23 +18,24 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol, Self
 
+import mats_sql
 from mats_sql.config import SqlLimits
 from mats_sql.errors import ConfigError, DatabaseError
-from mats_sql.sql import worker as protocol
+from mats_sql.sql import protocol
 from mats_sql.sql.database import DatabaseFile
 
 ExecutionTuple = tuple[str, tuple[str, ...], tuple[tuple[object, ...], ...], int, str, str, str, float]
 Reply = tuple[ExecutionTuple | None, protocol.Verdicts | None, tuple[bytes | None, int] | None]
 _PREFETCH = 2
+_START = "import sys; sys.path.append(sys.argv[1]); from mats_sql.sql.worker import main; main()"
 _GOLD = -1
 
 
 @dataclass(slots=True)
 class GoldTask:
-    """A gold SQL: to be executed and reported (``wanted``), or known already (``blob``: its rows; ``steps``: its cost)."""
+    """A gold SQL: to be executed and reported (``wanted``), or known (``blob`` holds its rows, ``steps`` its cost)."""
 
     key: bytes
     sql: str
@@ -83,7 +84,7 @@ class WorkerPool:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -187,10 +188,10 @@ class _Worker:
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        command = [sys.executable, "-I", "-S", str(Path(protocol.__file__))]
+        command = [sys.executable, "-I", "-S", "-c", _START, str(Path(mats_sql.__file__).parents[1])]
         with theirs:
             self.process = subprocess.Popen(
-                command, stdin=theirs, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=_environment()
+                command, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=_environment()
             )
         self.socket, self.ready, self.gold_key = ours, False, b""
         self._incoming.clear()
@@ -198,8 +199,7 @@ class _Worker:
         self._put(tuple(wire_limits(self.limits)))
 
     def _put(self, message: tuple[object, ...]) -> None:
-        body = marshal.dumps(message, 2)
-        self._outgoing += len(body).to_bytes(4, "little") + body
+        self._outgoing += protocol.frame(message)
 
     def flush(self, selector: selectors.BaseSelector) -> None:
         """Send what the socket takes now; ask the selector for the rest."""
