@@ -9,7 +9,7 @@ from sqlglot.dialects.sqlite import SQLite
 from sqlglot.errors import ErrorLevel, SqlglotError
 
 
-# sqlglot ships no type information for its dialects' inner classes, hence the ignores.
+# The type checker does not follow sqlglot (pyproject.toml), hence the ignores.
 class _TextGenerator(SQLite.Generator):  # type: ignore[misc]
     """SQLite as its users write it: ``NOT`` inside ``IS NOT`` and ``NOT IN``, and ``SUBSTR``."""
 

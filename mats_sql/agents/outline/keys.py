@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from sqlglot import exp
 
@@ -41,9 +41,9 @@ def _source_key(select: SelectParts) -> str:
     for column, first in same.items():
         classes.setdefault(first, []).append(column)
     edges = sorted("=".join(sorted(members)) for members in classes.values())
-    filters = sorted({_key(condition, same) for condition in select.conditions})
+    filters = _filter_keys(select.conditions, same)
     group = sorted({_key(item, same) for item in select.group})
-    having = sorted({_key(condition, same) for condition in select.having})
+    having = _filter_keys(select.having, same)
     return f"{sources}{edges}{filters}{group}{having}"
 
 
@@ -87,10 +87,22 @@ def _key(node: exp.Expression, same: Same) -> str:
     if isinstance(node, exp.Query) and not isinstance(node, exp.Table):
         return _query_key(node)
     if isinstance(node, exp.And):
-        return f"and{sorted({_key(part, same) for part in conjuncts(node)})}"
+        return f"and{_filter_keys(conjuncts(node), same)}"
     if isinstance(node, exp.Or):
         return f"or{sorted({_key(part.unnest(), same) for part in node.flatten()})}"
     return _operator_key(node, same)
+
+
+def _filter_keys(conditions: Iterable[exp.Expression], same: Same) -> list[str]:
+    """Return the keys of conjuncts, each once, sorted; ``BETWEEN`` is the two comparisons it stands for."""
+    keys = set()
+    for condition in conditions:
+        if isinstance(condition, exp.Between):
+            value, low, high = (_key(condition.args[name], same) for name in ("this", "low", "high"))
+            keys |= {f"lte[{low},{value}]", f"lte[{value},{high}]"}
+        else:
+            keys.add(_key(condition, same))
+    return sorted(keys)
 
 
 def _operator_key(node: exp.Expression, same: Same) -> str:
@@ -102,9 +114,7 @@ def _operator_key(node: exp.Expression, same: Same) -> str:
     if isinstance(node, exp.LT | exp.LTE):
         return f"{node.key}[{_key(node.this, same)},{_key(node.expression, same)}]"
     if isinstance(node, exp.Between):
-        low, high = (_key(node.args[name], same) for name in ("low", "high"))
-        value = _key(node.this, same)
-        return f"and{sorted((f'lte[{low},{value}]', f'lte[{value},{high}]'))}"
+        return f"and{_filter_keys([node], same)}"
     if isinstance(node, exp.In) and node.expressions:
         return f"in[{_key(node.this, same)}]{sorted({_key(item, same) for item in node.expressions})}"
     return f"{node.key}[{','.join(_arguments(node, same))}]"
