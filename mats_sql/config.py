@@ -186,7 +186,8 @@ class LoraSettings(Section):
 class TrainerSettings(Section):
     """What SFT and ORPO share; docs/training.md says what each does to the update.
 
-    ``checkpoint_steps`` counts optimizer steps and matters only where a checkpoint folder is given.
+    ``checkpoint_steps`` counts optimizer steps and matters only where a checkpoint folder is given; ``logit_rows``
+    bounds the positions whose logits exist at one time.
     """
 
     epochs: float = Field(1.0, gt=0)
@@ -200,6 +201,7 @@ class TrainerSettings(Section):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     gradient_checkpointing: bool = False
     checkpoint_steps: Positive = 50
+    logit_rows: Positive = 1024
 
 
 class SftSettings(TrainerSettings):
@@ -230,7 +232,7 @@ class SftAgents(Section):
 class OrpoSettings(TrainerSettings):
     """Preference training of one validator (MATS.md, section 5).
 
-    ``logit_rows`` bounds the positions whose logits exist at one time; ``eval_steps`` adds evaluations on the way.
+    ``packing`` fills a row with several pairs where they fit; ``eval_steps`` adds evaluations on the way.
     """
 
     learning_rate: Rate = 1e-4
@@ -240,7 +242,6 @@ class OrpoSettings(TrainerSettings):
     nll: Literal["answer", "prompt_and_answer"] = "answer"
     prefix_sharing: bool = True
     packing: bool = False
-    logit_rows: Positive = 1024
     eval_steps: int | None = Field(None, ge=1)
 
 

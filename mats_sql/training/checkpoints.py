@@ -31,7 +31,7 @@ class CheckpointFolder:
             if self._is_complete(folder):
                 complete.append(folder)
             else:
-                shutil.rmtree(folder)
+                shutil.rmtree(folder, ignore_errors=True)
         return max(complete, key=_steps, default=None)
 
     def mark_complete(self, step: int) -> None:

@@ -31,6 +31,18 @@ def lora_config(settings: LoraSettings) -> LoraConfig | None:
     )
 
 
+def adapt(model: PreTrainedModel, settings: LoraSettings, *, seed: int) -> PreTrainedModel:
+    """Return the model with adapters drawn from ``seed``, its own weights frozen; rank 0 returns it as it is."""
+    config = lora_config(settings)
+    if config is None:
+        return model
+    import torch
+    from peft import get_peft_model
+
+    torch.manual_seed(seed)
+    return get_peft_model(model, config)
+
+
 def merge_adapter(model: PreTrainedModel, draft: Path) -> PreTrainedModel:
     """Save a LoRA model's adapter below ``draft`` and return the merged model; return any other model as it is.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,10 +44,10 @@ class Workplace:
 
 
 @contextmanager
-def workplace(job: Job, settings: TrainerSettings, data: Sequence[object]) -> Iterator[Workplace]:
+def workplace(job: Job, settings: TrainerSettings, data: Iterable[object]) -> Iterator[Workplace]:
     """Yield the job's checkpoint folder, emptied when all goes well, or a temporary one when it names none.
 
-    A checkpoint of other settings, seed, base or ``data`` (any JSON values) is not continued.
+    A checkpoint of other settings, seed, base or ``data`` (JSON values, read only if needed) is not continued.
     """
     if job.checkpoints is not None:
         checkpoints = CheckpointFolder(job.checkpoints, _fingerprint(job, settings, data))
@@ -77,7 +77,10 @@ def run_trainer(trainer: Trainer, place: Workplace, on_metrics: OnMetrics) -> di
 
 
 def write_trained(trainer: Trainer, out: Path, base: BaseModel) -> None:
-    """Write the trained model (adapters merged) and its tokenizer to ``out`` as safetensors, atomically."""
+    """Write the trained model (adapters merged) and its tokenizer to ``out`` as safetensors, atomically.
+
+    Among several processes the first one writes, and the others wait for it.
+    """
     model = trainer.accelerator.unwrap_model(trainer.model)
 
     def write(draft: Path) -> None:
@@ -86,13 +89,15 @@ def write_trained(trainer: Trainer, out: Path, base: BaseModel) -> None:
         merged.save_pretrained(draft)
         base.tokenizer.save_pretrained(draft)
 
-    write_checkpoint(out, write)
+    if trainer.accelerator.is_main_process:
+        write_checkpoint(out, write)
+    trainer.accelerator.wait_for_everyone()
 
 
-def _fingerprint(job: Job, settings: TrainerSettings, data: Sequence[object]) -> str:
+def _fingerprint(job: Job, settings: TrainerSettings, data: Iterable[object]) -> str:
     """Digest everything that decides a training's result, apart from the code."""
     weights = digest_tree(job.base) if job.base.exists() else str(job.base)
-    return digest_json([settings.model_dump(mode="json"), job.seed, weights, data])
+    return digest_json([settings.model_dump(mode="json"), job.seed, weights, list(data)])
 
 
 class _ReportSteps(TrainerCallback):  # type: ignore[misc]
@@ -138,7 +143,8 @@ class _MarkComplete(TrainerCallback):  # type: ignore[misc]
         self._checkpoints = checkpoints
 
     def on_save(self, _args: TrainingArguments, state: TrainerState, _control: TrainerControl, **_: object) -> None:
-        self._checkpoints.mark_complete(state.global_step)
+        if state.is_world_process_zero:
+            self._checkpoints.mark_complete(state.global_step)
 
 
 def _is_clock(name: str) -> bool:

@@ -6,10 +6,11 @@ covered: multi-turn targets, packing (batches are grouped by length instead, whi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import astuple
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import torch
 from datasets import Dataset
 from trl import SFTConfig, SFTTrainer
 
@@ -25,6 +26,7 @@ from mats_sql.training.model_files import BaseModel, load_base
 from mats_sql.training.order import visiting_order
 from mats_sql.training.report import OnMetrics, TrainingReport
 from mats_sql.training.running import Job, Workplace, run_trainer, workplace, write_trained
+from mats_sql.training.token_logps import attach_scorer
 
 IGNORED = -100
 """The label of a position that carries no loss."""
@@ -60,7 +62,7 @@ def _train(examples: Sequence[SftExample], settings: SftSettings, job: Job) -> T
         step_size=settings.batch_size * settings.gradient_accumulation,
         seed=derive_seed(job.seed, "order"),
     )
-    with workplace(job, settings, [astuple(item) for item in kept]) as place:
+    with workplace(job, settings, ((item.ids, item.answer_start) for item in kept)) as place:
         trainer = _trainer(base, [kept[index] for index in order], settings, place, job.seed)
         metrics = run_trainer(trainer, place, job.on_metrics)
         write_trained(trainer, job.out, base)
@@ -68,7 +70,30 @@ def _train(examples: Sequence[SftExample], settings: SftSettings, job: Job) -> T
 
 
 class _Trainer(SFTTrainer):  # type: ignore[misc]
-    """TRL's trainer without the model card that it writes into every checkpoint."""
+    """TRL's trainer, with the loss computed at the answers alone and without a model card in every checkpoint.
+
+    On a CPU TRL's own loss scores every position, prompt and padding too: a quarter of a small model's step. The value
+    is the same.
+    """
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: Mapping[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | None = None,
+    ) -> Any:
+        """Return the mean NLL over the answer tokens of the whole optimizer step, shared out to its micro-batches."""
+        targets = inputs["labels"][:, 1:]
+        predicting = torch.nn.functional.pad(targets != IGNORED, (0, 1))  # the last position predicts nothing
+        log_probs = model(
+            input_ids=inputs["input_ids"],  # padding is on the right, where causal attention never looks
+            scored_rows=predicting.flatten().nonzero()[:, 0],
+            scored_tokens=targets[targets != IGNORED],
+        )
+        count = num_items_in_batch if num_items_in_batch is not None else len(log_probs)
+        loss = -log_probs.sum() / count * self.accelerator.num_processes
+        return (loss, {}) if return_outputs else loss
 
     def create_model_card(self, *args: object, **kwargs: object) -> None:
         """Write nothing: the lineage is in MLflow."""
@@ -99,6 +124,7 @@ def _trainer(
     base: BaseModel, visits: Sequence[Encoded], settings: SftSettings, place: Workplace, seed: int
 ) -> SFTTrainer:
     arguments = trainer_arguments(settings, work=place.folder, seed=seed, keep=KEPT if place.checkpoints else 0)
+    attach_scorer(base.model, settings.logit_rows)
     return _Trainer(
         model=base.model,
         args=SFTConfig(

@@ -1,0 +1,125 @@
+"""Preference training of one agent with ORPO (MATS.md, section 5).
+
+Covered: pairs under one prompt or two, full weights or LoRA, shared prefixes, packing, gradient accumulation and
+checkpointing, several processes, exact resume. Not covered: encoder-decoder models, heads that rescale their logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from transformers import TrainingArguments
+
+from mats_sql.config import OrpoSettings
+from mats_sql.errors import TrainingError
+from mats_sql.preference.pair import PreferencePair
+from mats_sql.seeds import derive_seed
+from mats_sql.training.arguments import all_cores, quiet_files, trainer_arguments
+from mats_sql.training.checkpoints import KEPT
+from mats_sql.training.encoding import encode_answers
+from mats_sql.training.lora import adapt
+from mats_sql.training.model_files import BaseModel, load_base
+from mats_sql.training.order import visiting_order
+from mats_sql.training.orpo_batch import EncodedPair, OrpoCollator
+from mats_sql.training.orpo_trainer import OrpoTrainer, PairDataset
+from mats_sql.training.report import OnMetrics, TrainingReport
+from mats_sql.training.running import Job, Workplace, run_trainer, workplace, write_trained
+from mats_sql.training.token_logps import attach_scorer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def train_orpo(
+    pairs: Sequence[PreferencePair],
+    evaluation: Sequence[PreferencePair],
+    *,
+    base: Path,
+    out: Path,
+    settings: OrpoSettings,
+    seed: int,
+    on_metrics: OnMetrics,
+    checkpoints: Path | None = None,
+) -> TrainingReport:
+    """Train ``base`` on ``pairs``, evaluate it on ``evaluation`` (may be empty), write a plain checkpoint to ``out``.
+
+    A pair with an over-long side is dropped whole and listed. With ``checkpoints`` a killed run continues there and
+    ends with the bytes of an uninterrupted one. Raises :class:`TrainingError` (no usable pair, diverged) and
+    :class:`ModelError`.
+    """
+    with all_cores(), quiet_files():
+        loaded = load_base(base)
+        kept, dropped = encode_pairs(loaded.tokenizer, pairs, settings.max_tokens)
+        held_out, held_out_dropped = encode_pairs(loaded.tokenizer, evaluation, settings.max_tokens)
+        if not kept:
+            raise TrainingError(
+                f"ORPO needs at least one pair of at most {settings.max_tokens} tokens, but got {len(pairs)} pairs of "
+                f"which {len(dropped)} are too long; give pairs or raise orpo.max_tokens"
+            )
+        job = Job(base, out, seed, on_metrics, checkpoints)
+        metrics = _train(loaded, kept, held_out, settings, job)
+    return TrainingReport(metrics, dropped + held_out_dropped)
+
+
+def encode_pairs(
+    tokenizer: PreTrainedTokenizerBase, pairs: Sequence[PreferencePair], max_tokens: int
+) -> tuple[list[EncodedPair], tuple[str, ...]]:
+    """Return the pairs whose both sides fit and end once, as ids, and the names of the others."""
+    chosen = encode_answers(tokenizer, [(pair.chosen_prompt, pair.chosen) for pair in pairs])
+    rejected = encode_answers(tokenizer, [(pair.rejected_prompt, pair.rejected) for pair in pairs])
+    kept, dropped = [], []
+    for pair, *sides in zip(pairs, chosen, rejected, strict=True):
+        if all(len(side.ids) <= max_tokens and side.ends_once(tokenizer.eos_token_id) for side in sides):
+            kept.append(EncodedPair(*sides))
+        else:
+            dropped.append(pair.pair_id)
+    return kept, tuple(dropped)
+
+
+def _train(
+    base: BaseModel, pairs: Sequence[EncodedPair], held_out: Sequence[EncodedPair], settings: OrpoSettings, job: Job
+) -> dict[str, float]:
+    order = visiting_order(
+        [pair.tokens for pair in pairs],
+        epochs=settings.epochs,
+        step_size=settings.batch_size * settings.gradient_accumulation,
+        seed=derive_seed(job.seed, "order"),
+    )
+    with workplace(job, settings, ([asdict(pair) for pair in part] for part in (pairs, held_out))) as place:
+        trainer = orpo_trainer(base, [pairs[index] for index in order], held_out, settings, place, job.seed)
+        metrics = run_trainer(trainer, place, job.on_metrics)
+        if held_out:
+            metrics |= trainer.final_evaluation()
+        write_trained(trainer, job.out, base)
+    return metrics
+
+
+def orpo_trainer(
+    base: BaseModel,
+    visits: Sequence[EncodedPair],
+    held_out: Sequence[EncodedPair],
+    settings: OrpoSettings,
+    place: Workplace,
+    seed: int,
+) -> OrpoTrainer:
+    """Return the trainer that visits ``visits`` in their order."""
+    arguments = trainer_arguments(settings, work=place.folder, seed=seed, keep=KEPT if place.checkpoints else 0)
+    attach_scorer(base.model, settings.logit_rows)
+    return OrpoTrainer(
+        beta=settings.beta,
+        model=adapt(base.model, settings.lora, seed=derive_seed(seed, "lora")),
+        args=TrainingArguments(
+            **arguments,
+            remove_unused_columns=False,
+            eval_strategy="steps" if held_out and settings.eval_steps else "no",
+            eval_steps=settings.eval_steps,
+        ),
+        data_collator=OrpoCollator(
+            settings.nll, settings.prefix_sharing, settings.packing, pad_id=base.tokenizer.pad_token_id
+        ),
+        train_dataset=PairDataset(visits),
+        eval_dataset=PairDataset(held_out),
+    )
