@@ -14,6 +14,8 @@ Shapes: G groups, R rows, H query heads, K key-value heads, P prompt columns, T 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import torch
@@ -117,15 +119,19 @@ class BranchedCache(Cache):  # type: ignore[misc]
             self._prompt_values = [values[:, :, :longest][groups] for values in self._prompt_values]
         self._arrange()
 
-    def merge(self, other: BranchedCache) -> None:
-        """Append another cache's groups and rows after this one's."""
-        self.group_of_row = torch.cat([self.group_of_row, other.group_of_row + len(self.prompt_lengths)])
-        self.prompt_lengths = torch.cat([self.prompt_lengths, other.prompt_lengths])
-        self.ages = torch.cat([self.ages, other.ages])
-        self._prompt_keys = _stack(self._prompt_keys, other._prompt_keys)
-        self._prompt_values = _stack(self._prompt_values, other._prompt_values)
-        self._answer_keys = _stack(self._answer_keys, other._answer_keys)
-        self._answer_values = _stack(self._answer_values, other._answer_values)
+    def merge(self, others: Sequence[BranchedCache]) -> None:
+        """Append other caches' groups and rows after this one's, all at once because it copies everything."""
+        caches = [self, *others]
+        starts = accumulate((len(cache.prompt_lengths) for cache in caches), initial=0)
+        self.group_of_row = torch.cat(
+            [cache.group_of_row + start for cache, start in zip(caches, starts, strict=False)]
+        )
+        self.prompt_lengths = torch.cat([cache.prompt_lengths for cache in caches])
+        self.ages = torch.cat([cache.ages for cache in caches])
+        self._prompt_keys = _stack([cache._prompt_keys for cache in caches])
+        self._prompt_values = _stack([cache._prompt_values for cache in caches])
+        self._answer_keys = _stack([cache._answer_keys for cache in caches])
+        self._answer_values = _stack([cache._answer_values for cache in caches])
         self._arrange()
 
     def _arrange(self) -> None:
@@ -188,9 +194,11 @@ def register_shared_prompt_attention() -> str:
 
 
 def _weigh(scores: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """Return softmax(scores) @ values and log-sum-exp(scores) [..., 1]."""
-    weights = scores.logsumexp(dim=-1, keepdim=True)
-    return (scores - weights).exp_().to(values.dtype) @ values, weights
+    """Return softmax(scores) @ values and log-sum-exp(scores) [..., 1]; overwrites ``scores``."""
+    highest = scores.amax(dim=-1, keepdim=True)
+    weights = scores.sub_(highest).exp_()
+    total = weights.sum(dim=-1, keepdim=True)
+    return (weights.to(values.dtype) @ values).div_(total), total.log_().add_(highest)
 
 
 def _bias(mask: Tensor) -> Tensor:
@@ -202,9 +210,10 @@ def _scatter(rows: Tensor, place: Tensor, size: int) -> Tensor:
     return rows.new_zeros(size, *rows.shape[1:]).index_copy_(0, place, rows)
 
 
-def _stack(first: list[Tensor], second: list[Tensor]) -> list[Tensor]:
-    width = max(first[0].shape[2], second[0].shape[2])
-    return [torch.cat([_widen(a, width), _widen(b, width)]) for a, b in zip(first, second, strict=True)]
+def _stack(caches: list[list[Tensor]]) -> list[Tensor]:
+    """Concatenate caches of layers [N, K, columns, D] along N, padded to the widest."""
+    width = max(layers[0].shape[2] for layers in caches)
+    return [torch.cat([_widen(states, width) for states in layer]) for layer in zip(*caches, strict=True)]
 
 
 def _widen(states: Tensor, width: int) -> Tensor:

@@ -75,10 +75,12 @@ class _Rows:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def merge(self, other: _Rows) -> None:
-        self.cache.merge(other.cache)
+    def merge(self, others: Sequence[_Rows]) -> None:
+        if not others:
+            return
+        self.cache.merge([other.cache for other in others])
         for name in _ROW_TENSORS:
-            setattr(self, name, torch.cat([getattr(self, name), getattr(other, name)]))
+            setattr(self, name, torch.cat([getattr(rows, name) for rows in (self, *others)]))
 
     def keep(self, index: Tensor) -> None:
         self.cache.keep(index)
@@ -135,15 +137,13 @@ class Decoder:
         return totals
 
     def _fill(self, rows: _Rows | None, waiting: deque[Prompt], max_new_tokens: int) -> _Rows:
-        while waiting and (rows is None or len(rows) + len(waiting[0].branches) <= self._limits.rows):
-            room = self._limits.rows - (len(rows) if rows else 0)
-            started = self._start(_take(waiting, self._limits.prompt_tokens, room), max_new_tokens)
-            if rows is None:
-                rows = started
-            else:
-                rows.merge(started)
-        assert rows is not None, "called with rows or with waiting prompts"
-        return rows
+        parts = [] if rows is None else [rows]
+        room = self._limits.rows - sum(len(part) for part in parts)
+        while waiting and (not parts or len(waiting[0].branches) <= room):
+            parts.append(self._start(_take(waiting, self._limits.prompt_tokens, room), max_new_tokens))
+            room -= len(parts[-1])
+        parts[0].merge(parts[1:])
+        return parts[0]
 
     def _start(self, unit: Sequence[Prompt], max_new_tokens: int) -> _Rows:
         """Compute prompts but for their last token, which is the first that each of their rows feeds."""
