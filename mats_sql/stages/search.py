@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from mats_sql.config import Experiment, FixerCritique, Regime
-from mats_sql.evaluation.plots import search_scatter
+from mats_sql.search.plots import search_scatter
 from mats_sql.search.study import run_search
 from mats_sql.search.trials import SearchResult, TrialResult, TrialRow, TrialSettings
 from mats_sql.seeds import derive_seed
