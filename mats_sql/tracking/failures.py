@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from mats_sql.errors import TrackingError
 
 MAX_MESSAGE_CHARACTERS = 300
+_PASSWORD = re.compile(r"(://[^/\s:@]*):[^@/\s]+@")
 
 
 @contextmanager
@@ -24,8 +26,13 @@ def tracking_failures(rule: str, remedy: str, *also: type[Exception]) -> Iterato
 
 
 def one_line(error: BaseException) -> str:
-    """Return an error's class and message on one line of bounded length."""
-    message = " ".join(str(error).split())
+    """Return an error's class and message on one line of bounded length, without passwords."""
+    message = without_password(" ".join(str(error).split()))
     if len(message) > MAX_MESSAGE_CHARACTERS:
         message = message[:MAX_MESSAGE_CHARACTERS] + "…"
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
+def without_password(text: str) -> str:
+    """Return a text with the passwords of the addresses in it hidden."""
+    return _PASSWORD.sub(r"\1:…@", text)

@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
@@ -20,7 +19,7 @@ from mlflow.exceptions import MlflowException
 
 from mats_sql.errors import TrackingError
 from mats_sql.tracking import names
-from mats_sql.tracking.failures import tracking_failures
+from mats_sql.tracking.failures import tracking_failures, without_password
 
 PROBE_TIMEOUT_S = 5
 
@@ -71,12 +70,15 @@ def connect(experiment_name: str, work_dir: Path) -> Store:
     ``experiment_name``, made when missing. ``MLFLOW_RUN_ID`` is taken out of the environment so that no later run
     inherits it. Raises :class:`TrackingError` within seconds when the store cannot be reached.
     """
-    logging.getLogger("mlflow").setLevel(logging.ERROR)
-    logging.getLogger("alembic").setLevel(logging.ERROR)
+    for talkative in ("mlflow", "alembic", "urllib3.connectionpool"):
+        logging.getLogger(talkative).setLevel(logging.ERROR)
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
     launched = os.environ.pop("MLFLOW_RUN_ID", None)
     remedy = "start the server, or set MLFLOW_TRACKING_URI to another store"
-    with _impatient(), tracking_failures(f"the MLflow store {_shown(uri)} must answer", remedy, OSError):
+    with (
+        _impatient(),
+        tracking_failures(f"the MLflow store {without_password(uri)} must answer", remedy, OSError, ImportError),
+    ):
         _probe_database(uri)
         mlflow.set_tracking_uri(uri)
         client = MlflowClient(tracking_uri=uri)
@@ -139,9 +141,3 @@ def _probe_database(uri: str) -> None:
         engine.connect().close()
     finally:
         engine.dispose()
-
-
-def _shown(uri: str) -> str:
-    """Return an address without its password."""
-    parts = urlsplit(uri)
-    return uri.replace(f":{parts.password}@", ":…@") if parts.password else uri

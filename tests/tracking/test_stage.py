@@ -1,0 +1,318 @@
+"""Stages against a real SQLite store: what is reused, what is computed again, what a kill leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mats_sql.digests import digest_file
+from mats_sql.errors import StageInputError, TrackingError
+from mats_sql.tracking import names
+from mats_sql.tracking.artifact import Artifact, ArtifactKind
+from mats_sql.tracking.stage import Stage, StageKey, load_result, run_stage
+from mats_sql.tracking.stage_run import StageRun
+from mats_sql.tracking.store import Store, connect
+
+ROLLOUT = Stage(StageKey("rollout", 1), "rollout", {"k": 4})
+SCRIPT = Path(__file__).parent / "interrupted_stage.py"
+
+
+def write_pool(rows: int = 3) -> Callable[[StageRun], None]:
+    def compute(run: StageRun) -> None:
+        path = run.work / "pool.parquet"
+        pd.DataFrame({"question_id": range(rows), "sql": ["SELECT 1"] * rows}).to_parquet(path)
+        run.log_metrics({"rows": rows})
+        run.output("pool", ArtifactKind.DATASET, path, {"split": "train"})
+
+    return compute
+
+
+def write_model(run: StageRun) -> None:
+    folder = run.work / "model"
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"weights")
+    run.output("model", ArtifactKind.MODEL, folder, {"agent": "fixer"})
+
+
+def nothing(_: StageRun) -> None:
+    """Compute nothing and declare no output."""
+
+
+def must_not_compute(run: StageRun) -> None:
+    pytest.fail(f"run {run.run_id} computed what was already there")
+
+
+def all_runs(store: Store) -> list[str]:
+    return [run.info.run_id for run in store.client.search_runs([store.experiment_id])]
+
+
+def test_a_finished_stage_is_reused_with_its_outputs_and_metrics(store: Store) -> None:
+    first = run_stage(store, ROLLOUT, write_pool())
+    again = run_stage(store, ROLLOUT, must_not_compute)
+    assert again.reused
+    assert not first.reused
+    assert (again.run_id, again.outputs) == (first.run_id, first.outputs)
+    assert again.metrics == first.metrics
+    assert again.metrics["rows"] == 3
+    assert pd.read_parquet(again.outputs["pool"].path).shape == (3, 2)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Stage(StageKey("rollout", 2), "rollout", {"k": 4}),
+        Stage(StageKey("rollout", 1), "rollout", {"k": 8}),
+        Stage(StageKey("plans", 1), "rollout", {"k": 4}),
+        Stage(
+            StageKey("rollout", 1),
+            "rollout",
+            {"k": 4},
+            {"base": Artifact("base", ArtifactKind.MODEL, Path(), "d1", "")},
+        ),
+    ],
+    ids=["version", "setting", "name", "input"],
+)
+def test_whatever_decides_the_outputs_is_in_the_fingerprint(other: Stage) -> None:
+    assert other.fingerprint != ROLLOUT.fingerprint
+
+
+@given(st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), max_size=5), st.randoms())
+def test_the_order_of_settings_is_not_in_the_fingerprint(settings: dict[str, object], random: object) -> None:
+    items = list(settings.items())
+    random.shuffle(items)  # type: ignore[attr-defined]
+    key = StageKey("rollout", 1)
+    assert Stage(key, "a", dict(items)).fingerprint == Stage(key, "b", settings).fingerprint
+
+
+def test_a_stage_under_a_new_parent_is_reused_and_named_on_the_parent(store: Store) -> None:
+    first = run_stage(store, ROLLOUT, write_pool())
+
+    def launch(run: StageRun) -> None:
+        run_stage(store, ROLLOUT, must_not_compute, parent=run.run_id)
+
+    main = run_stage(store, Stage(StageKey("main", 1), "main", reusable=False), launch)
+    assert store.run(main.run_id).data.tags[f"{names.REUSED}.rollout"] == first.run_id
+
+
+def test_a_child_is_nested_under_its_parent(store: Store) -> None:
+    children: list[str] = []
+
+    def launch(run: StageRun) -> None:
+        children.append(run_stage(store, ROLLOUT, write_pool(), parent=run.run_id).run_id)
+
+    main = run_stage(store, Stage(StageKey("main", 1), "main", reusable=False), launch)
+    assert store.run(children[0]).data.tags["mlflow.parentRunId"] == main.run_id
+
+
+def test_a_stage_that_only_calls_others_runs_every_time(store: Store) -> None:
+    main = Stage(StageKey("main", 1), "main", reusable=False)
+    assert run_stage(store, main, write_pool()).run_id != run_stage(store, main, write_pool()).run_id
+
+
+@pytest.mark.parametrize("compute", [write_pool(), write_model], ids=["dataset", "model"])
+@pytest.mark.parametrize("harm", ["changed", "deleted"])
+def test_damaged_outputs_are_computed_again(store: Store, compute: Callable[[StageRun], None], harm: str) -> None:
+    first = run_stage(store, ROLLOUT, compute)
+    (artifact,) = first.outputs.values()
+    victim = artifact.path if artifact.path.is_file() else artifact.path / "config.json"
+    if harm == "changed":
+        victim.write_bytes(b"damaged")
+    else:
+        victim.unlink()
+    again = run_stage(store, ROLLOUT, compute)
+    assert not again.reused
+    assert again.run_id != first.run_id
+    assert again.outputs[artifact.name].digest == artifact.digest
+    assert names.DAMAGED in store.run(first.run_id).data.tags
+    assert run_stage(store, ROLLOUT, must_not_compute).run_id == again.run_id
+
+
+def test_an_error_passes_on_and_leaves_a_failed_run_that_says_why(store: Store) -> None:
+    def fail(_: StageRun) -> None:
+        raise StageInputError("a pool must have plans, but it is empty; run rollout again")
+
+    with pytest.raises(StageInputError, match="must have plans"):
+        run_stage(store, ROLLOUT, fail)
+    (run_id,) = all_runs(store)
+    run = store.run(run_id)
+    assert run.info.status == "FAILED"
+    assert "must have plans" in run.data.tags[names.ERROR]
+    assert not run_stage(store, ROLLOUT, write_pool()).reused
+
+
+def test_an_interrupt_leaves_a_killed_run_that_the_next_start_continues(store: Store) -> None:
+    def interrupt(run: StageRun) -> None:
+        (run.work / "half").write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_stage(store, ROLLOUT, interrupt)
+    (run_id,) = all_runs(store)
+    assert store.run(run_id).info.status == "KILLED"
+
+    def go_on(run: StageRun) -> None:
+        assert (run.work / "half").read_text() == "half"
+        write_pool()(run)
+
+    assert run_stage(store, ROLLOUT, go_on).run_id == run_id
+    assert store.run(run_id).info.status == "FINISHED"
+
+
+def test_work_is_removed_once_its_outputs_are_stored(store: Store) -> None:
+    run_stage(store, ROLLOUT, write_pool())
+    assert list((store.work_dir / "stages").iterdir()) == []
+
+
+def start(point: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), point, str(folder)], capture_output=True, text=True, check=False, cwd=folder
+    )
+
+
+@pytest.mark.parametrize("point", ["computing", "publishing", "closing"])
+def test_a_stage_killed_anywhere_ends_with_the_same_bytes_in_the_same_run(store_folder: Path, point: str) -> None:
+    killed = start(point, store_folder)
+    assert killed.returncode == -9, killed.stderr
+    done = start("never", store_folder)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    store = connect("test", store_folder / "work")
+    assert all_runs(store) == [answer["run_id"]]
+    assert Path(answer["path"]).read_text() == "".join(f"{number}\n" for number in range(10))
+    assert answer["digest"] == digest_file(Path(answer["path"]))
+    models = store.client.search_logged_models([store.experiment_id])
+    assert [model.model_id for model in models] == [answer["model_id"]]
+    steps = [metric.step for metric in store.client.get_metric_history(answer["run_id"], "loss")]
+    assert set(steps) == set(range(10))
+
+
+def test_the_second_of_two_processes_waits_and_reuses(store: Store, store_folder: Path) -> None:
+    stage = Stage(StageKey("counted", 1), "counted")
+
+    def compute(run: StageRun) -> None:
+        command = [sys.executable, str(SCRIPT), "never", str(store_folder)]
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=store_folder)
+        children.append(child)
+        assert child.stderr is not None
+        assert any("waiting for it to end" in line for line in child.stderr)
+        table = run.work / "lines.txt"
+        table.write_text("one\n")
+        run.output("lines", ArtifactKind.DATASET, table)
+
+    children: list[subprocess.Popen[str]] = []
+    first = run_stage(store, stage, compute)
+    output, _ = children[0].communicate()
+    answer = json.loads(output)
+    assert (answer["run_id"], answer["reused"]) == (first.run_id, True)
+
+
+def test_results_of_another_experiment_of_the_store_are_reused(store: Store, store_folder: Path) -> None:
+    first = run_stage(store, ROLLOUT, write_pool())
+    other = connect("other", store_folder / "work")
+    assert run_stage(other, ROLLOUT, must_not_compute).run_id == first.run_id
+
+
+def test_inputs_are_datasets_and_models_of_the_run(store: Store) -> None:
+    pool = run_stage(store, ROLLOUT, write_pool()).outputs["pool"]
+    model = run_stage(store, Stage(StageKey("sft", 1), "sft"), write_model).outputs["model"]
+    evaluation = Stage(StageKey("evaluate", 1), "evaluate", {}, {"pool": pool, "fixer": model})
+    run = store.run(run_stage(store, evaluation, nothing).run_id)
+    (dataset,) = run.inputs.dataset_inputs
+    assert dataset.dataset.name == "pool"
+    assert dataset.dataset.digest == pool.digest[:16]
+    assert json.loads(dataset.dataset.source)["uri"] == pool.uri
+    assert json.loads(dataset.dataset.profile)["num_rows"] == 3
+    assert [column["name"] for column in json.loads(dataset.dataset.schema)["mlflow_colspec"]] == ["question_id", "sql"]
+    assert [item.model_id for item in run.inputs.model_inputs] == [model.model_id]
+
+
+def test_parameters_are_flattened_and_cut_to_what_mlflow_takes(store: Store) -> None:
+    stage = Stage(StageKey("orpo", 1), "orpo", {"orpo": {"beta": 0.25, "lora": {"rank": 0}}, "text": "x" * 9000})
+    params = store.run(run_stage(store, stage, nothing).run_id).data.params
+    assert params["orpo.beta"] == "0.25"
+    assert params["orpo.lora.rank"] == "0"
+    assert len(params["text"]) == names.MAX_PARAMETER_CHARACTERS
+
+
+def test_thousands_of_metrics_arrive_in_order(store: Store) -> None:
+    def compute(run: StageRun) -> None:
+        for step in range(2500):
+            run.log_metrics({"loss": 1 / (step + 1)}, step)
+        run.log_metrics({"broken": float("nan")})
+
+    result = run_stage(store, ROLLOUT, compute)
+    history = store.client.get_metric_history(result.run_id, "loss")
+    assert [metric.step for metric in history] == list(range(2500))
+    assert "broken" not in result.metrics
+
+
+def test_a_table_is_shown_by_the_ui_and_not_doubled_when_logged_again(store: Store) -> None:
+    def compute(run: StageRun) -> None:
+        for _ in range(2):
+            run.log_table("questions", pd.DataFrame({"question_id": [1, 2], "selected": [True, False]}))
+
+    result = run_stage(store, ROLLOUT, compute)
+    table = store.client.load_table(store.experiment_id, "questions.json", [result.run_id])
+    assert table["question_id"].tolist() == [1, 2]
+    listed = json.loads(store.run(result.run_id).data.tags["mlflow.loggedArtifacts"])
+    assert listed == [{"path": "questions.json", "type": "table"}]
+
+
+def test_an_output_outside_the_work_folder_is_copied_not_linked(store: Store, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.txt"
+    mine.write_text("as it was")
+    result = run_stage(store, ROLLOUT, lambda run: run.output("mine", ArtifactKind.REPORT, mine))
+    with mine.open("r+") as stream:
+        stream.write("CHANGED")
+    assert result.outputs["mine"].path.read_text() == "as it was"
+
+
+def test_a_declared_output_must_exist(store: Store) -> None:
+    with pytest.raises(StageInputError, match="must exist"):
+        run_stage(store, ROLLOUT, lambda run: run.output("pool", ArtifactKind.DATASET, run.work / "none"))
+
+
+def test_a_result_is_found_by_its_run(store: Store) -> None:
+    result = run_stage(store, ROLLOUT, write_pool())
+    assert load_result(store, result.run_id).outputs == result.outputs
+    with pytest.raises(TrackingError, match="a run must exist"):
+        load_result(store, "0" * 32)
+
+
+def test_a_result_of_an_unfinished_run_is_refused(store: Store) -> None:
+    def look_at_oneself(run: StageRun) -> None:
+        with pytest.raises(StageInputError, match="must be FINISHED"):
+            load_result(store, run.run_id)
+
+    run_stage(store, ROLLOUT, look_at_oneself)
+
+
+def test_the_run_that_mlflow_run_made_becomes_the_top_stage(
+    store_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = connect("launched", store_folder / "work")
+    launched = before.client.create_run(before.experiment_id).info.run_id
+    before.client.log_param(launched, "k", "as launched")
+    monkeypatch.setenv("MLFLOW_RUN_ID", launched)
+    store = connect("another name", store_folder / "work")
+    assert "MLFLOW_RUN_ID" not in os.environ
+    assert store.experiment_name == "launched"
+    assert run_stage(store, ROLLOUT, write_pool()).run_id == launched
+    assert store.run(launched).data.params["k"] == "as launched"
+    other = Stage(StageKey("rollout", 1), "rollout", {"k": 5})
+    assert run_stage(store, other, write_pool()).run_id != launched
+
+
+def test_a_run_id_of_another_store_is_ignored(store_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+    assert connect("mine", store_folder / "work").experiment_name == "mine"

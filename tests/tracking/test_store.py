@@ -1,0 +1,121 @@
+"""Connecting to stores that are there, that are not, and to a real MLflow server with proxied artifacts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import Retry
+
+from mats_sql.errors import TrackingError
+from mats_sql.tracking.artifact import ArtifactKind
+from mats_sql.tracking.registry import register
+from mats_sql.tracking.stage import Stage, StageKey, run_stage
+from mats_sql.tracking.stage_run import StageRun
+from mats_sql.tracking.store import connect
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def test_without_a_setting_the_store_is_a_database_in_the_current_folder(
+    store_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    store = connect("mine", store_folder / "work")
+    assert store.tracking_uri == f"sqlite:///{store_folder / 'mlflow.db'}"
+    assert store.experiment_name == "mine"
+    assert connect("mine", store_folder / "work").experiment_id == store.experiment_id
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://127.0.0.1:{port}",
+        "http://user:secret@127.0.0.1:{port}",
+        "postgresql+psycopg2://user:secret@127.0.0.1:{port}/mlflow",
+        "mysql+nodriver://user:secret@127.0.0.1:{port}/mlflow",
+        "sqlite:////proc/nothing/mlflow.db",
+        "nonsense://somewhere",
+    ],
+)
+def test_a_store_that_does_not_answer_is_one_line_within_seconds(
+    uri: str, store_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.format(port=free_port()))
+    started = time.monotonic()
+    with pytest.raises(TrackingError) as error:
+        connect("mine", store_folder / "work")
+    assert time.monotonic() - started < 15
+    message = str(error.value)
+    assert "\n" not in message
+    assert "set MLFLOW_TRACKING_URI" in message
+    assert "secret" not in message
+
+
+def test_a_deleted_experiment_is_refused(store_folder: Path) -> None:
+    store = connect("gone", store_folder / "work")
+    store.client.delete_experiment(store.experiment_id)
+    with pytest.raises(TrackingError, match="'gone' is deleted"):
+        connect("gone", store_folder / "work")
+
+
+@pytest.fixture
+def server(store_folder: Path) -> Iterator[str]:
+    """A real server that keeps artifacts itself: clients reach them through it alone."""
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{store_folder}/mlflow.db"]
+    command += ["--artifacts-destination", str(store_folder / "kept"), "--serve-artifacts"]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
+    environment |= {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        address = f"http://127.0.0.1:{port}"
+        try:
+            with requests.Session() as session:  # waits longer and longer between attempts to connect
+                session.mount("http://", HTTPAdapter(max_retries=Retry(connect=8, backoff_factor=0.25)))
+                assert session.get(f"{address}/health", timeout=60).text == "OK"
+            yield address
+        finally:
+            process.terminate()
+
+
+def test_a_server_with_proxied_artifacts_gives_back_what_it_was_given(
+    server: str, store_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    store = connect("remote", store_folder / "work")
+
+    def compute(run: StageRun) -> None:
+        folder = run.work / "model"
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+        table = run.work / "rows.txt"
+        table.write_text("rows")
+        run.output("model", ArtifactKind.MODEL, folder, {"agent": "fixer"})
+        run.output("rows", ArtifactKind.DATASET, table)
+
+    stage = Stage(StageKey("sft", 1), "sft")
+    first = run_stage(store, stage, compute)
+    assert first.outputs["rows"].uri.startswith("mlflow-artifacts:")
+    assert register(store, first.outputs["rows"], "remote.dataset.rows", {}).is_new
+    assert register(store, first.outputs["model"], "remote.fixer", {}).is_new
+    shutil.rmtree(store_folder / "work")
+    again = run_stage(connect("remote", store_folder / "work"), stage, compute)
+    assert again.reused
+    assert again.outputs["rows"].path.read_text() == "rows"
+    assert (again.outputs["model"].path / "config.json").read_text() == "{}"
+    again.outputs["rows"].path.write_text("changed")
+    assert run_stage(store, stage, compute).outputs["rows"].path.read_text() == "rows"
