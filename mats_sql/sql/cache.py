@@ -132,15 +132,17 @@ def _feed(state: hashlib.blake2b, sql: str) -> None:
 
 
 def _open(folder: Path | None) -> sqlite3.Connection:
-    if folder is None:
-        connection = sqlite3.connect("", isolation_level=None)
-    else:
-        try:
+    try:
+        if folder is None:
+            connection = sqlite3.connect("", isolation_level=None)
+        else:
             folder.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(folder / "judge.sqlite", isolation_level=None, timeout=60.0)
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
-        except (OSError, sqlite3.Error) as error:
-            raise StageInputError(f"the judge's cache must be a writable folder, but {folder}: {error}") from None
-    connection.executescript(_SCHEMA)
+        connection.executescript(_SCHEMA)
+    except (OSError, sqlite3.Error) as error:
+        raise StageInputError(
+            f"the judge's cache must be a writable folder, but {folder}: {error}; delete it"
+        ) from None
     return connection
