@@ -80,10 +80,11 @@ class OrpoTrainer(Trainer):  # type: ignore[misc]
 
     def final_evaluation(self) -> dict[str, float]:
         """Return the evaluation metrics of the trained model, from the last step's evaluation where there was one."""
-        last = self.state.log_history[-1]
-        if "eval_loss" not in last or last["step"] != self.state.global_step:
+        evaluated = [entry for entry in self.state.log_history if "eval_loss" in entry]
+        if not evaluated or evaluated[-1]["step"] != self.state.global_step:
             self.evaluate()
-            last = self.state.log_history[-1]
+            evaluated = self.state.log_history
+        last = evaluated[-1]
         return {name: value for name, value in last.items() if name.startswith("eval_") and not _is_speed(name)}
 
     def _get_num_items_in_batch(self, batch_samples: list[OrpoBatch], device: torch.device) -> torch.Tensor | None:

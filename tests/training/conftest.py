@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mats_sql.agents.messages import user
+from mats_sql.preference.pair import PreferencePair
+from mats_sql.training.example import SftExample
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # models this small gain nothing from a second core
 
 TEMPLATE = (
-    "{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] }}"
-    "{% if m['role'] == 'assistant' %}<|end|>{% else %}\n{% endif %}{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+    "{% for m in messages %}{{ '<|' + m['role'] + '|>\\n' + m['content'] }}"
+    "{{ '<|end|>' if m['role'] == 'assistant' else '\\n' }}{% endfor %}"
+    "{{ '<|assistant|>\\n' if add_generation_prompt else '' }}"
 )
 CORPUS = [
     "select name from singer where age > 30 order by age desc limit 5",
@@ -15,6 +30,41 @@ CORPUS = [
     "SELECT. The query selects name. The question asks for the name. Conclude: correct.",
     "CONDITION. The query filters age. Conclude: incorrect.",
 ] * 20
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a tiny Llama checkpoint."""
+    return write_tiny_base(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="session")
+def base_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return what makes a tiny checkpoint of an architecture."""
+    return lambda architecture: write_tiny_base(tmp_path_factory.mktemp("base"), architecture=architecture)
+
+
+@pytest.fixture(scope="session")
+def pairs() -> list[PreferencePair]:
+    """Return 40 pairs of different lengths; every fifth has two prompts, like the fixer's joint pairs."""
+    return [_pair(index) for index in range(40)]
+
+
+@pytest.fixture(scope="session")
+def examples() -> list[SftExample]:
+    """Return 40 examples of different lengths."""
+    return [
+        SftExample(f"e{index}", user(f"table singer {'age ' * (index % 11)}; name {index}"), f"select name {index % 7}")
+        for index in range(40)
+    ]
+
+
+def _pair(index: int) -> PreferencePair:
+    prompt = user(f"table singer , columns = [ {'singer.age ' * (index % 9 + 3)}] ; question {index}")
+    other = user(prompt[0].content + " ; the query is wrong") if index % 5 == 0 else prompt
+    chosen = f"select name from singer where age > {index}" + " limit 5" * (index % 3)
+    rejected = f"select age {index % 4}" + " order by age" * (index % 4)
+    return PreferencePair(f"p{index}", "val-sel", "indep", index, prompt, other, chosen, rejected, "c", "r")
 
 
 def write_tiny_base(root: Path, *, architecture: str = "llama", vocabulary: int = 384, seed: int = 0) -> Path:
@@ -45,7 +95,7 @@ def write_tiny_base(root: Path, *, architecture: str = "llama", vocabulary: int 
     return folder
 
 
-def _tokenizer(vocabulary: int):
+def _tokenizer(vocabulary: int) -> PreTrainedTokenizerFast:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
