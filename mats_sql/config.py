@@ -97,7 +97,10 @@ class LabSettings(Section):
 
 
 class PretrainSettings(Section):
-    """How the lab's base model is made: copying first (it forms induction heads), then every agent's task."""
+    """How the lab's base model is made: copying first (it forms induction heads), then every agent's task.
+
+    ``batch_size`` is per process; each of the ``processes`` has one thread and its own examples.
+    """
 
     seed: int = 0
     vocabulary: int = Field(2600, ge=512)
@@ -106,14 +109,14 @@ class PretrainSettings(Section):
     heads: Positive = 4
     feed_forward: Positive = 384
     context_tokens: Positive = 1024
-    copy_steps: int = Field(900, ge=0)
-    copy_tokens: Positive = 64
+    copy_steps: int = Field(1000, ge=0)
+    copy_tokens: Positive = 40
     examples: Positive = 100_000
-    batch_size: Positive = 32
+    batch_size: Positive = 16
     learning_rate: Rate = 2e-3
     warmup_steps: int = Field(100, ge=0)
     weight_decay: float = Field(0.05, ge=0)
-    threads: Positive = 2
+    processes: Positive = 2
 
 
 class ModelSettings(Section):
@@ -168,6 +171,9 @@ class GenerationSettings(Section):
     fix_tokens: Positive = 96
     base_url: str | None = None
     api_key_variable: str = "OPENAI_API_KEY"
+    concurrency: Positive = 8
+    attempts: Positive = 6
+    timeout_s: float = Field(600.0, gt=0)
 
     def answer_settings(self) -> dict[str, object]:
         """Return the settings that can change an answer: not how much is computed at a time, nor where."""

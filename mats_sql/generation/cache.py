@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +68,7 @@ class CompletionCache:
             completion.token_count,
             int(completion.finished),
         )
-        self._connection.execute("insert or replace into completion values (?, ?, ?, ?)", row)
-        self._pending += 1
-        if self._pending >= _COMMIT_ROWS or time.monotonic() - self._committed_at > _COMMIT_S:
-            self.commit()
+        self._add("insert or replace into completion values (?, ?, ?, ?)", row)
 
     def scores(self, prompts: Sequence[Messages], choices: tuple[str, ...]) -> dict[Messages, tuple[float, ...]]:
         """Return the prompts whose choices were scored before, with the log-probabilities."""
@@ -79,11 +76,10 @@ class CompletionCache:
         rows = self._select("select key, logprobs from score where key in", list(by_key))
         return {by_key[key]: tuple(json.loads(logprobs)) for key, logprobs in rows}
 
-    def add_scores(self, scores: Mapping[Messages, tuple[float, ...]], choices: tuple[str, ...]) -> None:
-        """Store choice scores and commit."""
-        rows = [(self._score_key(messages, choices), json.dumps(scores[messages])) for messages in scores]
-        self._connection.executemany("insert or replace into score values (?, ?)", rows)
-        self.commit()
+    def add_score(self, messages: Messages, choices: tuple[str, ...], logprobs: tuple[float, ...]) -> None:
+        """Store one prompt's choice scores, as :meth:`add_completion` does."""
+        row = (self._score_key(messages, choices), json.dumps(logprobs))
+        self._add("insert or replace into score values (?, ?)", row)
 
     def commit(self) -> None:
         """Put everything added so far on disk."""
@@ -103,6 +99,12 @@ class CompletionCache:
 
     def _score_key(self, messages: Messages, choices: tuple[str, ...]) -> str:
         return digest_json([self._identity, as_dicts(messages), list(choices)])
+
+    def _add(self, statement: str, row: tuple[str | int, ...]) -> None:
+        self._connection.execute(statement, row)
+        self._pending += 1
+        if self._pending >= _COMMIT_ROWS or time.monotonic() - self._committed_at > _COMMIT_S:
+            self.commit()
 
     def _select(self, query: str, keys: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         for start in range(0, len(keys), _VARIABLES):

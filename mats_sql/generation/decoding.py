@@ -12,7 +12,7 @@ the logits, which differs between batch shapes by about 1e-6.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,7 +94,7 @@ _ROW_TENSORS = ("keys", "last", "written", "uniforms", "greedy", "done")
 class Decoder:
     """Draw answers from one loaded model."""
 
-    def __init__(self, model: PreTrainedModel, stop_ids: Sequence[int], limits: Limits, *, shared: bool) -> None:
+    def __init__(self, model: PreTrainedModel, stop_ids: Collection[int], limits: Limits, *, shared: bool) -> None:
         """``shared`` says that the model's attention is ``SHARED_PROMPT_ATTENTION``."""
         self._model = model
         self._stop_ids = torch.tensor(sorted(stop_ids), device=model.device)
@@ -114,26 +114,29 @@ class Decoder:
             rows = _without_ended(rows)
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
-    def score(self, prompts: Sequence[Prompt], texts: Sequence[Sequence[int]]) -> Iterator[tuple[int, float]]:
-        """Yield, per branch, the log-probability of ``texts[branch.seed]`` after the prompt."""
-        waiting = _longest_first(prompts)
-        longest = max(len(text) for text in texts)
-        tokens = torch.tensor([[*text, *[0] * (longest - len(text))] for text in texts], device=self._model.device)
-        lengths = torch.tensor([len(text) for text in texts], device=self._model.device)
+    def score(
+        self, prompts: Collection[tuple[int, ...]], endings: Sequence[tuple[int, ...]]
+    ) -> Iterator[tuple[tuple[int, ...], list[float]]]:
+        """Yield each prompt's tokens with the log-probability of each ending (at most ``MAX_BRANCHES``) after it."""
+        branches = tuple(Branch(ending, None) for ending in range(len(endings)))
+        waiting = _longest_first([Prompt(tokens, branches) for tokens in prompts])
+        longest = max(len(ending) for ending in endings)
+        padded = [[*ending, *[0] * (longest - len(ending))] for ending in endings]
+        tokens = torch.tensor(padded, device=self._model.device)
+        lengths = torch.tensor([len(ending) for ending in endings], device=self._model.device)
         while waiting:
             unit = _take(waiting, self._limits.prompt_tokens, self._limits.rows)
             rows = self._start(unit, 1)
-            choice = torch.tensor([branch.seed for prompt in unit for branch in prompt.branches], device=lengths.device)
-            totals = self._force(rows, tokens[choice], lengths[choice])
-            yield from zip(rows.keys.tolist(), totals.tolist(), strict=True)
+            totals = self._force(rows, tokens[rows.keys], lengths[rows.keys]).view(len(unit), len(endings))
+            yield from ((prompt.tokens, row) for prompt, row in zip(unit, totals.tolist(), strict=True))
 
     def _force(self, rows: _Rows, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """Feed each row ``lengths`` of its ``tokens`` [R, longest]; return their summed log-probabilities [R]."""
         totals = torch.zeros(len(rows), dtype=torch.float64, device=tokens.device)
         for step in range(tokens.shape[1]):
             logprobs = torch.log_softmax(self._logits(rows).double(), dim=-1)
             rows.last = tokens[:, step]
-            gained = logprobs.gather(1, rows.last[:, None])[:, 0]
-            totals += torch.where(step < lengths, gained, 0.0)
+            totals += logprobs.gather(1, rows.last[:, None])[:, 0].where(step < lengths, 0.0)
         return totals
 
     def _fill(self, rows: _Rows | None, waiting: deque[Prompt], max_new_tokens: int) -> _Rows:

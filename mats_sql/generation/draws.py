@@ -7,6 +7,7 @@ in its seed, a larger ``n`` only adds draws: samples are a prefix.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from mats_sql.errors import EngineError
 from mats_sql.generation.cache import CompletionCache
 from mats_sql.generation.engine import Completion, Request, Sampling
 from mats_sql.seeds import derive_seed
+
+MAX_CHOICES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,8 @@ class DrawingEngine(ABC):
 
     def __init__(self, cache: CompletionCache | None = None) -> None:
         self._cache = cache
+        self.computed = 0
+        """How many draws and scored prompts this engine has computed, that is, not read from the cache."""
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[tuple[Completion, ...]]:
         """Return ``sampling.n`` completions per request, in the order of the requests."""
@@ -45,18 +50,18 @@ class DrawingEngine(ABC):
 
     def choice_logprobs(self, requests: Sequence[Request], choices: tuple[str, ...]) -> list[tuple[float, ...]]:
         """Return, per request, each choice's log-probability normalised over the choices (they sum to one)."""
-        if len(choices) < 2 or len(set(choices)) < len(choices):
-            raise EngineError(f"choices must be two or more different texts, but got {choices!r}; name each once")
+        if not 2 <= len(choices) <= MAX_CHOICES or len(set(choices)) < len(choices):
+            raise EngineError(f"choices must be 2 to {MAX_CHOICES} different texts, but got {choices!r}; mend the list")
         distinct = list(dict.fromkeys(request.messages for request in requests))
-        known: dict[Messages, tuple[float, ...]] = {}
-        if self._cache is not None:
-            known.update(self._cache.scores(distinct, choices))
+        known = self._cache.scores(distinct, choices) if self._cache is not None else {}
         missing = [messages for messages in distinct if messages not in known]
-        if missing:
-            computed = dict(self._score(missing, choices))
+        for messages, logprobs in self._score(missing, choices) if missing else ():
+            known[messages] = logprobs
+            self.computed += 1
             if self._cache is not None:
-                self._cache.add_scores(computed, choices)
-            known.update(computed)
+                self._cache.add_score(messages, choices, logprobs)
+        if self._cache is not None:
+            self._cache.commit()
         return [known[request.messages] for request in requests]
 
     def close(self) -> None:
@@ -91,12 +96,20 @@ class DrawingEngine(ABC):
         if not draws:
             return
         for draw, completion in self._complete(draws, sampling):
+            self.computed += 1
             if self._cache is not None:
                 key = (draw.messages, draw.seed)
                 self._cache.add_completion(key, sampling.temperature, sampling.max_new_tokens, completion)
             yield draw, completion
         if self._cache is not None:
             self._cache.commit()
+
+
+def normalised(totals: Sequence[float]) -> tuple[float, ...]:
+    """Return log-probabilities shifted so that their probabilities sum to one."""
+    highest = max(totals)
+    scale = highest + math.log(math.fsum(math.exp(total - highest) for total in totals))
+    return tuple(total - scale for total in totals)
 
 
 def _draw(request: Request, sampling: Sampling, index: int) -> Draw:

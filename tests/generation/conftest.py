@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+import functools
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
+
+from mats_sql.agents.messages import ChatMessage, Messages, as_dicts
+from mats_sql.config import GenerationSettings
+from mats_sql.generation.draws import Draw
+from mats_sql.generation.engine import Sampling
+from mats_sql.generation.transformers_engine import TransformersEngine
 
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}<|{{ message.role }}|>\n{{ message.content }}<|end|>\n{% endfor %}"
@@ -90,3 +110,129 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def qwen2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny Qwen2 checkpoint."""
     return make_qwen2(tmp_path_factory.mktemp("qwen2"))
+
+
+class ChatHandler(BaseHTTPRequestHandler):
+    """As much of OpenAI's chat interface as the engine uses, answered by a real model."""
+
+    server: ChatServer
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        """List the one model."""
+        self._reply(200, {"data": [{"id": self.server.model_name}]})
+
+    def do_POST(self) -> None:
+        """Answer a chat request, or refuse it as the server has been told to."""
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with self.server.lock:
+            self.server.bodies.append(body)
+            if self.server.refusals:
+                self._reply(self.server.refusals.pop(0), {"error": {"message": "busy"}})
+                return
+            self._reply(*self.server.answer(body))
+
+    def log_message(self, *_arguments: object) -> None:
+        """Say nothing."""
+
+    def _reply(self, status: int, document: object) -> None:
+        content = json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+class ChatServer(ThreadingHTTPServer):
+    """A local OpenAI-compatible server over one tiny checkpoint."""
+
+    daemon_threads = True
+    model_name = "tiny"
+
+    def __init__(self, checkpoint: Path) -> None:
+        super().__init__(("127.0.0.1", 0), ChatHandler)
+        self.engine = TransformersEngine(GenerationSettings(device="cpu"), checkpoint)
+        self.reference = Reference(checkpoint)
+        self.lock = threading.Lock()
+        self.refusals: list[int] = []
+        self.bodies: list[dict[str, Any]] = []
+
+    @property
+    def url(self) -> str:
+        """The address to give as ``generation.base_url``."""
+        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+    def answer(self, body: dict[str, Any]) -> tuple[int, object]:
+        """Return status and document for one chat request."""
+        if body["model"] != self.model_name:
+            return 404, {"error": {"message": f"no model {body['model']}"}}
+        messages = tuple(ChatMessage(turn["role"], turn["content"]) for turn in body["messages"])
+        if len(self.reference.prompt(messages)) > 400:
+            return 400, {"error": {"message": "This model's maximum context length is 400 tokens."}}
+        sampling = Sampling(temperature=body["temperature"], max_new_tokens=body["max_tokens"])
+        [(_, completion)] = self.engine._complete([Draw(messages, body.get("seed"))], sampling)
+        choice: dict[str, Any] = {
+            "message": {"role": "assistant", "content": completion.text},
+            "finish_reason": "stop" if completion.finished else "length",
+        }
+        if body.get("logprobs"):
+            logprobs = self.reference.first_logprobs(messages).topk(body["top_logprobs"])
+            listed = [
+                {"token": self.reference.tokenizer.decode([token]), "logprob": logprob}
+                for logprob, token in zip(logprobs.values.tolist(), logprobs.indices.tolist(), strict=True)
+            ]
+            choice["logprobs"] = {"content": [{"top_logprobs": listed}]}
+        return 200, {"choices": [choice], "usage": {"completion_tokens": completion.token_count}}
+
+
+class Reference:
+    """The checkpoint as transformers itself runs it: what engines are compared with."""
+
+    def __init__(self, checkpoint: Path) -> None:
+        self.model = AutoModelForCausalLM.from_pretrained(checkpoint)
+        self.tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+
+    def prompt(self, messages: Messages) -> list[int]:
+        """Return a prompt's tokens as transformers makes them."""
+        ids = self.tokenizer.apply_chat_template(as_dicts(messages), add_generation_prompt=True, return_dict=True)
+        return list(ids["input_ids"])
+
+    @torch.inference_mode()
+    def first_logprobs(self, messages: Messages, temperature: float = 1.0) -> torch.Tensor:
+        """Return the first answer token's log-probabilities [V]."""
+        logits = self.model(torch.tensor([self.prompt(messages)])).logits[0, -1].double()
+        return torch.log_softmax(logits / temperature, dim=-1)
+
+    @torch.inference_mode()
+    def logprob(self, messages: Messages, answer: str) -> float:
+        """Return an answer's log-probability by one plain forward pass."""
+        prompt = self.prompt(messages)
+        ending = self.tokenizer.encode(answer, add_special_tokens=False)
+        logits = self.model(torch.tensor([prompt + ending])).logits[0, len(prompt) - 1 : -1].double()
+        return float(torch.log_softmax(logits, dim=-1).gather(1, torch.tensor(ending)[:, None]).sum())
+
+    def greedy(self, messages: Messages, max_new_tokens: int) -> str:
+        """Return what ``model.generate`` answers."""
+        ids = torch.tensor([self.prompt(messages)])
+        output = self.model.generate(
+            ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=max_new_tokens
+        )
+        return str(self.tokenizer.decode(output[0, ids.shape[1] :], skip_special_tokens=True))
+
+
+@pytest.fixture(scope="session")
+def chat_server(llama: Path) -> Iterator[ChatServer]:
+    """A running local server over the tiny Llama."""
+    server = ChatServer(llama)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="session")
+def reference() -> Callable[[Path], Reference]:
+    """Load a checkpoint the plain way, once."""
+    return functools.lru_cache(maxsize=None)(Reference)
