@@ -109,7 +109,7 @@ class PretrainSettings(Section):
     heads: Positive = 4
     feed_forward: Positive = 384
     context_tokens: Positive = 1024
-    copy_steps: int = Field(1000, ge=0)
+    copy_steps: int = Field(400, ge=0)
     copy_tokens: Positive = 40
     examples: Positive = 100_000
     batch_size: Positive = 16

@@ -21,7 +21,7 @@ def two_conditions(rng: random.Random, database: LabDatabase) -> Draft | None:
     if first is None or second is None or first.condition.expr == second.condition.expr:
         return None
     either = bool(first.after and second.after) and rng.random() < 0.4
-    if first.evidence and second.evidence or (first.before and second.before):
+    if (first.evidence and second.evidence) or (first.before and second.before):
         return None
     if either:
         subject = f"{plural(table.name)} {first.after} or {second.after}"

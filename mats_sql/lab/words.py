@@ -248,3 +248,34 @@ PLACES = _words(
     "amber birch cedar dune ember falcon grove hazel iris jade kestrel lotus maple north olive pine quartz ridge stone "
     "tulip umber violet willow yarrow zinc aspen basil coral dawn elm"
 )
+
+_ENGLISH = _words(
+    "List Show Give Find Return What Which How For Count list show give find return is are the a of all every each and "
+    "or in on by from with without whose that have has any many there not number different values value called named "
+    "above below over under greater less more most least than at between average mean total combined lowest minimum "
+    "highest maximum difference common per together its refers to known made oldest youngest latest earliest best "
+    "worst rated paid expensive cheapest largest smallest heaviest lightest tallest shortest longest farthest nearest "
+    "fastest slowest older younger heavier lighter taller shorter longer faster slower after before no such column "
+    "table ambiguous name misuse aggregate near syntax error rows none nothing readable correct incorrect select "
+    "condition yes id text integer real primary key type meaning foreign keys columns"
+)
+_SQL = _words(
+    "SELECT FROM WHERE JOIN ON AND OR GROUP BY HAVING ORDER ASC DESC LIMIT DISTINCT COUNT SUM AVG MIN MAX BETWEEN IS "
+    "NOT NULL IN LIKE LEFT INNER AS CAST REAL CASE WHEN THEN ELSE END UNION EXISTS None INTEGER TEXT"
+)
+
+
+def all_words() -> list[str]:
+    """Return every word that a lab text may contain, each once, in a fixed order."""
+    found: dict[str, None] = {}
+    for entities in THEMES.values():
+        for entity in entities:
+            found |= dict.fromkeys((entity.name, entity.label, *entity.attributes))
+    for attribute in ATTRIBUTES.values():
+        phrases = (attribute.most, attribute.least, attribute.above, attribute.below, attribute.preposition)
+        found |= dict.fromkeys((attribute.name, *attribute.values, *" ".join(phrases).split()))
+    for topic, meanings in CODE_MEANINGS:
+        found |= dict.fromkeys((topic, *meanings))
+    for group in (TITLE_FIRST, TITLE_SECOND, CODE_NAMES, CODE_LETTERS, TERMS, _ENGLISH, _SQL):
+        found |= dict.fromkeys(group)
+    return list(found)

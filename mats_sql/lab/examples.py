@@ -1,0 +1,174 @@
+"""Pretraining examples: every agent's task, in the agents' own formats, over a fresh random database each time."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from mats_sql.agents.condition_validator import condition_validator_messages
+from mats_sql.agents.critique import Critique, Validator, Verdict
+from mats_sql.agents.fixer import feedback_text, fixer_messages
+from mats_sql.agents.messages import Messages
+from mats_sql.agents.planner import planner_messages
+from mats_sql.agents.review import Review, response_text
+from mats_sql.agents.select_validator import select_validator_messages
+from mats_sql.agents.selector import NO, YES, selector_messages
+from mats_sql.agents.teacher import write_critique, write_plan
+from mats_sql.benchmark.question import Question
+from mats_sql.benchmark.schema import Schema
+from mats_sql.benchmark.schema_text import SchemaStyle, schema_text
+from mats_sql.lab import words
+from mats_sql.lab.corruption import corrupt
+from mats_sql.lab.databases import LabDatabase, build_database, create_tables, schema_of
+from mats_sql.lab.questions import SHARES, LabQuestion, draw_question
+from mats_sql.lab.values import mentioned_values
+from mats_sql.seeds import derive_random
+from mats_sql.sql.execution import Execution, Outcome
+
+ROWS = (8, 15)
+"""Rows per table: executions are real, but small."""
+
+_QUESTIONS_PER_DATABASE = 3
+
+
+class Task(StrEnum):
+    """What an example teaches."""
+
+    PLAN = "plan"
+    SELECT = "select"
+    CONDITION = "condition"
+    FIX = "fix"
+    CHOOSE = "choose"
+
+
+TASK_SHARES = {Task.PLAN: 0.5, Task.SELECT: 0.12, Task.CONDITION: 0.13, Task.FIX: 0.15, Task.CHOOSE: 0.1}
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainExample:
+    """A prompt and the answer that an agent should give."""
+
+    task: Task
+    messages: Messages
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """One question over one open in-memory database."""
+
+    rng: random.Random
+    database: LabDatabase
+    schema: Schema
+    connection: sqlite3.Connection
+    asked: LabQuestion
+    question: Question
+    schema_text: str
+
+    def review(self, sql: str) -> Review:
+        return Review(self.question, self.schema_text, sql, response_text(run_sql(self.connection, sql)[0]))
+
+    def corrupted(self) -> str:
+        return corrupt(self.rng, self.asked.query, self.database)
+
+    def critiques(self, sql: str, gold: str) -> tuple[Critique, Critique]:
+        return (
+            write_critique(Validator.SELECT, sql, gold, self.schema),
+            write_critique(Validator.CONDITION, sql, gold, self.schema),
+        )
+
+
+def draw_examples(seed: int, shard: int, count: int) -> list[PretrainExample]:
+    """Return the examples of a shard: a pure function of its arguments, on no benchmark's random stream."""
+    rng = derive_random(seed, "lab", "pretrain", shard)
+    examples: list[PretrainExample] = []
+    while len(examples) < count:
+        database = build_database(rng, "pretrain", rng.choice(sorted(words.THEMES)), ROWS)
+        with closing(sqlite3.connect(":memory:")) as connection:
+            create_tables(connection, database)
+            examples += _examples_of(rng, database, connection)
+    rng.shuffle(examples)
+    return examples[:count]
+
+
+def run_sql(connection: sqlite3.Connection, sql: str) -> tuple[Execution, frozenset[tuple[object, ...]]]:
+    """Execute generated SQL in memory; return what an agent is shown and the set of rows (empty after an error)."""
+    try:
+        rows = connection.execute(sql).fetchall()
+    except sqlite3.Error as error:
+        return Execution(Outcome.ERROR, error=str(error)), frozenset()
+    outcome = Outcome.ROWS if rows else Outcome.EMPTY
+    return Execution(outcome, preview=tuple(rows[:5]), row_count=len(rows)), frozenset(rows)
+
+
+def _examples_of(rng: random.Random, database: LabDatabase, connection: sqlite3.Connection) -> list[PretrainExample]:
+    schema = schema_of(database)
+    examples = []
+    for _ in range(_QUESTIONS_PER_DATABASE):
+        difficulty = rng.choices(list(SHARES), list(SHARES.values()))[0]
+        asked = draw_question(rng, database, connection, difficulty)
+        if asked is not None:
+            question = Question(0, database.db_id, asked.text, asked.evidence, asked.difficulty)
+            text = schema_text(schema, mentioned_values(database, asked.text), SchemaStyle())
+            scene = _Scene(rng, database, schema, connection, asked, question, text)
+            task = rng.choices(list(TASK_SHARES), list(TASK_SHARES.values()))[0]
+            examples.append(_MAKERS[task](scene))
+    return examples
+
+
+def _plan(scene: _Scene) -> PretrainExample:
+    messages = planner_messages(scene.question, scene.schema_text)
+    return PretrainExample(Task.PLAN, messages, write_plan(scene.asked.sql, scene.schema))
+
+
+def _select(scene: _Scene) -> PretrainExample:
+    sql = _sql_to_judge(scene)
+    critique = write_critique(Validator.SELECT, sql, scene.asked.sql, scene.schema)
+    return PretrainExample(Task.SELECT, select_validator_messages(scene.review(sql)), critique.text)
+
+
+def _condition(scene: _Scene) -> PretrainExample:
+    sql = _sql_to_judge(scene)
+    critique = write_critique(Validator.CONDITION, sql, scene.asked.sql, scene.schema)
+    return PretrainExample(Task.CONDITION, condition_validator_messages(scene.review(sql)), critique.text)
+
+
+def _fix(scene: _Scene) -> PretrainExample:
+    """Mostly a wrong SQL with just complaints; sometimes complaints that ask for something wrong, as validators do."""
+    sql = scene.asked.sql if scene.rng.random() < 0.15 else scene.corrupted()
+    gold = scene.corrupted() if scene.rng.random() < 0.15 else scene.asked.sql
+    feedback = feedback_text(scene.critiques(sql, gold))
+    return PretrainExample(Task.FIX, fixer_messages(scene.review(sql), feedback), scene.asked.sql)
+
+
+def _choose(scene: _Scene) -> PretrainExample:
+    """The selector sees verdicts that are as unreliable as its validators will be."""
+    sql = _sql_to_judge(scene)
+    critiques = [_unreliable(scene.rng, critique) for critique in scene.critiques(sql, scene.asked.sql)]
+    wanted, found = run_sql(scene.connection, scene.asked.sql), run_sql(scene.connection, sql)
+    correct = found[0].ran and found[1] == wanted[1]
+    return PretrainExample(Task.CHOOSE, selector_messages(scene.review(sql), critiques), YES if correct else NO)
+
+
+def _sql_to_judge(scene: _Scene) -> str:
+    return scene.asked.sql if scene.rng.random() < 0.45 else scene.corrupted()
+
+
+def _unreliable(rng: random.Random, critique: Critique) -> Critique:
+    if rng.random() < 0.8:
+        return critique
+    flipped = Verdict.INCORRECT if critique.verdict is Verdict.CORRECT else Verdict.CORRECT
+    return replace(critique, verdict=flipped)
+
+
+_MAKERS: dict[Task, Callable[[_Scene], PretrainExample]] = {
+    Task.PLAN: _plan,
+    Task.SELECT: _select,
+    Task.CONDITION: _condition,
+    Task.FIX: _fix,
+    Task.CHOOSE: _choose,
+}

@@ -1,0 +1,141 @@
+"""The base model's tokenizer: BPE over whole words, so that a name is one and the same token wherever it stands.
+
+A word (letters after anything but a letter or digit) begins with a mark; the single space between two words is implied
+by the mark and costs nothing. ``singer`` is therefore one token in ``singer.name``, ``of singer`` and ``'singer'``, and
+a regular plural is that token and ``s``. Digits are single tokens, the formats' fixed strings are added tokens, and any
+other text falls back to bytes. ``decode(encode(text)) == text`` for every text without the mark itself (``U+2581``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+MARK = "\N{LOWER ONE EIGHTH BLOCK}"
+END, PAD, SYSTEM, USER, ASSISTANT = "<|end|>", "<|pad|>", "<|system|>", "<|user|>", "<|assistant|>"
+SPECIAL = (PAD, END, SYSTEM, USER, ASSISTANT)
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+FORMATS = (
+    " , columns = [\n",
+    "]\ntable ",
+    "]\nforeign keys:\n",
+    "\n]\ntable ",
+    "\n]\nforeign keys:\n",
+    ".id | primary key ; type: integer\n",
+    " | primary key ; type: ",
+    " | type: ",
+    " | type: text\n",
+    " | type: integer\n",
+    " | type: real\n",
+    "_id | type: integer\n",
+    " ; meaning: ",
+    " ; has None\n",
+    " ; values: ",
+    "\n\nQuestion: ",
+    "\nExternal knowledge: ",
+    "\n\nPlanning:",
+    "\nExternal knowledge: none\n\nPlanning:",
+    "\n\nGenerated SQL query: ",
+    "\nExternal knowledge: none\n\nGenerated SQL query: ",
+    "\nExecution response: ",
+    "\n\nFeedback on SELECT:",
+    "\n\nFeedback on CONDITION:",
+    "\nFeedback for the SQL query:\n",
+    "\n\nFIXED SQL:",
+    "\n\nIs the SQL correct?",
+    "Goal to select: ",
+    "\nCondition: ",
+    "\nTables to use: ",
+    "\nFinal SQL query:\n```sql\n",
+    "\n```",
+    "SELECT.\nThe query selects: ",
+    "CONDITION.\nThe query keeps: ",
+    "\nThe question asks for: ",
+    "\nConclude: correct.",
+    "\nConclude: incorrect.",
+)
+"""Strings of the agents' prompts and answers that are one token each. None ends in a letter or digit: the word after it
+would then lose its mark's meaning."""
+
+_WORD = "[A-Za-z0-9]"
+_PIECES = "|".join(
+    (
+        rf"_{MARK}id(?!{_WORD})",
+        rf"{MARK}?[0-9]",
+        rf"{MARK}[a-z]{{2,}}?[a-hj-rt-z](?=s(?!{_WORD}))",
+        rf"(?<=[a-hj-rt-z])s(?!{_WORD})",
+        rf"{MARK}?[A-Za-z]+",
+        rf"[^A-Za-z0-9{MARK}]+",
+    )
+)
+
+
+def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
+    """Return a tokenizer trained on texts; ``vocabulary`` includes the 256 byte tokens, but no format or role token."""
+    learner = _pipeline(models.BPE())
+    letters = [chr(code) for code in range(32, 127)] + ["\n", "\t", MARK]
+    learner.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(
+            vocab_size=vocabulary - 256, initial_alphabet=letters, show_progress=False, min_frequency=2
+        ),
+    )
+    learned = json.loads(learner.to_str())["model"]
+    table: dict[str, int] = {token: number for token, number in learned["vocab"].items()}
+    table |= {f"<0x{byte:02X}>": len(table) + byte for byte in range(256)}
+    merges = [tuple(merge) for merge in learned["merges"]]
+    tokenizer = _pipeline(models.BPE(vocab=table, merges=merges, byte_fallback=True))
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL])
+    tokenizer.add_tokens([_format_token(text) for text in FORMATS])
+    return tokenizer
+
+
+def as_pretrained(tokenizer: Tokenizer, max_tokens: int) -> PreTrainedTokenizerFast:
+    """Return the tokenizer as transformers loads it, with its chat template."""
+    from transformers import PreTrainedTokenizerFast
+
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token=END,
+        pad_token=PAD,
+        model_max_length=max_tokens,
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+    )
+    wrapped.chat_template = CHAT_TEMPLATE
+    return wrapped
+
+
+def _pipeline(model: models.BPE) -> Tokenizer:
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = normalizers.Sequence(
+        [
+            normalizers.Replace(Regex(rf"(?<!{_WORD})(?={_WORD})"), MARK),
+            normalizers.Replace(Regex(rf"(?<={_WORD}) {MARK}"), MARK),
+        ]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_PIECES), behavior="isolated")
+    tokenizer.decoder = decoders.Sequence(
+        [
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Replace(Regex(rf"(?<={_WORD}){MARK}"), " "),
+            decoders.Replace(MARK, ""),
+        ]
+    )
+    return tokenizer
+
+
+def _format_token(text: str) -> AddedToken:
+    return AddedToken(text, normalized=False, special=False)

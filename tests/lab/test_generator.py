@@ -1,0 +1,123 @@
+"""The generated benchmark: deterministic, disjoint, in BIRD's layout, with golds that decide something."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from mats_sql.benchmark.bird import read_bird
+from mats_sql.benchmark.leaks import check_no_leak
+from mats_sql.benchmark.schema import Schema
+from mats_sql.config import LabSettings
+from mats_sql.digests import digest_tree
+from mats_sql.errors import ConfigError
+from mats_sql.lab.generator import write_lab
+
+SMALL = LabSettings(seed=5, train_databases=4, train_questions=60, dev_databases=3, dev_questions=50)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("lab")
+    write_lab(root, SMALL)
+    return root
+
+
+@pytest.fixture(scope="module")
+def full_lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("full")
+    write_lab(root, LabSettings())
+    return root
+
+
+def test_equal_settings_write_equal_bytes_database_files_included(lab: Path, tmp_path: Path) -> None:
+    write_lab(tmp_path, SMALL)
+    assert digest_tree(tmp_path) == digest_tree(lab)
+
+
+def test_writing_over_an_earlier_lab_gives_the_same_bytes(lab: Path) -> None:
+    before = digest_tree(lab)
+    write_lab(lab, SMALL)
+    assert digest_tree(lab) == before
+
+
+def test_another_seed_writes_another_benchmark(lab: Path, tmp_path: Path) -> None:
+    write_lab(tmp_path, SMALL.model_copy(update={"seed": 6}))
+    assert (tmp_path / "dev.json").read_text() != (lab / "dev.json").read_text()
+
+
+def test_dev_does_not_depend_on_the_size_of_train(lab: Path, tmp_path: Path) -> None:
+    write_lab(tmp_path, SMALL.model_copy(update={"train_questions": 30}))
+    assert (tmp_path / "dev.json").read_text() == (lab / "dev.json").read_text()
+
+
+def test_the_full_lab_has_the_size_and_the_difficulties_of_bird_dev(full_lab: Path) -> None:
+    dev = read_bird(full_lab, "dev")
+    assert len(dev.questions) == 1524
+    assert len(dev.databases) == 11
+    shares = Counter(question.difficulty for question in dev.questions)
+    assert shares["simple"] / 1524 == pytest.approx(0.6, abs=0.01)
+    assert shares["moderate"] / 1524 == pytest.approx(0.3, abs=0.01)
+
+
+def test_train_and_dev_share_neither_databases_nor_question_texts(full_lab: Path) -> None:
+    check_no_leak(read_bird(full_lab, "train").questions, read_bird(full_lab, "dev").questions)
+
+
+def test_question_texts_never_repeat_within_a_split(full_lab: Path) -> None:
+    for split in ("train", "dev"):
+        texts = Counter(question.text for question in read_bird(full_lab, split).questions)
+        assert [text for text, count in texts.items() if count > 1] == []
+
+
+def test_every_gold_executes_and_returns_something(full_lab: Path) -> None:
+    dev = read_bird(full_lab, "dev")
+    for question in dev.questions:
+        with sqlite3.connect(dev.databases[question.db_id]) as connection:
+            rows = connection.execute(dev.golds[question.question_id].sql).fetchall()
+        assert any(value not in (None, 0) for row in rows for value in row), dev.golds[question.question_id].sql
+
+
+def test_evidence_defines_a_word_of_the_question(full_lab: Path) -> None:
+    told = [question for question in read_bird(full_lab, "dev").questions if question.evidence]
+    assert len(told) > 100
+    assert [q.text for q in told if q.evidence.split(" refers to ")[0] not in q.text] == []
+
+
+def test_some_columns_need_their_description(full_lab: Path) -> None:
+    schemas = read_bird(full_lab, "dev").schemas
+    assert all(len(_described(schema)) == 1 for schema in schemas.values())
+
+
+def test_foreign_keys_hold_in_every_database(full_lab: Path) -> None:
+    for path in read_bird(full_lab, "dev").databases.values():
+        with sqlite3.connect(path) as connection:
+            assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+def test_the_tables_file_agrees_with_the_database_files(lab: Path) -> None:
+    for item in json.loads((lab / "dev_tables.json").read_text()):
+        path = lab / "dev_databases" / item["db_id"] / f"{item['db_id']}.sqlite"
+        with sqlite3.connect(path) as connection:
+            for number, table in enumerate(item["table_names_original"]):
+                declared = [name for index, name in item["column_names_original"] if index == number]
+                assert declared == [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+
+
+def test_more_databases_than_there_are_names_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="must be at most"):
+        write_lab(tmp_path, LabSettings(train_databases=5000))
+
+
+def test_more_questions_than_the_databases_yield_is_refused(tmp_path: Path) -> None:
+    settings = LabSettings(train_databases=1, train_questions=1, dev_databases=1, dev_questions=100_000)
+    with pytest.raises(ConfigError, match="no 100000 distinct"):
+        write_lab(tmp_path, settings)
+
+
+def _described(schema: Schema) -> list[str]:
+    return [column.name for table in schema.tables for column in table.columns if column.meaning]
