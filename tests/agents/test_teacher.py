@@ -90,6 +90,8 @@ SAME = [
     ),
     ("SELECT CAST(age AS REAL) / 2 FROM singer", "SELECT cast(singer.age AS FLOAT) / 2 FROM singer"),
     ("SELECT age * 2 FROM singer", "SELECT 2 * age FROM singer"),
+    ("SELECT COUNT(*) FROM singer", "SELECT COUNT(id) FROM singer"),
+    (f"SELECT COUNT(*) {JOIN}", f"SELECT COUNT(T1.id) {JOIN}"),
 ]
 
 DIFFERENT = [
@@ -104,6 +106,13 @@ DIFFERENT = [
     ("s", "SELECT age - 1 FROM singer", "SELECT 1 - age FROM singer"),
     ("s", "SELECT age / 2 FROM singer", "SELECT CAST(age AS REAL) / 2 FROM singer"),
     ("s", "SELECT 'Name' FROM singer", "SELECT 'name' FROM singer"),
+    ("s", "SELECT COUNT(*) FROM singer", "SELECT COUNT(name) FROM singer"),
+    ("s", "SELECT COUNT(*) FROM singer", "SELECT COUNT(DISTINCT id) FROM singer"),
+    (
+        "s",
+        "SELECT COUNT(*) FROM singer LEFT JOIN concert ON singer.id = singer_id",
+        "SELECT COUNT(concert.id) FROM singer LEFT JOIN concert ON singer.id = singer_id",
+    ),
     ("s", "SELECT a.name FROM singer a, singer b", "SELECT b.name FROM singer a, singer b"),
     ("c", "SELECT name FROM singer", "SELECT name FROM singer WHERE age > 3"),
     ("c", "SELECT name FROM singer WHERE age > 3", "SELECT name FROM singer WHERE age >= 3"),
@@ -130,6 +139,11 @@ DIFFERENT = [
         "SELECT age FROM singer GROUP BY age HAVING COUNT(*) > 2",
     ),
     ("c", "SELECT name FROM singer", f"SELECT name {JOIN}"),
+    (
+        "c",
+        "SELECT id FROM singer",
+        f"SELECT singer.id {JOIN.replace('T1', 'singer').replace('singer AS singer', 'singer')}",
+    ),
     ("c", f"SELECT name {JOIN}", "SELECT name FROM singer JOIN concert ON singer.id = concert.id"),
     ("c", f"SELECT name {JOIN}", "SELECT name FROM singer LEFT JOIN concert ON singer.id = singer_id"),
     ("c", f"SELECT name {JOIN}", "SELECT name FROM singer, concert"),
@@ -283,6 +297,29 @@ def test_a_join_along_the_only_foreign_key_goes_without_saying_and_any_other_is_
     missing = write_critique(Validator.CONDITION, "SELECT name FROM singer, concert", gold, schema)
     assert "The query keeps: FROM singer, CROSS concert\n" in missing.text
     assert missing.text.splitlines()[2] == "The question asks for: FROM singer, concert"
+
+
+@pytest.mark.parametrize(
+    ("sql", "shown"),
+    [
+        (f"SELECT id {JOIN}", "id"),
+        (f"SELECT singer.id {JOIN}", "unknown.id"),
+        (f"SELECT T3.id {JOIN}", "T3.id"),
+        (f"SELECT T1.year {JOIN}", "singer.year"),
+    ],
+)
+def test_a_column_that_sqlite_cannot_find_or_finds_twice_is_not_taken_for_the_golds(
+    schema: Schema, sql: str, shown: str
+) -> None:
+    critique = write_critique(Validator.SELECT, sql, f"SELECT T1.id {JOIN}", schema)
+    assert critique.verdict is Verdict.INCORRECT
+    assert critique.text.splitlines()[1] == f"The query selects: {shown}"
+
+
+def test_a_column_merged_by_using_may_stand_without_its_table(schema: Schema) -> None:
+    gold = "SELECT singer.id FROM singer JOIN concert USING (id)"
+    critique = write_critique(Validator.SELECT, "SELECT id FROM singer JOIN concert USING (id)", gold, schema)
+    assert critique.verdict is Verdict.CORRECT
 
 
 def test_two_foreign_keys_between_two_tables_are_both_named() -> None:

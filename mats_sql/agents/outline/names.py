@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
 from mats_sql.benchmark.schema import Schema
 
 _PLAIN_NAME = re.compile(r"[^\W\d]\w*\Z")
+
+NEVER_NULL = "never_null"
+"""Key of a resolved column's ``meta``: whether it is a primary key without NULL."""
 
 Tables = Mapping[str, "Source"]
 """Lower-case table name -> the table; schema tables and, inside a ``WITH``, its queries."""
@@ -22,17 +25,29 @@ class Source:
 
     name: str
     columns: Mapping[str, str] | None
+    never_null: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Where a column is: the table it is shown with (empty when two tables could be meant) and its spelling."""
+
+    table: str
+    column: str
+    never_null: bool = False
 
 
 class Scope:
     """The sources of one ``SELECT`` by lower-case alias, and the scope around it."""
 
-    __slots__ = ("outer", "shown", "sources")
+    __slots__ = ("merged", "outer", "shown", "sources")
 
     def __init__(self, outer: Scope | None) -> None:
         self.outer = outer
         self.sources: dict[str, Source] = {}
         self.shown: set[str] = set()
+        self.merged: set[str] = set()
+        """Columns that ``USING`` makes one of, so that they are not ambiguous."""
 
     def add(self, alias: str, source: Source) -> str:
         """Enter a source and return the name it is shown by: its own, numbered from its second use on."""
@@ -41,31 +56,33 @@ class Scope:
             number += 1
             shown = f"{source.name}_{number}"
         self.shown.add(shown.lower())
-        self.sources[alias.lower()] = Source(shown, source.columns)
+        self.sources[alias.lower()] = replace(source, name=shown)
         return shown
 
-    def find(self, column: str, qualifier: str) -> tuple[str, str] | None:
-        """Return (shown table, column spelling) of a column, looking outwards, or ``None``."""
+    def find(self, column: str, qualifier: str) -> Found | None:
+        """Return where a column is, looking outwards, or ``None``."""
         scope: Scope | None = self
         while scope is not None:
-            found = scope._find_here(column.lower(), qualifier.lower())
+            found = scope._find_here(column, qualifier.lower())
             if found is not None:
-                hidden = scope is not self and found[0].lower() in self.shown
-                return (f"outer_{found[0]}" if hidden else found[0], found[1] or column)
+                hidden = scope is not self and found.table.lower() in self.shown
+                return replace(found, table=f"outer_{found.table}") if hidden else found
             scope = scope.outer
         return None
 
-    def _find_here(self, column: str, qualifier: str) -> tuple[str, str] | None:
+    def _find_here(self, column: str, qualifier: str) -> Found | None:
+        name = column.lower()
         if qualifier:
-            source = self.sources.get(qualifier) or self._shown_as(qualifier)
-            return None if source is None else (source.name, (source.columns or {}).get(column, ""))
-        for source in self.sources.values():
-            if source.columns is not None and column in source.columns:
-                return source.name, source.columns[column]
-        return None
+            source = self.sources.get(qualifier)
+            return None if source is None else _found(source, column)
+        known = [source for source in self.sources.values() if source.columns is not None and name in source.columns]
+        if not known:
+            return None
+        return _found(known[0], column) if len(known) == 1 or name in self.merged else Found("", column)
 
-    def _shown_as(self, name: str) -> Source | None:
-        return next((source for source in self.sources.values() if source.name.lower() == name), None)
+    def shows(self, name: str) -> bool:
+        """Whether a source here or outwards is shown by this name."""
+        return name.lower() in self.shown or (self.outer is not None and self.outer.shows(name))
 
     def knows_every_column(self) -> bool:
         """Whether no source here or outwards has columns that are not known."""
@@ -73,10 +90,19 @@ class Scope:
         return known and (self.outer is None or self.outer.knows_every_column())
 
 
+def _found(source: Source, column: str) -> Found:
+    name = column.lower()
+    return Found(source.name, (source.columns or {}).get(name, column), name in source.never_null)
+
+
 def schema_tables(schema: Schema) -> Tables:
     """Return a schema's tables in the shape that name resolution takes."""
     return {
-        table.name.lower(): Source(table.name, {column.name.lower(): column.name for column in table.columns})
+        table.name.lower(): Source(
+            table.name,
+            {column.name.lower(): column.name for column in table.columns},
+            frozenset(column.name.lower() for column in table.columns if column.primary_key and not column.has_null),
+        )
         for table in schema.tables
     }
 
@@ -85,7 +111,8 @@ def resolve_names(query: exp.Expression, tables: Tables, outer: Scope | None = N
     """Rewrite a query in place: table aliases, column aliases and ordinals go, columns get their table.
 
     ``keep`` keeps the output names, for a query that others refer to by them. Names that are not found stay as they
-    are, but an unknown quoted name is the text literal that SQLite takes it for.
+    are, and so are those that two tables have, which SQLite refuses; an unknown quoted name is the text literal that
+    SQLite takes it for.
     """
     tables = _resolve_with(query, tables, outer)
     if isinstance(query, exp.SetOperation | exp.Subquery):
@@ -123,26 +150,27 @@ def _spelling(names: list[str] | None) -> dict[str, str] | None:
 
 def _resolve_select(select: exp.Select, tables: Tables, outer: Scope | None, keep: bool) -> None:
     scope = Scope(outer)
-    for source in sources_of(select):
+    for source in _sources(select):
         _enter(source, scope, tables)
+    for join in select.args.get("joins") or ():
+        scope.merged |= {column.name.lower() for column in join.args.get("using") or ()}
     for projection in list(select.expressions):
         _resolve_node(projection, scope, tables, {}, aliases_first=False)
     aliases = {item.alias.lower(): item.this for item in select.expressions if isinstance(item, exp.Alias)}
     for join in select.args.get("joins") or ():
-        _spell_out_using(join, scope)
         if join.args.get("on") is not None:
             _resolve_node(join.args["on"], scope, tables, {}, aliases_first=False)
+        _spell_out_using(join, scope)
     for clause in ("where", "group", "having", "order", "windows", "limit", "offset"):
         node = select.args.get(clause)
         if isinstance(node, exp.Expression):
-            _replace_ordinals(node, select.expressions)
             _resolve_node(node, scope, tables, aliases, aliases_first=clause == "order")
+            _replace_ordinals(node, select.expressions)
     if not keep:
         select.set("expressions", [item.unalias() for item in select.expressions])
 
 
-def sources_of(select: exp.Select) -> Iterator[exp.Expression]:
-    """Yield what a ``SELECT`` reads, in order."""
+def _sources(select: exp.Select) -> Iterator[exp.Expression]:
     first = select.args.get("from_")
     if first is not None:
         yield first.this
@@ -168,7 +196,10 @@ def _spell_out_using(join: exp.Join, scope: Scope) -> None:
     shown = join.this.alias_or_name
     for column in join.args.get("using") or ():
         left = scope.find(column.name, "")
-        pair = exp.EQ(this=_column(*left) if left else exp.column(column.name), expression=_column(shown, column.name))
+        pair = exp.EQ(
+            this=_column(left.table, left.column) if left else exp.column(column.name),
+            expression=_column(shown, left.column if left else column.name),
+        )
         on = join.args.get("on")
         join.set("on", pair if on is None else exp.And(this=on, expression=pair))
     join.set("using", None)
@@ -206,13 +237,16 @@ def _resolve_column(
         column.replace(alias.copy())
         return
     found = scope.find(name, qualifier)
-    if found is not None:
-        column.set("table", _identifier(found[0]))
+    if found is not None and found.table:
+        column.set("table", _identifier(found.table))
         if not isinstance(column.this, exp.Star):
-            column.set("this", _identifier(found[1]))
+            column.set("this", _identifier(found.column))
+        column.meta[NEVER_NULL] = found.never_null
     elif alias is not None:
         column.replace(alias.copy())
-    elif not qualifier and column.this.args.get("quoted") and scope.knows_every_column():
+    elif qualifier and scope.shows(qualifier):  # a table behind an alias cannot be named: SQLite refuses the query
+        column.set("table", _identifier("unknown"))
+    elif found is None and not qualifier and column.this.args.get("quoted") and scope.knows_every_column():
         column.replace(exp.Literal.string(name))
 
 

@@ -1,10 +1,10 @@
 """The outline of a SQL: what it selects and what it keeps, with every column written ``table.column``.
 
 Two SQLs that differ in alias names, qualification, letter case, parentheses, the side a joined column is taken from, or
-the order of ``AND``, ``OR``, ``=`` and ``IN`` operands have equal keys.
+the order of ``AND``, ``OR``, ``=`` and ``IN`` operands have equal keys (docs/agents.md has the whole list).
 
-Not covered: equivalences that need the data or arithmetic (``COUNT(*)`` against ``COUNT(id)``, a join that changes no
-row, ``x > 4`` against ``x >= 5``). Such SQLs count as different here; the judge knows better.
+Not covered: equivalences that need the data or arithmetic (a join that changes no row, ``DISTINCT`` over distinct rows,
+``x > 4`` against ``x >= 5``). Such SQLs count as different here; the judge knows better.
 """
 
 from __future__ import annotations
@@ -27,23 +27,19 @@ _OPENING = re.compile(r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*(?:select|with)\b", re.IG
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """``selects`` and ``keeps`` are for critiques, ``condition`` and ``tables`` (with ``selects``) for plans."""
+    """``selects`` and ``keeps`` are for critiques, ``condition`` and ``tables`` (with ``selects``) for plans.
+
+    ``select_key`` is equal for two SQLs that select the same, ``condition_key`` for two that read, keep, group, order
+    and limit the same.
+    """
 
     selects: str
     keeps: str
     condition: str
     tables: tuple[str, ...]
+    select_key: str
+    condition_key: str
     query: QueryParts
-
-    @property
-    def select_key(self) -> str:
-        """Equal for two SQLs that select the same."""
-        return select_key(self.query)
-
-    @property
-    def condition_key(self) -> str:
-        """Equal for two SQLs that read, keep, group, order and limit the same."""
-        return condition_key(self.query)
 
 
 @lru_cache(maxsize=8192)
@@ -64,6 +60,8 @@ def outline(sql: str, schema: Schema) -> Outline | None:
             keeps=keeps_text(query, schema.foreign_keys),
             condition=conditions_text(query),
             tables=tables_of(tree),
+            select_key=select_key(query),
+            condition_key=condition_key(query),
             query=query,
         )
     except RecursionError:  # a tree can be just shallow enough to be parsed
