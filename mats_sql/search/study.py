@@ -18,7 +18,7 @@ from optuna.trial import TrialState as OptunaState
 
 from mats_sql.config import SearchSettings
 from mats_sql.digests import digest_json
-from mats_sql.errors import ConfigError, MatsError
+from mats_sql.errors import ConfigError, TrainingError
 from mats_sql.evaluation.power import best_of_n_overstatement
 from mats_sql.search import ledger
 from mats_sql.search.sampler import SlotSeededTpe
@@ -34,8 +34,9 @@ BEAT = "beat/"
 UNSIGNED_LEASE_S = 10.0
 """How long a running trial without a worker's name (killed between asking and signing) counts as alive."""
 
-_FAILURES = (MatsError, RuntimeError, ArithmeticError, MemoryError)
-"""What the settings of a trial can cause (divergence, no pairs, out of memory); all else is a bug and stops the run."""
+_FAILURES = (TrainingError, RuntimeError, ArithmeticError, MemoryError)
+"""What the settings of a trial can cause (divergence, no pairs, out of memory). All else stops the search, an
+unreachable tracking server included, and the trial is run again when the search is."""
 
 
 def run_search(

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import csv
+import io
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from mats_sql.agents.critique import Validator
+from mats_sql.config import Gate
+from mats_sql.errors import StageInputError
+from mats_sql.evaluation.diagnosis_page import causal_effects, pairs_by_k
+from mats_sql.evaluation.figures import save_png
+from mats_sql.evaluation.metrics import team_metrics
+from mats_sql.evaluation.plots import gap_forest, pass_at_k, team_bars, verdict_confusion
+from mats_sql.evaluation.pool_diagnosis import diagnose_pool
+from mats_sql.evaluation.proportion import Proportion
+from mats_sql.evaluation.question_results import answers, question_results
+from mats_sql.evaluation.report import (
+    EvaluatedTeam,
+    RewardAccuracy,
+    comparison_table,
+    group_table,
+    measure,
+    question_sets,
+    result_tables,
+    reward_table,
+    stage_table,
+    verdict_table,
+)
+from mats_sql.evaluation.statistics import compare_all
+from mats_sql.evaluation.tables import Table
+from mats_sql.search.plots import search_scatter
+from mats_sql.search.trials import TrialRow, TrialSettings, TrialState
+from tests.evaluation.synthetic import TeamShape, synthetic_team
+from tests.evaluation.synthetic_pool import PoolShape, synthetic_pool
+
+SFT = synthetic_team(1, TeamShape(0.6), questions=110)
+PLANNER = tuple(
+    replace(row, in_pool=True, gate_open=False, selected=row.sample_index == 0, selector_score=None)
+    for row in SFT
+    if row.origin == "plan"
+)
+TEAMS = [
+    EvaluatedTeam("PLANNER-only", PLANNER),
+    EvaluatedTeam("SFT-VF", SFT),
+    EvaluatedTeam("ORPO INDEP", synthetic_team(2, TeamShape(0.75), questions=110)),
+    EvaluatedTeam("ORPO COLLAB", synthetic_team(3, TeamShape(0.8, 0.2, 0.1), questions=110)),
+]
+RUNS = {team.name: answers(question_results(team.candidates)) for team in TEAMS}
+COMPARISONS = compare_all(RUNS["ORPO INDEP"], {"ORPO COLLAB": RUNS["ORPO COLLAB"]}, baseline_name="ORPO INDEP")
+
+
+def test_the_result_table_has_the_handoffs_columns_on_both_question_sets():
+    both = result_tables(TEAMS, range(30))
+    assert [table.title for table in both] == [
+        "Result on all usable dev questions (110)",
+        "Result on outside the validation split (80)",
+    ]
+    wanted = ("team", "planner@1", "pipeline@1", "oracle pass@8", "majority@8", "selector EX", "pick-rate")
+    assert both[0].columns == both[1].columns == wanted
+
+
+def test_the_second_set_leaves_the_validation_questions_out():
+    rest = result_tables(TEAMS, range(30))[1]
+    expected = team_metrics([row for row in SFT if row.question_id >= 30])
+    assert rest.rows[1][5] == expected.scores.selector_ex
+
+
+def test_without_a_validation_split_there_is_one_set():
+    assert len(question_sets(TEAMS[0], ())) == 1
+
+
+def test_a_team_without_a_trained_selector_has_a_dash():
+    assert "| PLANNER-only |" in result_tables(TEAMS, ())[0].to_markdown()
+    assert result_tables(TEAMS, ())[0].to_markdown().splitlines()[4].endswith("| – | – |")
+
+
+def test_teams_on_different_questions_do_not_share_a_table():
+    with pytest.raises(StageInputError, match="same questions"):
+        result_tables([TEAMS[0], EvaluatedTeam("short", SFT[:-16])], ())
+
+
+def test_markdown_shows_percent_and_csv_keeps_fractions():
+    table = Table("t", ("a", "b", "c", "d"), (("x | y", Proportion(1, 3), None, 0.5),), "note")
+    assert "| x \\| y | 33.33 | – | 0.500 |" in table.to_markdown()
+    assert next(csv.reader(io.StringIO(table.to_csv().splitlines()[1]))) == ["x | y", repr(1 / 3), "", "0.5"]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        *result_tables(TEAMS, range(30)),
+        stage_table(measure(TEAMS, question_sets(TEAMS[0], ())[0])),
+        verdict_table(measure(TEAMS, question_sets(TEAMS[0], ())[0])),
+        group_table("SFT-VF", team_metrics(SFT), by="database"),
+        group_table("SFT-VF", team_metrics(SFT), by="difficulty"),
+        reward_table([RewardAccuracy("collab", Validator.SELECT, 0.174, 0.697, 120)]),
+        comparison_table(COMPARISONS, "all"),
+    ],
+    ids=lambda table: table.title,
+)
+def test_every_table_prints_to_terminal_markdown_and_csv_with_all_its_rows(table):
+    console = Console(file=io.StringIO(), width=200)
+    console.print(table.to_rich())
+    printed = console.file.getvalue()
+    assert all(str(row[0]) in printed and str(row[0]) in table.to_markdown() for row in table.rows)
+    assert len(list(csv.reader(io.StringIO(table.to_csv())))) == 1 + len(table.rows)
+    assert {len(row) for row in table.rows} == {len(table.columns)}
+
+
+def test_planner_only_is_not_listed_among_validators():
+    names = {row[0] for row in verdict_table(measure(TEAMS, question_sets(TEAMS[0], ())[0])).rows}
+    assert "SFT-VF" in names
+
+
+def figures():
+    named = [(team.name, team.candidates) for team in TEAMS]
+    pool = diagnose_pool(synthetic_pool(1, PoolShape(questions=30)), gate=Gate.ON_COMPLAINT, max_pairs_per_prompt=2)
+    settings = [TrialSettings(0.1 * (i + 1), (2, 4)[i % 2], 1e-4 * (i + 1)) for i in range(4)]
+    trials = [TrialRow(i, one, TrialState.FINISHED, 0.5 + i / 100, "", {}) for i, one in enumerate(settings)]
+    failed = TrialRow(4, settings[0], TrialState.FAILED, None, "loss is NaN", {})
+    return {
+        "team_bars": lambda: team_bars(named),
+        "pass_at_k": lambda: pass_at_k(named),
+        "gap_forest": lambda: gap_forest(COMPARISONS[0]),
+        "verdict_confusion": lambda: verdict_confusion("SFT-VF", SFT),
+        "pairs_by_k": lambda: pairs_by_k(pool),
+        "causal_effects": lambda: causal_effects(pool),
+        "search_scatter": lambda: search_scatter([*trials, failed]),
+        "search_without_a_finished_trial": lambda: search_scatter([failed]),
+    }
+
+
+@pytest.mark.parametrize("name", list(figures()))
+def test_every_plot_is_written_as_png_and_equal_data_give_equal_bytes(name, tmp_path):
+    draw = figures()[name]
+    first, second = (save_png(draw(), tmp_path / f"{side}.png").read_bytes() for side in "ab")
+    assert first.startswith(b"\x89PNG")
+    assert first == second
+
+
+def test_importing_the_packages_pulls_in_no_heavy_library():
+    heavy = "{'torch', 'mlflow', 'optuna', 'matplotlib', 'pandas', 'scipy'}"
+    code = f"import sys, mats_sql.evaluation, mats_sql.search; print(sorted({heavy} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_evaluation_and_search_do_not_import_mlflow_or_torch():
+    modules = "statistics, report, plots, diagnosis_page"
+    code = f"import sys; from mats_sql.evaluation import {modules}; from mats_sql.search import study, plots;"
+    code += "print(sorted({'torch', 'mlflow'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
