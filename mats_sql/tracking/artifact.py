@@ -47,16 +47,18 @@ class Artifact:
 
     @property
     def label(self) -> str:
-        """What a reader of the UI calls it: an agent's model by the agent, its data by the agent and the name."""
+        """What a reader of the UI calls it."""
         return label(self.name, self.kind, self.metadata)
 
 
 def label(name: str, kind: ArtifactKind, metadata: Mapping[str, str]) -> str:
-    """Return an output's name in the UI: outputs of all agents' runs are called ``model`` and ``examples``."""
-    agent = metadata.get("agent")
-    if agent is None:
-        return name
-    return agent if kind.is_model else f"{agent}-{name}"
+    """Return an output's name in the UI, where the outputs of all agents' runs would be ``model`` and ``examples``.
+
+    A model goes by its agent (a team by its name) and regime, e.g. ``select-validator-collab``; data by agent and name.
+    """
+    agent, regime = metadata.get("agent", ""), metadata.get("regime", "")
+    parts = [agent or name, regime] if kind.is_model else [agent, name]
+    return "-".join(part for part in parts if part)
 
 
 @dataclass(frozen=True, slots=True)

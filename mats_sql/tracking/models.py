@@ -28,6 +28,8 @@ from mats_sql.tracking.store import Store
 
 REQUIREMENTS = ("mlflow", "pandas", "torch", "transformers", "peft", "pydantic", "sqlglot")
 
+_NOT_IN_MODEL_NAMES = str.maketrans(dict.fromkeys("/:.%\"'", "-"))
+
 
 @dataclass(frozen=True, slots=True)
 class _Flavor:
@@ -72,7 +74,7 @@ def publish_model(store: Store, record: ArtifactRecord, source: Path, *, owned: 
     """
     params = {key: names.capped(value, names.MAX_PARAMETER_CHARACTERS) for key, value in record.metadata.items()}
     tags = {names.DIGEST: record.digest, names.KIND: record.kind.value}
-    name = label(record.name, record.kind, record.metadata)
+    name = label(record.name, record.kind, record.metadata).translate(_NOT_IN_MODEL_NAMES)
     model = store.client.create_logged_model(
         store.experiment_id, name, record.run_id, tags=tags, params=params, model_type=record.kind.value
     )

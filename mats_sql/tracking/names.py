@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 PROJECT = "mats.project"
 PROJECT_NAME = "mats-sql"
 
@@ -11,7 +13,7 @@ FINGERPRINT = "mats.fingerprint"
 COMMIT = "mats.commit"
 ERROR = "mats.error"
 DAMAGED = "mats.damaged"
-REUSED = "mats.reused"
+NOTE = "mlflow.note.content"
 DIGEST = "mats.digest"
 KIND = "mats.kind"
 METRIC = "metric"
@@ -28,6 +30,18 @@ CHAMPION = "champion"
 MAX_PARAMETER_CHARACTERS = 6000
 MAX_TAG_CHARACTERS = 8000
 MAX_DATASET_DIGEST_CHARACTERS = 16
+
+
+EXPERIMENT_KIND, EXPERIMENT_KIND_TRAINING = "mlflow.experimentKind", "custom_model_development"
+"""Makes the UI open the experiment as one of training runs, models and charts, not of traces and prompts."""
+
+MAX_KEY_CHARACTERS = 250
+_NOT_IN_KEYS = re.compile(r"[^/\w.\- :]")
+
+
+def key(text: str) -> str:
+    """Return a text as a name that MLflow accepts for a tag, parameter or metric."""
+    return _NOT_IN_KEYS.sub("", text)[:MAX_KEY_CHARACTERS]
 
 
 def capped(value: object, limit: int) -> str:

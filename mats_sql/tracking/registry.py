@@ -7,6 +7,7 @@ versions, tags, aliases, a page and an address (``models:/quickstart.dataset.poo
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -128,12 +129,15 @@ def _new_version(store: Store, artifact: Artifact, name: str, tags: Mapping[str,
         model_id=artifact.model_id or None,
         await_creation_for=0,
     )
+    if artifact.model_id:  # what the UI's list of an experiment's models shows as "registered"
+        listed = json.dumps([{"name": name, "version": made.version}])
+        store.client.set_logged_model_tags(artifact.model_id, {"mlflow.modelVersions": listed})
     return _version(made, is_new=True)
 
 
 def _ensure_entry(store: Store, name: str, kind: ArtifactKind) -> None:
     try:
-        store.client.create_registered_model(name, tags={names.PROJECT: names.PROJECT_NAME, names.KIND: kind.value})
+        store.client.create_registered_model(name, tags={names.KIND: kind.value})
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise

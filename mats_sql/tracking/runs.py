@@ -43,7 +43,7 @@ def open_run(store: Store, title: str, tags: Mapping[str, str], parent: str | No
     if run_id == left:
         drop_unfinished_models(store, run_id)
     wanted = dict(tags) if parent is None else {**tags, "mlflow.parentRunId": parent}
-    pairs = [RunTag(key, names.capped(value, names.MAX_TAG_CHARACTERS)) for key, value in wanted.items()]
+    pairs = [RunTag(names.key(key), names.capped(value, names.MAX_TAG_CHARACTERS)) for key, value in wanted.items()]
     store.client.log_batch(run_id, tags=pairs)
     return run_id
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import mlflow
-from mlflow.entities import Run
+from mlflow.entities import Metric, Run
 
 from mats_sql.digests import digest_json, digest_tree
 from mats_sql.errors import StageInputError, TrackingError
@@ -22,7 +22,7 @@ from mats_sql.tracking.lock import exclusive
 from mats_sql.tracking.models import publish_model
 from mats_sql.tracking.publish import fetch, keep_copy, local_folder, publish
 from mats_sql.tracking.runs import close_run, open_run
-from mats_sql.tracking.stage_run import Output, StageRun
+from mats_sql.tracking.stage_run import MAX_METRICS_PER_CALL, Output, StageRun
 from mats_sql.tracking.store import Store
 
 _logger = logging.getLogger(__name__)
@@ -96,9 +96,12 @@ def run_stage(
         found = _finished(store, stage.fingerprint) if stage.reusable else None
         if found is None:
             return _computed(store, stage, compute, parent)
-        caller = parent or store.take_launched_run()
+        launched = None if parent else store.take_launched_run()
+        caller = parent or launched
         if caller is not None:
-            store.client.set_tag(caller, f"{names.REUSED}.{stage.title}", found.run_id)
+            store.reused[caller][stage.title] = found.run_id
+        if launched is not None:
+            store.describe_reused(launched)
         return found
 
 
@@ -161,13 +164,26 @@ def _computed(store: Store, stage: Stage, compute: Callable[[StageRun], None], p
         outputs = _publish(run)
         run.log_metrics({"stage.seconds": time.monotonic() - started})
         run.flush()
+        metrics = _final_metrics(run, outputs)
+        store.describe_reused(run.run_id)
     except BaseException as error:
         close_run(store, run.run_id, error)
         raise
     close_run(store, run.run_id, None)
     shutil.rmtree(folder, ignore_errors=True)
-    metrics = store.client.get_run(run.run_id).data.metrics  # with those from before a kill
-    return StageResult(run.run_id, outputs, dict(metrics), reused=False)
+    return StageResult(run.run_id, outputs, metrics, reused=False)
+
+
+def _final_metrics(run: StageRun, outputs: Mapping[str, Artifact]) -> dict[str, float]:
+    """Return the run's last metrics, those from before a kill too, and show them on the models it made."""
+    client = run.store.client
+    data = client.get_run(run.run_id).data
+    now = int(time.time() * 1000)
+    for artifact in outputs.values():
+        if artifact.model_id:
+            shown = [Metric(key, value, now, 0, model_id=artifact.model_id) for key, value in data.metrics.items()]
+            client.log_batch(run.run_id, metrics=shown[:MAX_METRICS_PER_CALL])
+    return dict(data.metrics)
 
 
 def _tags(stage: Stage) -> dict[str, str]:

@@ -67,9 +67,9 @@ class StageRun:
         """
         known = self.store.client.get_run(self.run_id).data.params
         params = [
-            Param(names.capped(key, 250), names.capped(value, names.MAX_PARAMETER_CHARACTERS))
+            Param(names.key(key), names.capped(value, names.MAX_PARAMETER_CHARACTERS))
             for key, value in flattened(parameters)
-            if key not in known
+            if names.key(key) not in known
         ]
         for start in range(0, len(params), MAX_PARAMETERS_PER_CALL):
             self.store.client.log_batch(self.run_id, params=params[start : start + MAX_PARAMETERS_PER_CALL])
@@ -77,7 +77,7 @@ class StageRun:
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Record metrics, buffered. A value that is not finite is left out: charts and databases differ on it."""
         now = int(time.time() * 1000)
-        finite = {key: float(value) for key, value in metrics.items() if math.isfinite(value)}
+        finite = {names.key(key): float(value) for key, value in metrics.items() if math.isfinite(value)}
         self._pending += [Metric(key, value, now, step or 0) for key, value in finite.items()]
         if len(self._pending) >= FLUSH_METRICS or time.monotonic() - self._flushed_at > FLUSH_SECONDS:
             self.flush()
@@ -91,7 +91,7 @@ class StageRun:
 
     def tag(self, tags: Mapping[str, object]) -> None:
         """Set tags on the run."""
-        pairs = [RunTag(key, names.capped(value, names.MAX_TAG_CHARACTERS)) for key, value in tags.items()]
+        pairs = [RunTag(names.key(key), names.capped(value, names.MAX_TAG_CHARACTERS)) for key, value in tags.items()]
         self.store.client.log_batch(self.run_id, tags=pairs)
 
     def log_table(self, name: str, table: pd.DataFrame) -> None:

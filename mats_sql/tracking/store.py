@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,10 @@ PROBE_TIMEOUT_S = 5
 
 
 class Store:
-    """A connection to one experiment, and the local folder for unfinished work and downloaded outputs."""
+    """A connection to one experiment, and the local folder for unfinished work and downloaded outputs.
+
+    ``reused`` collects, per open parent run, the finished runs (title to run id) that took the place of nested ones.
+    """
 
     def __init__(self, client: MlflowClient, experiment: Experiment, work_dir: Path, launched_run: str | None) -> None:
         self.client = client
@@ -33,6 +37,7 @@ class Store:
         self.experiment_name: str = experiment.name
         self.tracking_uri: str = client.tracking_uri
         self.work_dir = work_dir.resolve()
+        self.reused: defaultdict[str, dict[str, str]] = defaultdict(dict)
         self._launched_run = launched_run
         self._experiment_ids: list[str] | None = None
 
@@ -56,6 +61,14 @@ class Store:
         remedy = "give a run id that the MLflow UI shows"
         with tracking_failures(f"a run must exist in {self.tracking_uri}", remedy):
             return self.client.get_run(run_id)
+
+    def describe_reused(self, run_id: str) -> None:
+        """Write what a run reused, with links, as its description."""
+        found = sorted(self.reused.pop(run_id, {}).items())
+        if found:
+            links = (f"* [{title}](#/experiments/{self.experiment_id}/runs/{reused})" for title, reused in found)
+            note = "Reused finished runs:\n\n" + "\n".join(links)
+            self.client.set_tag(run_id, names.NOTE, names.capped(note, names.MAX_TAG_CHARACTERS))
 
     def run_address(self, run_id: str) -> str:
         """Return the run's page: a full address on a server, else the part after the UI's own address."""
@@ -114,6 +127,7 @@ def _experiment(client: MlflowClient, name: str) -> Experiment:
 def _mark(client: MlflowClient, experiment: Experiment) -> None:
     if experiment.tags.get(names.PROJECT) != names.PROJECT_NAME:
         client.set_experiment_tag(experiment.experiment_id, names.PROJECT, names.PROJECT_NAME)
+        client.set_experiment_tag(experiment.experiment_id, names.EXPERIMENT_KIND, names.EXPERIMENT_KIND_TRAINING)
 
 
 @contextmanager

@@ -52,6 +52,10 @@ def must_not_compute(run: StageRun) -> None:
     pytest.fail(f"run {run.run_id} computed what was already there")
 
 
+def description(store: Store, run_id: str) -> str:
+    return store.run(run_id).data.tags[names.NOTE]
+
+
 def all_runs(store: Store) -> list[str]:
     return [run.info.run_id for run in store.client.search_runs([store.experiment_id])]
 
@@ -101,7 +105,7 @@ def test_a_stage_under_a_new_parent_is_reused_and_named_on_the_parent(store: Sto
         run_stage(store, ROLLOUT, must_not_compute, parent=run.run_id)
 
     main = run_stage(store, Stage(StageKey("main", 1), "main", reusable=False), launch)
-    assert store.run(main.run_id).data.tags[f"{names.REUSED}.rollout"] == first.run_id
+    assert f"[rollout](#/experiments/{store.experiment_id}/runs/{first.run_id})" in description(store, main.run_id)
 
 
 def test_a_child_is_nested_under_its_parent(store: Store) -> None:
@@ -311,6 +315,40 @@ def test_the_run_that_mlflow_run_made_becomes_the_top_stage(
     assert store.run(launched).data.params["k"] == "as launched"
     other = Stage(StageKey("rollout", 1), "rollout", {"k": 5})
     assert run_stage(store, other, write_pool()).run_id != launched
+
+
+def test_a_launched_run_points_to_the_finished_run_that_it_needs_not_repeat(
+    store_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = connect("launched", store_folder / "work")
+    first = run_stage(before, ROLLOUT, write_pool())
+    launched = before.client.create_run(before.experiment_id).info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", launched)
+    store = connect("launched", store_folder / "work")
+    assert run_stage(store, ROLLOUT, must_not_compute).run_id == first.run_id
+    assert first.run_id in description(store, launched)
+
+
+def test_the_models_of_a_run_show_its_metrics(store: Store) -> None:
+    def compute(run: StageRun) -> None:
+        run.log_metrics({"selector_ex": 0.61})
+        write_model(run)
+
+    model = run_stage(store, ROLLOUT, compute).outputs["model"]
+    shown = store.client.get_logged_model(model.model_id)
+    assert {metric.key: metric.value for metric in shown.metrics}["selector_ex"] == 0.61
+    assert shown.name == "fixer"
+
+
+def test_names_that_mlflow_refuses_are_made_acceptable(store: Store) -> None:
+    def compute(run: StageRun) -> None:
+        run.tag({"team, of seed 0": "yes"})
+        run.log_metrics({"ex@1": 1.0})
+
+    run = store.run(run_stage(store, Stage(StageKey("a", 1), "a, b (c)", {"lr (scaled)": 1}), compute).run_id)
+    assert run.data.params["lr scaled"] == "1"
+    assert run.data.metrics["ex1"] == 1.0
+    assert run.data.tags["team of seed 0"] == "yes"
 
 
 def test_a_run_id_of_another_store_is_ignored(store_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,121 @@
+"""The registered team as users load it: through MLflow, on a real SQLite file, with real (tiny) checkpoints."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+
+from mats_sql.benchmark.sqlite_schema import schema_from_sqlite
+from mats_sql.config import GenerationSettings, Policy, PromoteSettings, SqlSettings
+from mats_sql.errors import ModelError
+from mats_sql.tracking.artifact import ArtifactKind
+from mats_sql.tracking.promotion import promote
+from mats_sql.tracking.registry import register
+from mats_sql.tracking.stage import Stage, StageKey, run_stage
+from mats_sql.tracking.stage_run import StageRun
+from mats_sql.tracking.store import Store
+from mats_sql.tracking.team_folder import TeamSettings, read_settings, write_team
+from tests.generation.conftest import make_llama
+
+AGENTS = ("planner", "select-validator", "condition-validator", "fixer", "selector")
+SETTINGS = TeamSettings(
+    policy=Policy(k=2),
+    generation=GenerationSettings(plan_tokens=16, critique_tokens=8, fix_tokens=8),
+    sql=SqlSettings(workers=1),
+    schema_style={"values_per_column": 1, "show_meanings": False},
+)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_llama(tmp_path_factory.mktemp("llama"))
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    path = tmp_path / "football.sqlite"
+    connection = sqlite3.connect(path)
+    connection.executescript(
+        """
+        CREATE TABLE league (id INTEGER PRIMARY KEY, name VARCHAR(20), founded DATE);
+        CREATE TABLE club (
+            id INTEGER PRIMARY KEY, name TEXT, budget DOUBLE, opened TIMESTAMP, league_id INT REFERENCES league
+        );
+        INSERT INTO league VALUES (1, 'North', '1901-01-01');
+        INSERT INTO club VALUES (1, 'Rovers', 1.5, NULL, 1);
+        """
+    )
+    connection.close()
+    return path
+
+
+def test_the_schema_of_a_bare_file_reads_like_a_benchmarks(database: Path) -> None:
+    schema = schema_from_sqlite(database)
+    assert schema.db_id == "football"
+    assert {table.name: [(c.name, c.type, c.has_null) for c in table.columns] for table in schema.tables} == {
+        "league": [("id", "integer", False), ("name", "text", False), ("founded", "date", False)],
+        "club": [
+            ("id", "integer", False),
+            ("name", "text", False),
+            ("budget", "real", False),
+            ("opened", "datetime", True),
+            ("league_id", "integer", False),
+        ],
+    }
+    (key,) = schema.foreign_keys
+    assert (key.table, key.column, key.to_table, key.to_column) == ("club", "league_id", "league", "id")
+
+
+def test_the_champion_answers_questions_about_a_sqlite_file(store: Store, checkpoint: Path, database: Path) -> None:
+    def compute(run: StageRun) -> None:
+        write_team(run.work / "team", dict.fromkeys(AGENTS, checkpoint), SETTINGS)
+        run.output("team", ArtifactKind.TEAM, run.work / "team")
+
+    team = run_stage(store, Stage(StageKey("evaluate", 1), "evaluate"), compute).outputs["team"]
+    version = register(store, team, "test.team", {})
+    promote(store, version, {"selector_ex": 0.6}, PromoteSettings())
+
+    model = mlflow.pyfunc.load_model("models:/test.team@champion")
+    questions = pd.DataFrame({"question": ["How many clubs?", "Which league?"], "database": str(database)})
+    answers = model.predict(questions)
+    assert list(answers.columns) == ["sql", "score", "outcome", "candidates"]
+    assert len(answers) == 2
+    assert answers["sql"].map(type).eq(str).all()
+    alone = model.predict(questions.assign(evidence=None).iloc[1:])
+    assert alone.iloc[0]["sql"] == answers.iloc[1]["sql"]
+
+
+def test_an_agent_can_be_asked_by_hand(store: Store, checkpoint: Path) -> None:
+    def compute(run: StageRun) -> None:
+        run.output("model", ArtifactKind.MODEL, checkpoint, {"agent": "fixer"})
+
+    fixer = run_stage(store, Stage(StageKey("sft", 1), "sft"), compute).outputs["model"]
+    register(store, fixer, "test.fixer", {})
+    answers = mlflow.pyfunc.load_model("models:/test.fixer/1").predict(pd.DataFrame({"prompt": ["select name"]}))
+    assert list(answers.columns) == ["text"]
+
+
+def test_a_team_of_other_prompts_is_refused(tmp_path: Path, checkpoint: Path) -> None:
+    other = TeamSettings(prompt_versions={"planner": "planner-0"})
+    write_team(tmp_path / "team", {"planner": checkpoint}, other)
+    with pytest.raises(ModelError, match="the prompts it was trained on"):
+        read_settings(tmp_path / "team")
+
+
+@pytest.mark.parametrize("agents", [("fixer",), ("planner", "critic"), ()])
+def test_a_team_has_a_planner_and_known_agents(tmp_path: Path, checkpoint: Path, agents: tuple[str, ...]) -> None:
+    with pytest.raises(ModelError, match="must have a planner"):
+        write_team(tmp_path / "team", dict.fromkeys(agents, checkpoint), SETTINGS)
+
+
+def test_a_team_folder_settles_its_digest_by_content_alone(tmp_path: Path, checkpoint: Path) -> None:
+    from mats_sql.digests import digest_tree
+
+    for name in ("one", "two"):
+        write_team(tmp_path / name, {"planner": checkpoint, "fixer": checkpoint}, SETTINGS)
+    assert digest_tree(tmp_path / "one") == digest_tree(tmp_path / "two")
+    assert read_settings(tmp_path / "one") == SETTINGS
