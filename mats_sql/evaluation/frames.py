@@ -8,7 +8,7 @@ strings (``sql`` null: the agent gave none; enums by value). The row order is ke
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import astuple, fields
+from dataclasses import fields
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -57,7 +57,8 @@ def candidates_from_frame(frame: pd.DataFrame) -> tuple[JudgedCandidate, ...]:
 
 
 def _plain(row: JudgedCandidate) -> tuple[object, ...]:
-    return tuple(value.value if isinstance(value, StrEnum) else value for value in astuple(row))
+    values = (getattr(row, name) for name in COLUMNS)
+    return tuple(value.value if isinstance(value, StrEnum) else value for value in values)
 
 
 def _record(values: dict[str, object]) -> JudgedCandidate:
