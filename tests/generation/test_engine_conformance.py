@@ -27,6 +27,8 @@ REQUESTS = [
 ]
 SAMPLING = Sampling(n=4, temperature=1.0, max_new_tokens=12, seed=5)
 CHOICES = ("yes", "no")
+HAS_VLLM = importlib.util.find_spec("vllm") is not None
+SUBJECTS = ["transformers-llama", "transformers-qwen2", "transformers-expanded", "openai", *(["vllm"] * HAS_VLLM)]
 
 
 @dataclass(frozen=True)
@@ -52,18 +54,15 @@ class Subject:
 
 
 @pytest.fixture(scope="session")
-def vllm_engine(llama: Path) -> Iterator[DrawingEngine | None]:
+def vllm_engine(llama: Path) -> Iterator[DrawingEngine]:
     """One vLLM for the whole session: starting it takes most of a minute."""
-    if importlib.util.find_spec("vllm") is None:
-        yield None
-        return
     engine = open_engine(GenerationSettings(engine="vllm", max_prompt_tokens=400), llama)
     assert isinstance(engine, DrawingEngine)
     yield engine
     engine.close()
 
 
-@pytest.fixture(params=["transformers-llama", "transformers-qwen2", "transformers-expanded", "openai", "vllm"])
+@pytest.fixture(params=SUBJECTS)
 def subject(request: pytest.FixtureRequest) -> Subject:
     """Each engine in turn."""
     name = str(request.param)
@@ -78,8 +77,6 @@ def subject(request: pytest.FixtureRequest) -> Subject:
         return Subject(name, llama, settings, server.model_name)
     if name == "vllm":
         engine = request.getfixturevalue("vllm_engine")
-        if engine is None:
-            pytest.skip("vllm is not installed (the optional extra)")
         return Subject(name, llama, GenerationSettings(engine="vllm"), llama, engine)
     return Subject(name, llama, local, llama)
 
@@ -91,6 +88,12 @@ def engine(subject: Subject) -> Iterator[DrawingEngine]:
     yield opened
     if subject.reused is None:
         opened.close()
+
+
+@pytest.mark.skipif(HAS_VLLM, reason="vllm is installed and runs through the whole suite")
+def test_vllm_is_asked_for_by_name_when_it_is_missing(llama: Path) -> None:
+    with pytest.raises(EngineError, match=r"it is not installed; pip install 'mats-sql\[vllm\]'"):
+        open_engine(GenerationSettings(engine="vllm"), llama)
 
 
 def test_each_request_gets_n_completions_in_order_of_the_requests(engine: DrawingEngine) -> None:
