@@ -1,0 +1,265 @@
+"""Pairs per second and peak memory of our ORPO trainer against TRL's: same model, data, batch and threads, one run.
+
+    python benchmarks/orpo.py                              # this CPU, 6.9M parameters, 4:1, 8:1, 16:1
+    python benchmarks/orpo.py --device cuda --preset gpu   # 0.5B parameters, bfloat16, 1,700 : 200 tokens
+
+Both trainers run whole steps of transformers' Trainer (forward, backward, clipping, AdamW) on pairs with one prompt.
+The first step is not timed. *Bound* is what computing the prompt once can give at most: 2(P+R)/(P+2R). Memory is the
+peak during the steps beyond what was held before them: gradients, optimizer states, activations, logits.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import os
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import click
+
+os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+
+import torch
+from datasets import Dataset
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM, Trainer, TrainerCallback
+from trl.experimental.orpo import ORPOConfig, ORPOTrainer
+
+from mats_sql.agents.messages import user
+from mats_sql.config import OrpoSettings
+from mats_sql.preference.pair import PreferencePair
+from mats_sql.training.model_files import BaseModel
+from mats_sql.training.orpo import encode_pairs, orpo_trainer
+from mats_sql.training.running import Workplace
+
+H200_PEAK_TFLOPS = 989.0
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A model's shape and the pairs it is trained on."""
+
+    shape: dict[str, object]
+    lengths: tuple[tuple[int, int], ...]
+    pairs: int
+
+
+PRESETS = {
+    "cpu": Preset(
+        {"vocab_size": 8000, "hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 6}
+        | {"num_attention_heads": 4, "num_key_value_heads": 4, "tie_word_embeddings": True},
+        ((256, 64), (512, 64), (1024, 64)),
+        pairs=8,
+    ),
+    "gpu": Preset(
+        {"vocab_size": 151936, "hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24}
+        | {"num_attention_heads": 14, "num_key_value_heads": 2, "tie_word_embeddings": True},
+        ((1700, 200),),
+        pairs=8,
+    ),
+}
+OURS = {
+    "ours, TRL's NLL": {"nll": "prompt_and_answer"},
+    "ours, answer NLL": {"nll": "answer"},
+    "ours, answer NLL, unshared": {"nll": "answer", "prefix_sharing": False},
+}
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One trainer at one pair of lengths."""
+
+    trainer: str
+    prompt: int
+    answer: int
+    pairs_per_s: float
+    peak_mib: float
+    tokens_per_s: float
+    mfu: float | None
+
+
+@dataclass
+class Clock(TrainerCallback):
+    """Times whole steps, and the peak memory from the second one on."""
+
+    device: str
+    ends: list[float] = field(default_factory=list)
+
+    def on_step_end(self, *_: object, **__: object) -> None:
+        """Note when a step ended."""
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+        self.ends.append(time.perf_counter())
+
+    @property
+    def step_s(self) -> float:
+        """Return the median time of a step after the first."""
+        return statistics.median(after - before for before, after in zip(self.ends, self.ends[1:], strict=False))
+
+
+@click.command(help=__doc__.splitlines()[0] if __doc__ else None)
+@click.option("--preset", type=click.Choice(sorted(PRESETS)), default="cpu", show_default=True)
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option("--threads", type=int, default=None, help="CPU threads of both trainers (default: torch's).")
+@click.option("--steps", type=int, default=3, show_default=True, help="Steps per trainer; the first is not timed.")
+@click.option("--out", type=click.Path(path_type=Path), default=None, help="Write the measurements as JSON here.")
+def main(preset: str, device: str, threads: int | None, steps: int, out: Path | None) -> None:
+    """Measure every trainer at every pair of lengths and print the table."""
+    if threads:
+        torch.set_num_threads(threads)
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+    millions = _base(PRESETS[preset]).model.num_parameters() / 1e6
+    click.echo(f"{millions:.1f}M parameters, {torch.get_num_threads()} threads")
+    with tempfile.TemporaryDirectory() as folder:
+        found = list(_measure_all(PRESETS[preset], device, steps, Path(folder)))
+    _print_table(found)
+    if out:
+        out.write_text(json.dumps([asdict(item) for item in found], indent=1), encoding="utf-8")
+
+
+def _measure_all(preset: Preset, device: str, steps: int, work: Path) -> Iterator[Measurement]:
+    for prompt, answer in preset.lengths:
+        visits = [_pair(index, prompt, answer, preset) for index in range(preset.pairs * steps)]
+        for name in ("TRL", *OURS):
+            loaded = _base(preset)
+            parameters = loaded.model.num_parameters()
+            trainer = (
+                _trls(loaded, visits, preset, device, work)
+                if name == "TRL"
+                else _ours(loaded, visits, preset, device, work, OURS[name])
+            )
+            yield _measured(name, trainer, (prompt, answer), preset.pairs, parameters, device)
+            del trainer, loaded
+
+
+def _measured(
+    name: str, trainer: Trainer, lengths: tuple[int, int], pairs: int, parameters: int, device: str
+) -> Measurement:
+    clock = Clock(device)
+    trainer.add_callback(clock)
+    with _peak_memory(device) as peak:
+        trainer.train()
+    prompt, answer = lengths
+    tokens = pairs * 2 * (prompt + answer)  # what the two sequences of a pair hold, shared or not
+    mfu = 6 * parameters * tokens / clock.step_s / (H200_PEAK_TFLOPS * 1e12) if device == "cuda" else None
+    result = Measurement(name, prompt, answer, pairs / clock.step_s, peak[0], tokens / clock.step_s, mfu)
+    click.echo(f"{result.trainer:28s} {prompt:5d}:{answer:<4d} {result.pairs_per_s:8.3f} pairs/s {peak[0]:8.0f} MiB")
+    return result
+
+
+@contextmanager
+def _peak_memory(device: str) -> Iterator[list[float]]:
+    """Yield a list that receives the peak, in MiB, beyond what is held at the start."""
+    gc.collect()
+    peak: list[float] = []
+    if device == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        yield peak
+        peak.append((torch.cuda.max_memory_allocated() - before) / MIB)
+        return
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak resident size
+    resident = _resident_kib("VmRSS")
+    yield peak
+    peak.append((_resident_kib("VmHWM") - resident) / 1024)
+
+
+def _resident_kib(name: str) -> float:
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
+    return float(line.split()[1])
+
+
+def _ours(
+    base: BaseModel,
+    visits: Sequence[PreferencePair],
+    preset: Preset,
+    device: str,
+    work: Path,
+    change: dict[str, object],
+) -> Trainer:
+    settings = OrpoSettings.model_validate({"batch_size": preset.pairs, "max_tokens": 100_000} | change)
+    encoded, _ = encode_pairs(base.tokenizer, visits, settings.max_tokens)
+    if device == "cuda":
+        base.model.to("cuda")
+    return orpo_trainer(base, encoded, [], settings, Workplace(work, None), seed=0)
+
+
+def _trls(base: BaseModel, visits: Sequence[PreferencePair], preset: Preset, device: str, work: Path) -> Trainer:
+    texts = [
+        {"prompt": pair.chosen_prompt[0].content + " ", "chosen": pair.chosen, "rejected": pair.rejected}
+        for pair in visits
+    ]
+    config = ORPOConfig(
+        output_dir=str(work),
+        beta=OrpoSettings().beta,
+        per_device_train_batch_size=preset.pairs,
+        num_train_epochs=1,
+        max_length=100_000,
+        train_sampling_strategy="sequential",
+        use_cpu=device == "cpu",
+        bf16=device == "cuda",
+        gradient_checkpointing=False,
+        logging_steps=1,
+        disable_tqdm=True,
+        report_to="none",
+        save_strategy="no",
+    )
+    if device == "cuda":
+        base.model.to("cuda")
+    return ORPOTrainer(
+        model=base.model, args=config, train_dataset=Dataset.from_list(texts), processing_class=base.tokenizer
+    )
+
+
+def _pair(index: int, prompt: int, answer: int, preset: Preset) -> PreferencePair:
+    """Return a pair of random words, one token each; the answers' end token makes them ``answer`` long."""
+    chance = random.Random(index)
+    words = range(2, int(str(preset.shape["vocab_size"])))
+    texts = [" ".join(f"w{chance.choice(words)}" for _ in range(count)) for count in (prompt, answer - 1, answer - 1)]
+    messages = user(texts[0])
+    return PreferencePair(str(index), "bench", "indep", index, messages, messages, texts[1], texts[2], "c", "r")
+
+
+def _base(preset: Preset) -> BaseModel:
+    """Return the preset's model with random weights, the same ones each time, and a tokenizer of one word per token."""
+    size = int(str(preset.shape["vocab_size"]))
+    words = {"<e>": 0, "<p>": 1} | {f"w{index}": index for index in range(2, size)}
+    backend = Tokenizer(models.WordLevel(words, unk_token="<p>"))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<e>", pad_token="<p>")
+    tokenizer.chat_template = "{{ messages[0]['content'] + ' ' }}"
+    torch.manual_seed(0)
+    config = Qwen2Config(**preset.shape, max_position_embeddings=4096, eos_token_id=0, pad_token_id=1)
+    return BaseModel(Qwen2ForCausalLM(config), tokenizer, torch.float32, use_cache=True)
+
+
+def _print_table(found: Sequence[Measurement]) -> None:
+    click.echo(
+        "\n| prompt:answer | trainer | pairs/s | over TRL | of the bound | tokens/s | MFU | peak MiB | of TRL's |"
+    )
+    click.echo("|---|---|---|---|---|---|---|---|---|")
+    for item in found:
+        reference = next(other for other in found if other.trainer == "TRL" and other.prompt == item.prompt)
+        speedup = item.pairs_per_s / reference.pairs_per_s
+        bound = 2 * (item.prompt + item.answer) / (item.prompt + 2 * item.answer)
+        mfu = "–" if item.mfu is None else f"{item.mfu:.1%}"
+        click.echo(
+            f"| {item.prompt}:{item.answer} | {item.trainer} | {item.pairs_per_s:.2f} | {speedup:.2f} "
+            f"| {speedup / bound:.0%} | {item.tokens_per_s:,.0f} | {mfu} | {item.peak_mib:,.0f} "
+            f"| {item.peak_mib / reference.peak_mib:.0%} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
