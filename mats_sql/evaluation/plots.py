@@ -29,6 +29,7 @@ def team_bars(teams: NamedTeams) -> Figure:
     figure = new_figure(
         f"Execution accuracy on {questions:,} questions",
         width=max(9.0, 3.2 + 1.35 * len(teams)),
+        height=max(4.8, 3.4 + 0.28 * len(teams)),
         subtitle="Whiskers: 95% interval of one team. Teams share their questions: compare them by paired gaps.",
     )
     axes = plain_axes(figure.add_subplot())
@@ -61,7 +62,7 @@ def pass_at_k(teams: NamedTeams) -> Figure:
         _line(axes, curve["oracle"], colour(index), "-", name)
         _line(axes, curve["majority"], colour(index), "--")
         if metrics.trained_selector:
-            x = metrics.k + 0.12 * (index + 1)
+            x = metrics.k + 0.15 + 0.6 * index / len(curves)  # side by side, so that equal ones are seen
             axes.plot(
                 x, 100 * metrics.scores.selector_ex.value, "D", color=colour(index), markeredgecolor="white", ms=8
             )

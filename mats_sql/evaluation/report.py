@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from mats_sql.errors import StageInputError
 from mats_sql.evaluation.metrics import TeamMetrics, team_metrics
 from mats_sql.evaluation.question_results import restrict
 from mats_sql.evaluation.records import JudgedCandidate
-from mats_sql.evaluation.statistics import Comparison
+from mats_sql.evaluation.statistics import Comparison, SeedNoise
 from mats_sql.evaluation.tables import Cell, Table
 
 
@@ -161,6 +162,29 @@ def comparison_table(comparisons: Sequence[Comparison], chosen: str = "") -> Tab
     rows = tuple(_comparison_row(comparison) for comparison in comparisons)
     title = "Paired gaps at selector EX" + (f", {chosen}" if chosen else "")
     return Table(title, columns, rows, "Intervals and tests: docs/statistics.md.")
+
+
+def seed_table(comparisons: Sequence[Comparison]) -> Table:
+    """Return each side's accuracy per training seed with mean and standard deviation, each side once."""
+    sides = {name: noise for item in comparisons for name, noise in _sides(item)}
+    rows = tuple(
+        (
+            name,
+            ", ".join(f"{100 * accuracy:.2f}" for accuracy in noise.accuracies),
+            f"{100 * sum(noise.accuracies) / len(noise.accuracies):.2f}",
+            None if math.isnan(noise.deviation) else f"{100 * noise.deviation:.2f}",
+        )
+        for name, noise in sides.items()
+    )
+    columns = ("team", "selector EX per seed", "mean", "standard deviation")
+    return Table("Training seeds", columns, rows, "Percent and percentage points.")
+
+
+def _sides(comparison: Comparison) -> tuple[tuple[str, SeedNoise], ...]:
+    return (
+        (comparison.baseline, comparison.baseline_seeds),
+        (comparison.treatment, comparison.treatment_seeds),
+    )
 
 
 def _comparison_row(comparison: Comparison) -> tuple[Cell, ...]:

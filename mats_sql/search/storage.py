@@ -7,9 +7,11 @@ from pathlib import Path
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
-from optuna.storages.journal._file import get_lock_file
 
 from mats_sql.errors import ConfigError
+
+LOCK_GRACE_S = 10
+"""After so long without a write a journal's lock is a dead process's; a write takes milliseconds."""
 
 
 def open_storage(storage: Path | str) -> BaseStorage:
@@ -28,18 +30,25 @@ def open_storage(storage: Path | str) -> BaseStorage:
 
 
 def _journal(path: Path) -> BaseStorage:
+    # Absolute: Optuna's lock is a symbolic link to the journal, and through a dangling relative one it could not see
+    # that a killed process left the lock behind.
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
+    lock = JournalFileSymlinkLock(str(path), grace_period=LOCK_GRACE_S)
     if path.exists():
-        _drop_torn_line(path)
-    return JournalStorage(JournalFileBackend(str(path)))
+        _drop_torn_line(path, lock)
+    return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
 
 
-def _drop_torn_line(path: Path) -> None:
+def _drop_torn_line(path: Path, lock: JournalFileSymlinkLock) -> None:
     """Cut an unfinished last line, which a process killed while writing leaves behind.
 
     Optuna tolerates it on reading, but its next append would glue to it and make the journal unreadable. Writers hold
     the lock while they write, so under the lock an unfinished line is nobody's.
     """
-    with get_lock_file(JournalFileSymlinkLock(str(path))), path.open("rb+") as stream:
-        content = stream.read()
-        stream.truncate(content.rfind(b"\n") + 1)
+    lock.acquire()
+    try:
+        with path.open("rb+") as stream:
+            stream.truncate(stream.read().rfind(b"\n") + 1)
+    finally:
+        lock.release()

@@ -152,14 +152,16 @@ class _Search:
 
     def _run_one(self) -> None:
         trial = self.study.ask()
-        trial.set_user_attr(ledger.WORKER, self.worker)
-        slot = ledger.slot_of(self.study.get_trials(deepcopy=False), trial.number)
-        earlier = [one for one in slot.attempts if one.number < trial.number and not ledger.is_void(one)]
-        if slot.number >= self.settings.trials or earlier:
-            trial.set_user_attr(ledger.VOID, ledger.Void.SURPLUS.value)
-            self.study.tell(trial, state=OptunaState.FAIL)
-            return
-        self._attempt(trial, slot.number)
+        try:
+            trial.set_user_attr(ledger.WORKER, self.worker)
+            slot = ledger.slot_of(self.study.get_trials(deepcopy=False), trial.number)
+            earlier = [one for one in slot.attempts if one.number < trial.number and not ledger.is_void(one)]
+            if slot.number >= self.settings.trials or earlier:
+                self._close(trial, ledger.VOID, ledger.Void.SURPLUS.value)
+                return
+            self._attempt(trial, slot.number)
+        except optuna.exceptions.UpdateFinishedTrialError:
+            return  # this process stood still for so long that another took it for dead and repeats the trial
         row = ledger.slot_of(self.study.get_trials(deepcopy=False), trial.number).row
         if self.on_trial is not None and row is not None:
             self.on_trial(row)
@@ -168,15 +170,18 @@ class _Search:
         try:
             result = self.objective(self._suggest(trial), number)
         except _FAILURES as error:
-            trial.set_user_attr(ledger.REASON, f"{type(error).__name__}: {' '.join(str(error).split())}")
-            self.study.tell(trial, state=OptunaState.FAIL)
+            self._close(trial, ledger.REASON, f"{type(error).__name__}: {' '.join(str(error).split())}")
         except BaseException:
-            trial.set_user_attr(ledger.VOID, ledger.Void.STOPPED.value)
-            self.study.tell(trial, state=OptunaState.FAIL)
+            self._close(trial, ledger.VOID, ledger.Void.STOPPED.value)
             raise
         else:
             trial.set_user_attr(ledger.DIAGNOSTICS, dict(result.diagnostics))
             self.study.tell(trial, result.selector_ex)
+
+    def _close(self, trial: optuna.Trial, key: str, why: str) -> None:
+        """End an attempt without a value, saying why; the reason is written first, so that no end lacks one."""
+        trial.set_user_attr(key, why)
+        self.study.tell(trial, state=OptunaState.FAIL)
 
     def _suggest(self, trial: optuna.Trial) -> TrialSettings:
         return TrialSettings(

@@ -157,6 +157,20 @@ def test_the_oracle_bounds_every_way_of_picking(rows):
         assert picked.count <= result.oracle_pass_at_k.count
 
 
+@pytest.mark.parametrize("rows", [TEAM, KEEP_BOTH], ids=["replace", "keep_both"])
+def test_rescues_minus_harms_explain_every_difference_exactly(rows):
+    metrics = team_metrics(rows)
+    fixer, selection, result = metrics.fixer_at_1, metrics.selection, metrics.scores
+    assert result.pipeline_at_1.count - result.planner_at_1.count == fixer.rescues.count - fixer.harms.count
+    assert result.selector_ex.count - result.pipeline_at_1.count == selection.rescues.count - selection.harms.count
+
+
+def test_plans_without_sql_count_for_no_validator():
+    rows = [candidate(selected=True, select=Verdict.CORRECT, correct=True), replace(candidate(1, 1), sql=None)]
+    seen = team_metrics(rows).validators[Validator.SELECT]
+    assert (seen.accuracy, seen.missing) == (Proportion(1, 1), Proportion(0, 1))
+
+
 def test_keeping_both_never_lowers_the_oracle():
     assert scores(*KEEP_BOTH).oracle_pass_at_k.count >= scores(*TEAM).oracle_pass_at_k.count
     assert scores(*KEEP_BOTH).oracle_pass_at_k.count >= scores(*KEEP_BOTH).planner_oracle_at_k.count

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from mats_sql.agents.critique import Validator
+from mats_sql.agents.critique import Validator, Verdict
 from mats_sql.config import Gate
 from mats_sql.errors import StageInputError
 from mats_sql.evaluation.diagnosis_page import causal_effects, pairs_by_k
@@ -28,6 +28,7 @@ from mats_sql.evaluation.report import (
     question_sets,
     result_tables,
     reward_table,
+    seed_table,
     stage_table,
     verdict_table,
 )
@@ -100,6 +101,7 @@ def test_markdown_shows_percent_and_csv_keeps_fractions():
         group_table("SFT-VF", team_metrics(SFT), by="difficulty"),
         reward_table([RewardAccuracy("collab", Validator.SELECT, 0.174, 0.697, 120)]),
         comparison_table(COMPARISONS, "all"),
+        seed_table(COMPARISONS),
     ],
     ids=lambda table: table.title,
 )
@@ -112,9 +114,19 @@ def test_every_table_prints_to_terminal_markdown_and_csv_with_all_its_rows(table
     assert {len(row) for row in table.rows} == {len(table.columns)}
 
 
-def test_planner_only_is_not_listed_among_validators():
-    names = {row[0] for row in verdict_table(measure(TEAMS, question_sets(TEAMS[0], ())[0])).rows}
-    assert "SFT-VF" in names
+def test_the_seed_table_has_each_side_once_with_its_spread():
+    runs = [RUNS["SFT-VF"], RUNS["ORPO INDEP"]]
+    both = compare_all(runs, {"A": runs, "B": [RUNS["ORPO COLLAB"]]}, baseline_name="base")
+    table = seed_table(both)
+    assert [row[0] for row in table.rows] == ["base", "A", "B"]
+    assert table.rows[0][3] is not None
+    assert table.rows[2][3] is None
+
+
+def test_a_team_without_validators_is_not_in_the_verdict_table():
+    rows = [replace(row, select_verdict=Verdict.MISSING, condition_verdict=Verdict.MISSING) for row in PLANNER]
+    named = [("PLANNER-only", team_metrics(rows)), ("SFT-VF", team_metrics(SFT))]
+    assert [row[0] for row in verdict_table(named).rows] == ["SFT-VF", "SFT-VF"]
 
 
 def figures():

@@ -169,6 +169,29 @@ def test_the_sign_flip_test_keeps_its_size_when_questions_of_a_database_move_tog
     assert 0.035 < rejected / 2000 <= 0.06, f"type-I error {rejected / 2000}"
 
 
+def clustered_run(generator, shift, questions=100):
+    """A run whose accuracy moves with the database."""
+    flags = {}
+    for database, own in enumerate(shift):
+        for question in range(questions):
+            flags[database * questions + question] = (f"db{database}", bool(generator.random() < 0.5 + own))
+    return flags
+
+
+def test_when_databases_move_together_mcnemar_errs_and_the_decision_does_not():
+    generator = np.random.default_rng(8)
+    mcnemar = cluster = decided = 0
+    for _ in range(300):
+        shifts = generator.normal(0, 0.08, (2, 11))
+        comparison = compare_teams(*(clustered_run(generator, shift) for shift in shifts))
+        mcnemar += comparison.p_values.question <= 0.05
+        cluster += comparison.p_values.cluster <= 0.05
+        decided += comparison.distinguishable
+    assert mcnemar / 300 > 0.10, "the simulation must be one in which questions are dependent"
+    assert cluster / 300 < 0.08, f"type-I error of the cluster t {cluster / 300}"
+    assert decided / 300 <= 0.06, f"type-I error of the decision {decided / 300}"
+
+
 def test_the_decision_keeps_its_size_between_equal_teams():
     generator = np.random.default_rng(11)
     found = sum(compare_teams(noisy_run(generator, 0.6), noisy_run(generator, 0.6)).distinguishable for _ in range(400))
