@@ -24,6 +24,9 @@ from mats_sql.sql.judge import Judge, JudgeItem
 from mats_sql.sql.verdict import Judgement
 from mats_sql.team import Task
 
+FixRequest = tuple[str, tuple[int, int], str]
+"""(review id, (select index, condition index), feedback)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -94,6 +97,12 @@ class Sampler:
             for identity, options in _by_review(critiques).items()
             for pair, feedback in _feedbacks(options)
         ]
+        return self.fixes_under(source, reviews, wanted, fixer)
+
+    def fixes_under(
+        self, source: Source, reviews: Mapping[str, Review], wanted: Sequence[FixRequest], fixer: Engine
+    ) -> list[FixRow]:
+        """Return ``rollout.fixes`` fixes per request; requests of equal SQL and feedback are drawn once."""
         distinct = list(dict.fromkeys((identity, feedback) for identity, _, feedback in wanted))
         requests = [
             Request(f"fix:{identity}:{digest_text(feedback)[:16]}", fixer_messages(reviews[identity], feedback))

@@ -51,9 +51,7 @@ def with_trial(experiment: Experiment, chosen: TrialSettings) -> Experiment:
     """Return the experiment with one trial's beta, K and learning rate."""
     return experiment.model_copy(
         update={
-            "orpo": experiment.orpo.model_copy(
-                update={"beta": chosen.beta, "learning_rate": chosen.learning_rate}
-            ),
+            "orpo": experiment.orpo.model_copy(update={"beta": chosen.beta, "learning_rate": chosen.learning_rate}),
             "pairs": experiment.pairs.model_copy(update={"k": chosen.k}),
         }
     )

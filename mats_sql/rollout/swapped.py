@@ -1,0 +1,52 @@
+"""Fixes under another question's critiques: the control that tells whether a fixer reads what a critique says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mats_sql.agents.critique import Critique, Validator, Verdict
+from mats_sql.agents.fixer import feedback_text
+from mats_sql.agents.review import Review
+from mats_sql.generation.engine import Engine
+from mats_sql.rollout.pool import FixRow, Pool
+from mats_sql.rollout.sample import Sampler, Source
+from mats_sql.seeds import derive_random
+
+
+def swapped_feedback(pool: Pool, seed: int) -> dict[str, str]:
+    """Return, per wrong SQL of the pool, a right complaint about a wrong SQL of another question.
+
+    Empty when fewer than two questions have one.
+    """
+    complaints = _right_complaints(pool)
+    plans = pool.reviews()
+    donors = sorted(complaints)
+    found = {}
+    for identity in donors:
+        others = [donor for donor in donors if plans[donor].question_id != plans[identity].question_id]
+        if others:
+            found[identity] = complaints[derive_random(seed, "swap", identity).choice(others)]
+    return found
+
+
+def draw_swapped_fixes(
+    pool: Pool, source: Source, reviews: Mapping[str, Review], sampler: Sampler, fixer: Engine
+) -> list[FixRow]:
+    """Return one greedy, judged fix per wrong SQL under the critiques of another question."""
+    feedback = swapped_feedback(pool, sampler.seed)
+    return sampler.fixes_under(
+        source, reviews, [(identity, (0, 0), text) for identity, text in feedback.items()], fixer
+    )
+
+
+def _right_complaints(pool: Pool) -> dict[str, str]:
+    plans = pool.reviews()
+    greedy: dict[str, dict[Validator, Critique]] = {}
+    for row in pool.critiques:
+        if row.sample_index == 0 and not plans[row.review_id].correct:
+            greedy.setdefault(row.review_id, {})[row.validator] = Critique(row.validator, row.text, row.verdict)
+    return {
+        identity: feedback_text([own[validator] for validator in Validator if validator in own])
+        for identity, own in greedy.items()
+        if any(critique.verdict is Verdict.INCORRECT for critique in own.values())
+    }
