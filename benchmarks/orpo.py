@@ -18,7 +18,7 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -30,7 +30,14 @@ os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 import torch
 from datasets import Dataset
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM, Trainer, TrainerCallback
+from transformers import (
+    PreTrainedTokenizerFast,
+    PrinterCallback,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Trainer,
+    TrainerCallback,
+)
 from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
 from mats_sql.agents.messages import user
@@ -40,6 +47,7 @@ from mats_sql.training.model_files import BaseModel
 from mats_sql.training.orpo import encode_pairs, orpo_trainer
 from mats_sql.training.running import Workplace
 
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 H200_PEAK_TFLOPS = 989.0
 MIB = 2**20
 
@@ -67,11 +75,23 @@ PRESETS = {
         pairs=8,
     ),
 }
-OURS = {
-    "ours, TRL's NLL": {"nll": "prompt_and_answer"},
-    "ours, answer NLL": {"nll": "answer"},
-    "ours, answer NLL, unshared": {"nll": "answer", "prefix_sharing": False},
-}
+TRL = "TRL"
+OURS = {"ours, TRL's NLL": "prompt_and_answer", "ours, answer NLL": "answer"}
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where and how steps are measured."""
+
+    device: str
+    now: Callable[[], float]
+    steps: int
+    work: Path
+
+    @property
+    def on_gpu(self) -> bool:
+        """Return whether the steps run on a GPU."""
+        return self.device == "cuda"
 
 
 @dataclass(frozen=True)
@@ -89,16 +109,16 @@ class Measurement:
 
 @dataclass
 class Clock(TrainerCallback):
-    """Times whole steps, and the peak memory from the second one on."""
+    """Times whole steps."""
 
-    device: str
+    bench: Bench
     ends: list[float] = field(default_factory=list)
 
     def on_step_end(self, *_: object, **__: object) -> None:
         """Note when a step ended."""
-        if self.device == "cuda":
+        if self.bench.on_gpu:
             torch.cuda.synchronize()
-        self.ends.append(time.perf_counter())
+        self.ends.append(self.bench.now())
 
     @property
     def step_s(self) -> float:
@@ -110,9 +130,16 @@ class Clock(TrainerCallback):
 @click.option("--preset", type=click.Choice(sorted(PRESETS)), default="cpu", show_default=True)
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.option("--threads", type=int, default=None, help="CPU threads of both trainers (default: torch's).")
+@click.option(
+    "--clock",
+    type=click.Choice(sorted(CLOCKS)),
+    default="wall",
+    show_default=True,
+    help="What a step costs: wall time, or this process's CPU time (for a busy machine; use --threads 1).",
+)
 @click.option("--steps", type=int, default=3, show_default=True, help="Steps per trainer; the first is not timed.")
 @click.option("--out", type=click.Path(path_type=Path), default=None, help="Write the measurements as JSON here.")
-def main(preset: str, device: str, threads: int | None, steps: int, out: Path | None) -> None:
+def main(preset: str, device: str, threads: int | None, clock: str, steps: int, out: Path | None) -> None:
     """Measure every trainer at every pair of lengths and print the table."""
     if threads:
         torch.set_num_threads(threads)
@@ -120,40 +147,38 @@ def main(preset: str, device: str, threads: int | None, steps: int, out: Path | 
     millions = _base(PRESETS[preset]).model.num_parameters() / 1e6
     click.echo(f"{millions:.1f}M parameters, {torch.get_num_threads()} threads")
     with tempfile.TemporaryDirectory() as folder:
-        found = list(_measure_all(PRESETS[preset], device, steps, Path(folder)))
+        found = list(_measure_all(PRESETS[preset], Bench(device, CLOCKS[clock], steps, Path(folder))))
     _print_table(found)
     if out:
         out.write_text(json.dumps([asdict(item) for item in found], indent=1), encoding="utf-8")
 
 
-def _measure_all(preset: Preset, device: str, steps: int, work: Path) -> Iterator[Measurement]:
+def _measure_all(preset: Preset, bench: Bench) -> Iterator[Measurement]:
     for prompt, answer in preset.lengths:
-        visits = [_pair(index, prompt, answer, preset) for index in range(preset.pairs * steps)]
-        for name in ("TRL", *OURS):
-            loaded = _base(preset)
-            parameters = loaded.model.num_parameters()
-            trainer = (
-                _trls(loaded, visits, preset, device, work)
-                if name == "TRL"
-                else _ours(loaded, visits, preset, device, work, OURS[name])
+        visits = [_pair(index, prompt, answer, preset) for index in range(preset.pairs * bench.steps)]
+        for name in (TRL, *OURS):
+            base = _base(preset)
+            base.model.to(bench.device)
+            trainer = _trls(base, visits, preset, bench) if name == TRL else _ours(base, visits, preset, bench, name)
+            step_s, peak_mib = _timed(trainer, bench)
+            tokens = preset.pairs * 2 * (prompt + answer)  # what a pair's two sequences hold, shared or not
+            mfu = 6 * base.model.num_parameters() * tokens / step_s / (H200_PEAK_TFLOPS * 1e12)
+            found = Measurement(
+                name, prompt, answer, preset.pairs / step_s, peak_mib, tokens / step_s, mfu if bench.on_gpu else None
             )
-            yield _measured(name, trainer, (prompt, answer), preset.pairs, parameters, device)
-            del trainer, loaded
+            click.echo(f"{name:20s} {prompt}:{answer} {found.pairs_per_s:8.3f} pairs/s {peak_mib:8.0f} MiB")
+            yield found
+            del trainer, base
 
 
-def _measured(
-    name: str, trainer: Trainer, lengths: tuple[int, int], pairs: int, parameters: int, device: str
-) -> Measurement:
-    clock = Clock(device)
+def _timed(trainer: Trainer, bench: Bench) -> tuple[float, float]:
+    """Return the median seconds of a step after the first, and the peak memory in MiB."""
+    clock = Clock(bench)
     trainer.add_callback(clock)
-    with _peak_memory(device) as peak:
+    trainer.remove_callback(PrinterCallback)
+    with _peak_memory(bench.device) as peak:
         trainer.train()
-    prompt, answer = lengths
-    tokens = pairs * 2 * (prompt + answer)  # what the two sequences of a pair hold, shared or not
-    mfu = 6 * parameters * tokens / clock.step_s / (H200_PEAK_TFLOPS * 1e12) if device == "cuda" else None
-    result = Measurement(name, prompt, answer, pairs / clock.step_s, peak[0], tokens / clock.step_s, mfu)
-    click.echo(f"{result.trainer:28s} {prompt:5d}:{answer:<4d} {result.pairs_per_s:8.3f} pairs/s {peak[0]:8.0f} MiB")
-    return result
+    return clock.step_s, peak[0]
 
 
 @contextmanager
@@ -180,46 +205,34 @@ def _resident_kib(name: str) -> float:
     return float(line.split()[1])
 
 
-def _ours(
-    base: BaseModel,
-    visits: Sequence[PreferencePair],
-    preset: Preset,
-    device: str,
-    work: Path,
-    change: dict[str, object],
-) -> Trainer:
-    settings = OrpoSettings.model_validate({"batch_size": preset.pairs, "max_tokens": 100_000} | change)
+def _ours(base: BaseModel, visits: Sequence[PreferencePair], preset: Preset, bench: Bench, name: str) -> Trainer:
+    settings = OrpoSettings(batch_size=preset.pairs, max_tokens=100_000).model_copy(update={"nll": OURS[name]})
     encoded, _ = encode_pairs(base.tokenizer, visits, settings.max_tokens)
-    if device == "cuda":
-        base.model.to("cuda")
-    return orpo_trainer(base, encoded, [], settings, Workplace(work, None), seed=0)
+    return orpo_trainer(base, encoded, [], settings, Workplace(bench.work, None), seed=0)
 
 
-def _trls(base: BaseModel, visits: Sequence[PreferencePair], preset: Preset, device: str, work: Path) -> Trainer:
+def _trls(base: BaseModel, visits: Sequence[PreferencePair], preset: Preset, bench: Bench) -> Trainer:
     texts = [
         {"prompt": pair.chosen_prompt[0].content + " ", "chosen": pair.chosen, "rejected": pair.rejected}
         for pair in visits
     ]
     config = ORPOConfig(
-        output_dir=str(work),
+        output_dir=str(bench.work),
         beta=OrpoSettings().beta,
         per_device_train_batch_size=preset.pairs,
         num_train_epochs=1,
         max_length=100_000,
         train_sampling_strategy="sequential",
-        use_cpu=device == "cpu",
-        bf16=device == "cuda",
+        use_cpu=not bench.on_gpu,
+        bf16=bench.on_gpu,
         gradient_checkpointing=False,
         logging_steps=1,
         disable_tqdm=True,
         report_to="none",
         save_strategy="no",
     )
-    if device == "cuda":
-        base.model.to("cuda")
-    return ORPOTrainer(
-        model=base.model, args=config, train_dataset=Dataset.from_list(texts), processing_class=base.tokenizer
-    )
+    data = Dataset.from_list(texts)
+    return ORPOTrainer(model=base.model, args=config, train_dataset=data, processing_class=base.tokenizer)
 
 
 def _pair(index: int, prompt: int, answer: int, preset: Preset) -> PreferencePair:
@@ -250,7 +263,7 @@ def _print_table(found: Sequence[Measurement]) -> None:
     )
     click.echo("|---|---|---|---|---|---|---|---|---|")
     for item in found:
-        reference = next(other for other in found if other.trainer == "TRL" and other.prompt == item.prompt)
+        reference = next(other for other in found if other.trainer == TRL and other.prompt == item.prompt)
         speedup = item.pairs_per_s / reference.pairs_per_s
         bound = 2 * (item.prompt + item.answer) / (item.prompt + 2 * item.answer)
         mfu = "–" if item.mfu is None else f"{item.mfu:.1%}"
