@@ -26,11 +26,24 @@ def tracking_failures(rule: str, remedy: str, *also: type[Exception]) -> Iterato
 
 
 def one_line(error: BaseException) -> str:
-    """Return an error's class and message on one line of bounded length, without passwords."""
+    """Return an error's class and message on one line of bounded length, without passwords.
+
+    MLflow wraps a refused connection four times; what the operating system said is the part to show.
+    """
+    error = _from_the_system(error) or error
     message = without_password(" ".join(str(error).split()))
     if len(message) > MAX_MESSAGE_CHARACTERS:
         message = message[:MAX_MESSAGE_CHARACTERS] + "…"
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
+def _from_the_system(error: BaseException) -> OSError | None:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return None
 
 
 def without_password(text: str) -> str:

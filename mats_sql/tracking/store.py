@@ -22,7 +22,7 @@ from mats_sql.errors import TrackingError
 from mats_sql.tracking import names
 from mats_sql.tracking.failures import tracking_failures, without_password
 
-PROBE_TIMEOUT_S = 5
+PROBE_TIMEOUT_S = 4
 
 
 class Store:

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from urllib3 import Retry
 
 from mats_sql.errors import TrackingError
 from mats_sql.tracking.artifact import ArtifactKind
+from mats_sql.tracking.lineage import lineage
 from mats_sql.tracking.registry import register
 from mats_sql.tracking.stage import Stage, StageKey, run_stage
 from mats_sql.tracking.stage_run import StageRun
@@ -65,6 +67,19 @@ def test_a_store_that_does_not_answer_is_one_line_within_seconds(
     assert "secret" not in message
 
 
+def test_a_server_that_takes_the_call_and_says_nothing_is_given_up(
+    store_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{listener.getsockname()[1]}")
+        started = time.monotonic()
+        with pytest.raises(TrackingError, match="must answer"):
+            connect("mine", store_folder / "work")
+        assert time.monotonic() - started < 20
+
+
 def test_a_deleted_experiment_is_refused(store_folder: Path) -> None:
     store = connect("gone", store_folder / "work")
     store.client.delete_experiment(store.experiment_id)
@@ -73,11 +88,32 @@ def test_a_deleted_experiment_is_refused(store_folder: Path) -> None:
 
 
 @pytest.fixture
-def server(store_folder: Path) -> Iterator[str]:
+def backend(store_folder: Path) -> Iterator[str]:
+    """The address of an empty PostgreSQL database, or of a SQLite file where PostgreSQL is not installed."""
+    if shutil.which("initdb") is None or shutil.which("pg_ctl") is None:
+        yield f"sqlite:///{store_folder}/mlflow.db"
+        return
+    owner = "nobody" if os.getuid() == 0 else None  # PostgreSQL refuses to run as root
+    with tempfile.TemporaryDirectory() as folder:
+        if owner is not None:
+            shutil.chown(folder, owner)
+        data, port = f"{folder}/data", free_port()
+        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
+        start = ["pg_ctl", "-D", data, "-w", "-l", f"{folder}/log", "-o", options, "start"]
+        try:
+            for command in (["initdb", "-D", data, "-U", "mlflow", "-A", "trust", "--no-sync"], start):
+                subprocess.run(command, check=True, user=owner, cwd=folder, stdout=subprocess.DEVNULL)
+            yield f"postgresql+psycopg2://mlflow@127.0.0.1:{port}/postgres"
+        finally:
+            subprocess.run(["pg_ctl", "-D", data, "-m", "immediate", "stop"], check=False, user=owner, cwd=folder)
+
+
+@pytest.fixture
+def server(backend: str, store_folder: Path) -> Iterator[str]:
     """A real server that keeps artifacts itself: clients reach them through it alone."""
     port = free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{store_folder}/mlflow.db"]
+    command += ["--backend-store-uri", backend]
     command += ["--artifacts-destination", str(store_folder / "kept"), "--serve-artifacts"]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
     environment |= {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
@@ -85,7 +121,7 @@ def server(store_folder: Path) -> Iterator[str]:
         address = f"http://127.0.0.1:{port}"
         try:
             with requests.Session() as session:  # waits longer and longer between attempts to connect
-                session.mount("http://", HTTPAdapter(max_retries=Retry(connect=8, backoff_factor=0.25)))
+                session.mount("http://", HTTPAdapter(max_retries=Retry(connect=9, backoff_factor=0.25)))
                 assert session.get(f"{address}/health", timeout=60).text == "OK"
             yield address
         finally:
@@ -112,6 +148,8 @@ def test_a_server_with_proxied_artifacts_gives_back_what_it_was_given(
     assert first.outputs["rows"].uri.startswith("mlflow-artifacts:")
     assert register(store, first.outputs["rows"], "remote.dataset.rows", {}).is_new
     assert register(store, first.outputs["model"], "remote.fixer", {}).is_new
+    assert not register(store, first.outputs["model"], "remote.fixer", {}).is_new
+    assert lineage(store, "remote.fixer/1").run_id == first.run_id
     shutil.rmtree(store_folder / "work")
     again = run_stage(connect("remote", store_folder / "work"), stage, compute)
     assert again.reused
