@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from mlflow.entities import Metric, Param, RunTag
 
@@ -21,18 +21,12 @@ from mats_sql.tracking.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 FLUSH_METRICS = 500
 FLUSH_SECONDS = 5.0
 MAX_PARAMETERS_PER_CALL = 100
 MAX_METRICS_PER_CALL = 1000
-
-
-class Figure(Protocol):
-    """A matplotlib figure, as far as it matters here."""
-
-    def savefig(self, path: str, *, dpi: int, bbox_inches: str) -> object:
-        """Write the figure to a file."""
 
 
 @dataclass(frozen=True, slots=True)
