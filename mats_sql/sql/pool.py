@@ -31,6 +31,7 @@ Reply = tuple[ExecutionTuple | None, protocol.Verdicts | None, tuple[bytes | Non
 _PREFETCH = 2
 _START = "import sys; sys.path.append(sys.argv[1]); from mats_sql.sql.worker import main; main()"
 _GOLD = -1
+_MAX_FALSE_STARTS = 3
 
 
 @dataclass(slots=True)
@@ -55,6 +56,7 @@ class Job:
     gold: GoldTask | None = None
     token: object = None
     done: int = field(default=0, init=False)
+    begun: bool = field(default=False, init=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,8 @@ class _Worker:
         self.resend: deque[Job] = deque()
         self.last_database: DatabaseFile | None = None
         self.gold_key = b""
-        self.ready = self.overdue = False
+        self.overdue = False
+        self.false_starts = 0
         self.last_sign = 0.0
         self._incoming = bytearray()
         self._outgoing = bytearray()
@@ -193,7 +196,7 @@ class _Worker:
             self.process = subprocess.Popen(
                 command, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=_environment()
             )
-        self.socket, self.ready, self.gold_key = ours, False, b""
+        self.socket, self.gold_key = ours, b""
         self._incoming.clear()
         self._outgoing.clear()
         self._put(tuple(wire_limits(self.limits)))
@@ -259,10 +262,10 @@ class _Worker:
                 yield answer
 
     def _take(self, message: tuple[object, ...]) -> Answer | None:
-        if message[0] == "ready":
-            self.ready = True
-            return None
         job = self.jobs[0]
+        if message[0] == "began":
+            job.begun, self.false_starts = True, 0
+            return None
         if message[0] == "damaged":
             raise DatabaseError(f"a database must be sound, but {job.database.path}: {message[2]}; restore the file")
         return self._advance(job, message)  # type: ignore[arg-type]
@@ -288,20 +291,29 @@ class _Worker:
 
     def _bury(self, selector: selectors.BaseSelector) -> Iterator[Answer]:
         self.unregister(selector)
-        jobs, ready = list(self.jobs), self.ready
+        jobs = list(self.jobs)
         overdue, status = self.overdue, self._reap()
         if overdue:
             status = -signal.SIGALRM
-        if not ready:
+        blamed = jobs[0] if jobs and (jobs[0].begun or overdue) else None
+        if blamed is None:
+            self._count_false_start(status)
+        elif status != protocol.RECYCLED:
+            yield self._blame(blamed, _verdict_of_death(status))
+            if blamed.gold is not None and blamed.gold.failed and not blamed.full:
+                yield from _without_gold(blamed)
+        for job in jobs:
+            job.begun = False
+        self.resend.extend(job for job in jobs if job.done < len(job.sqls) or (job.gold and job.gold.wanted))
+
+    def _count_false_start(self, status: int) -> None:
+        """A process that died before it began its job is replaced, but not for ever."""
+        self.false_starts += 1
+        if self.false_starts > _MAX_FALSE_STARTS:
             raise ConfigError(
-                f"a SQL worker must start within its limits, but it died (status {status}) "
+                f"a SQL worker must start within its limits, but it died {self.false_starts} times (status {status}) "
                 f"with sql.limits.memory_mib={self.limits.memory_mib}; allow more memory"
             )
-        if jobs and status != protocol.RECYCLED:
-            yield self._blame(jobs[0], _verdict_of_death(status))
-            if jobs[0].gold is not None and jobs[0].gold.failed and not jobs[0].full:
-                yield from _without_gold(jobs[0])
-        self.resend.extend(job for job in jobs if job.done < len(job.sqls) or (job.gold and job.gold.wanted))
 
     def _blame(self, job: Job, death: tuple[str, str]) -> Answer:
         outcome, error = death
@@ -322,7 +334,7 @@ class _Worker:
         except subprocess.TimeoutExpired:
             self.process.kill()
             status = self.process.wait()
-        self.process, self.socket, self.ready, self.overdue = None, None, False, False
+        self.process, self.socket, self.overdue = None, None, False
         self.last_database, self.gold_key = None, b""
         self.jobs.clear()
         return status

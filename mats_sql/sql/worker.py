@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import marshal
 import os
-import sqlite3
 
 from mats_sql.sql.confinement import PERIOD, DatabaseDamaged, Session, confine
 from mats_sql.sql.protocol import (
@@ -40,6 +39,7 @@ class Worker:
         """Answer jobs until the parent closes the socket."""
         while (job := receive()) is not None:
             uri, identity, full, gold, wants_gold, sqls = job
+            send(("began", uri))
             try:
                 session = self._session(uri, identity)
                 lost = gold is not None and not self._prepare_gold(session, gold, wants_gold)
@@ -90,13 +90,12 @@ class Worker:
 
 
 def main() -> None:
-    """Read the limits, confine the process, say that it is ready, and work."""
+    """Read the limits, confine the process, and work."""
     head = read_exactly(4)
     body = read_exactly(int.from_bytes(head, "little")) if head else None
     if body is None:
         return
     limits = Limits(*marshal.loads(body))
     confine(limits)
-    send(("ready", "", sqlite3.sqlite_version))
     with contextlib.suppress(BrokenPipeError, ConnectionError):
         Worker(limits).work()
