@@ -146,7 +146,7 @@ class SqlLimits(Section):
     max_result_bytes: Positive = 256 * 1024 * 1024
     max_value_bytes: Positive = 16 * 1024 * 1024
     max_sql_bytes: Positive = 1_000_000
-    memory_mib: Positive = 2048
+    memory_mib: int = Field(2048, ge=64)
     preview_rows: Positive = 5
 
 
