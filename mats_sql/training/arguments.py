@@ -45,6 +45,11 @@ def trainer_arguments(settings: TrainerSettings, *, work: Path, seed: int, keep:
     }
 
 
+def step_size(settings: TrainerSettings) -> int:
+    """Return how many items one optimizer step visits: over micro-batches and over the processes torchrun started."""
+    return settings.batch_size * settings.gradient_accumulation * int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def uses_bfloat16(settings: TrainerSettings) -> bool:
     """Return whether to compute in bfloat16: by default on a GPU that has it, never on a CPU."""
     if settings.precision == "auto":

@@ -17,7 +17,7 @@ from mats_sql.config import OrpoSettings
 from mats_sql.errors import TrainingError
 from mats_sql.preference.pair import PreferencePair
 from mats_sql.seeds import derive_seed
-from mats_sql.training.arguments import all_cores, quiet_files, trainer_arguments
+from mats_sql.training.arguments import all_cores, quiet_files, step_size, trainer_arguments
 from mats_sql.training.checkpoints import KEPT
 from mats_sql.training.encoding import encode_answers
 from mats_sql.training.lora import adapt
@@ -85,7 +85,7 @@ def _train(
     order = visiting_order(
         [pair.tokens for pair in pairs],
         epochs=settings.epochs,
-        step_size=settings.batch_size * settings.gradient_accumulation,
+        step_size=step_size(settings),
         seed=derive_seed(job.seed, "order"),
     )
     with workplace(job, settings, ([asdict(pair) for pair in part] for part in (pairs, held_out))) as place:

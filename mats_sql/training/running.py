@@ -112,7 +112,7 @@ class _ReportSteps(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         if self._resumed:
             for entry in state.log_history:
-                self._report(entry["step"], entry)
+                self._report(state, entry["step"], entry)
 
     def on_log(
         self,
@@ -128,11 +128,11 @@ class _ReportSteps(TrainerCallback):  # type: ignore[misc]
                     f"a training's {name} must stay finite, but it is {logs[name]} at step {state.global_step}; "
                     "lower the learning rate"
                 )
-        self._report(state.global_step, logs)
+        self._report(state, state.global_step, logs)
 
-    def _report(self, step: int, logs: Mapping[str, float]) -> None:
+    def _report(self, state: TrainerState, step: int, logs: Mapping[str, float]) -> None:
         metrics = {name: float(value) for name, value in logs.items() if not _is_clock(name)}
-        if metrics and "train_loss" not in metrics:
+        if state.is_world_process_zero and metrics and "train_loss" not in metrics:
             self._on_metrics(step, metrics)
 
 

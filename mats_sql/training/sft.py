@@ -17,7 +17,7 @@ from trl import SFTConfig, SFTTrainer
 from mats_sql.config import SftSettings
 from mats_sql.errors import TrainingError
 from mats_sql.seeds import derive_random, derive_seed
-from mats_sql.training.arguments import all_cores, quiet_files, trainer_arguments
+from mats_sql.training.arguments import all_cores, quiet_files, step_size, trainer_arguments
 from mats_sql.training.checkpoints import KEPT
 from mats_sql.training.encoding import Encoded, encode_answers
 from mats_sql.training.example import SftExample
@@ -59,7 +59,7 @@ def _train(examples: Sequence[SftExample], settings: SftSettings, job: Job) -> T
     order = visiting_order(
         [len(item.ids) for item in kept],
         epochs=settings.epochs,
-        step_size=settings.batch_size * settings.gradient_accumulation,
+        step_size=step_size(settings),
         seed=derive_seed(job.seed, "order"),
     )
     with workplace(job, settings, ((item.ids, item.answer_start) for item in kept)) as place:
