@@ -1,7 +1,7 @@
 """Tokens per second of the transformers engine against ``generate(num_return_sequences=8)``, side by side in one run.
 
 Both draw eight answers to each of the same prompts with the same random-weight model, threads and number format, to a
-fixed length (no stop token), at several prompt : answer lengths. ``generate`` gets the prompts in each of several batch sizes
+fixed length (no stop token), at several prompt : answer lengths. ``generate`` gets the prompts in several batch sizes
 and the fastest counts; rounds of both alternate and the best of each counts. On a CPU, processor time is measured, not
 wall time, so that whatever else runs on the machine disturbs neither.
 

@@ -106,15 +106,15 @@ class BranchedCache(Cache):  # type: ignore[misc]
         return torch.lerp(of_answer, of_prompt, share).view(rows, heads, 1, size)
 
     def keep(self, rows: Tensor) -> None:
-        """Keep only ``rows`` (ascending indices), and only the prompts that still have one."""
+        """Keep only ``rows`` (ascending indices, at least one), and only the prompts that still have one."""
         groups, self.group_of_row = torch.unique(self.group_of_row[rows], return_inverse=True)
         self.ages = self.ages[rows]
-        width = int(self.ages.max()) if len(rows) else 0
+        width = int(self.ages.max())
         self._answer_keys = [keys[:, :, :width][rows] for keys in self._answer_keys]
         self._answer_values = [values[:, :, :width][rows] for values in self._answer_values]
         if len(groups) < len(self.prompt_lengths):
             self.prompt_lengths = self.prompt_lengths[groups]
-            longest = int(self.prompt_lengths.max()) if len(groups) else 0
+            longest = max(1, int(self.prompt_lengths.max()))  # amax needs a column, if only a masked one
             self._prompt_keys = [keys[:, :, :longest][groups] for keys in self._prompt_keys]
             self._prompt_values = [values[:, :, :longest][groups] for values in self._prompt_values]
         self._arrange()

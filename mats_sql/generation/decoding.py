@@ -5,14 +5,17 @@ answer has ended leave the batch, and waiting prompts take their place, so that 
 models used here a step costs its Python far more than its arithmetic.
 
 A row's tokens come from its logits by inverse CDF with one uniform number per step, from a Philox stream keyed by the
-row's seed. So a draw depends on nothing but the prompt, the seed and the temperature, up to floating-point rounding of
-the logits, which differs between batch shapes by about 1e-6.
+row's seed. So a draw depends on nothing but the prompt, the seed and the temperature, but for rounding: between batch
+shapes float32 logits differ by about 1e-5 and cumulative probabilities by 3e-7, enough to change one token in some
+million. Where a choice is closer than that to another, the row's logits are computed once more for the row alone, and
+that choice counts whatever the batch was. In half precision the rounding is too coarse for this, and equal draws in
+different batches are equal in distribution only.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +28,8 @@ from transformers.cache_utils import DynamicCache
 from mats_sql.generation.branched_cache import BranchedCache
 
 MAX_BRANCHES = 64
+_CLOSE_LOGITS = 5e-5
+_CLOSE_PROBABILITIES = 2e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,21 +100,24 @@ class Decoder:
     """Draw answers from one loaded model."""
 
     def __init__(self, model: PreTrainedModel, stop_ids: Collection[int], limits: Limits, *, shared: bool) -> None:
-        """``shared`` says that the model's attention is ``SHARED_PROMPT_ATTENTION``."""
+        """``shared`` says that the model's attention is ``SHARED_PROMPT_ATTENTION``; no stop ids means full length."""
         self._model = model
-        self._stop_ids = torch.tensor(sorted(stop_ids), device=model.device)
+        self._stop_ids = torch.tensor(sorted(stop_ids), dtype=torch.long, device=model.device)
         self._limits = limits
         self._shared = shared
+        self.settled = 0
+        """How many tokens were too close to call in a batch and were chosen with the row computed alone."""
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
     def decode(self, prompts: Sequence[Prompt], temperature: float, max_new_tokens: int) -> Iterator[Answer]:
         """Yield one answer per branch, in the order in which they end."""
         waiting = _longest_first(prompts)
+        tokens_of = {branch.key: prompt.tokens for prompt in prompts for branch in prompt.branches}
         rows: _Rows | None = None
         while waiting or rows is not None:
             if rows is None or len(rows) <= self._limits.rows // 2:
                 rows = self._fill(rows, waiting, max_new_tokens)
-            ended = self._step(rows, temperature, max_new_tokens)
+            ended = self._step(rows, tokens_of, temperature, max_new_tokens)
             yield from _answers(rows, ended, self._stop_ids)
             rows = _without_ended(rows)
 
@@ -192,25 +200,45 @@ class Decoder:
         assert isinstance(logits, Tensor)
         return logits if logits.dtype == torch.float64 else logits.float()
 
-    def _step(self, rows: _Rows, temperature: float, max_new_tokens: int) -> Tensor:
+    def _step(
+        self, rows: _Rows, tokens_of: Mapping[int, tuple[int, ...]], temperature: float, max_new_tokens: int
+    ) -> Tensor:
         """Draw one token per row; return the indices of the rows whose answer ended with it."""
         column = rows.cache.ages.clamp_max(max_new_tokens - 1)[:, None]
-        rows.last = _choose(self._logits(rows), rows, column, temperature)
+        uniforms = rows.uniforms.gather(1, column)
+        rows.last, close = _choose(self._logits(rows), uniforms, rows.greedy, temperature)
+        if self._model.dtype == torch.float32:
+            for row in (close & ~rows.done).nonzero()[:, 0].tolist():
+                fed = [*tokens_of[int(rows.keys[row])], *rows.written[row, : int(column[row])].tolist()]
+                here = slice(row, row + 1)
+                rows.last[here] = _choose(self._logits_alone(fed), uniforms[here], rows.greedy[here], temperature)[0]
+                self.settled += 1
         rows.written.scatter_(1, column, rows.last[:, None])
         full = rows.cache.ages >= max_new_tokens
         ended = (torch.isin(rows.last, self._stop_ids) | full) & ~rows.done
         rows.done |= ended
         return ended.nonzero()[:, 0]
 
+    def _logits_alone(self, tokens: Sequence[int]) -> Tensor:
+        """Return the next token's logits [1, V] from one sequence without a cache: always the same arithmetic."""
+        outputs = self._model(input_ids=torch.tensor([tokens], device=self._model.device), use_cache=False)
+        logits = outputs.logits[:, -1]
+        assert isinstance(logits, Tensor)
+        return logits.float()
 
-def _choose(logits: Tensor, rows: _Rows, column: Tensor, temperature: float) -> Tensor:
-    greedy = logits.argmax(dim=-1)
-    if temperature == 0 or bool(rows.greedy.all()):
-        return greedy
+
+def _choose(logits: Tensor, uniforms: Tensor, greedy: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """Return one token per row, greedy or drawn with ``uniforms`` [R, 1], and whether rounding could change it."""
+    highest, best = logits.max(dim=-1, keepdim=True)
+    best = best[:, 0]
+    tied = (logits >= highest - _CLOSE_LOGITS).sum(dim=-1) > 1
+    if temperature == 0 or bool(greedy.all()):
+        return best, tied
     cumulative = functional.softmax(logits / temperature, dim=-1).cumsum(dim=-1, dtype=torch.float64)
-    target = rows.uniforms.gather(1, column) * cumulative[:, -1:]
-    drawn = torch.searchsorted(cumulative, target, right=True)[:, 0].clamp_max(logits.shape[-1] - 1)
-    return torch.where(rows.greedy, greedy, drawn)
+    targets = uniforms + torch.tensor([0.0, -_CLOSE_PROBABILITIES, _CLOSE_PROBABILITIES], device=uniforms.device)
+    found = torch.searchsorted(cumulative, targets * cumulative[:, -1:], right=True).clamp_max(logits.shape[-1] - 1)
+    drawn, below, above = found.unbind(dim=1)
+    return torch.where(greedy, best, drawn), torch.where(greedy, tied, below != above)
 
 
 def _uniforms(branches: Sequence[Branch], count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
