@@ -101,6 +101,7 @@ def run_stage(
         if caller is not None:
             store.reused[caller][stage.title] = found.run_id
         if launched is not None:
+            store.client.update_run(launched, name=stage.title)
             store.describe_reused(launched)
         return found
 
