@@ -15,7 +15,7 @@ from mats_sql.tracking.stage import read_records
 from mats_sql.tracking.store import Store
 
 SELECTOR_EX = "selector_ex"
-HARM_RATE = "harm_rate"
+HARM_RATE = "fixer_harm_rate"
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,7 +137,9 @@ def test_an_unknown_version_is_one_line(store: Store, reference: str) -> None:
 @pytest.mark.usefixtures("experiment")
 def test_the_champion_moves_when_the_gates_pass(store: Store) -> None:
     team = resolve(store, "lab.team/1")
-    promotion = promote(store, team, {"selector_ex": 0.61, "harm_rate": 0.02}, PromoteSettings(min_selector_ex=0.6))
+    promotion = promote(
+        store, team, {"selector_ex": 0.61, "fixer_harm_rate": 0.02}, PromoteSettings(min_selector_ex=0.6)
+    )
     assert promotion.before is None
     champion = resolve(store, "lab.team@champion")
     assert champion.number == 1
@@ -168,9 +170,9 @@ def test_promoting_the_champion_again_changes_nothing(store: Store) -> None:
 
 def test_a_refusal_names_every_failed_gate_and_a_missing_metric_fails_its_gate() -> None:
     gates = PromoteSettings(min_selector_ex=0.6, max_harm_rate=0.05)
-    assert len(refusals({"selector_ex": 0.5, "harm_rate": 0.1}, None, gates)) == 2
+    assert len(refusals({"selector_ex": 0.5, "fixer_harm_rate": 0.1}, None, gates)) == 2
     assert len(refusals({}, None, gates)) == 2
-    assert refusals({"selector_ex": 0.6, "harm_rate": 0.05}, None, gates) == []
+    assert refusals({"selector_ex": 0.6, "fixer_harm_rate": 0.05}, None, gates) == []
 
 
 def test_the_team_of_a_run_is_what_it_made_or_evaluated(store: Store, experiment: Experiment) -> None:
