@@ -21,7 +21,7 @@ from collections.abc import Iterator
 _COMMENTS = r"(?:\s|--[^\n]*\n|/\*.*?\*/|\()*"
 _VERB = (
     r"(?:select(?=[\s(*'\"`\[\d+:-])"
-    r"|with\s+(?:recursive\s+)?[\w`\"\[\]]+\s*(?:\([^)]*\)\s*)?as\s*(?:not\s+)?(?:materialized\s*)?\("
+    r"|with\s+(?:recursive\s+)?[\w`\"\[\]]+\s*(?:\([^)]*\)\s*)?as\s*(?:not\s+)?(?:materialized\s*)?\(\s*(?:select|with|values|--|/\*|\()"
     r"|values\s*\(|explain\s+(?:query\s+plan\s+)?(?:select|with)\b|pragma\s+\w+|insert\s+(?:or\s+\w+\s+)?into\b"
     r"|replace\s+into\b|update\s+\S+\s+set\b|delete\s+from\b|drop\s+(?:table|view|index|trigger)\b"
     r"|create\s+(?:temp|temporary|table|view|index|unique|trigger|virtual)\b|alter\s+table\b"
@@ -74,8 +74,10 @@ def extract_sql(text: str) -> str | None:
 def _regions(text: str) -> Iterator[tuple[int, int]]:
     """Yield where SQL may begin and must end, the likeliest first."""
     fences = list(_fences(text))
+    bare_end = _end_of_statement(text, 0, len(text)) if _holds_sql(text, 0, len(text)) else 0
     for marker in reversed(list(_MARKER.finditer(text))):
         inside = any(start <= marker.start() < end for start, end in fences)
+        inside = inside or (marker.start() < bare_end and bool(_line_before(text, marker.start()).strip(" \t*#")))
         behind = next((fence for fence in fences if fence[0] > marker.end()), None)
         if inside:
             continue
@@ -86,6 +88,10 @@ def _regions(text: str) -> Iterator[tuple[int, int]]:
     yield from ((element.start(2), element.end(2)) for element in reversed(list(_ELEMENT.finditer(text))))
     yield 0, len(text)
     yield from ((place.end(), len(text)) for place in _PLACE.finditer(text))
+
+
+def _line_before(text: str, position: int) -> str:
+    return text[text.rfind("\n", 0, position) + 1 : position]
 
 
 def _fences(text: str) -> Iterator[tuple[int, int]]:
