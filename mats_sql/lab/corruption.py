@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from mats_sql.lab.databases import LabDatabase
 from mats_sql.lab.phrases import AGGREGATES
-from mats_sql.lab.query import Condition, Expr, Query, Ref, render
+from mats_sql.lab.query import Condition, Expr, Literal, Query, Ref, render
 
 Corruption = Callable[[random.Random, Query, LabDatabase], Query | None]
 """Edits a query, or returns ``None`` where the edit does not apply."""
@@ -41,7 +41,7 @@ def swap_item(rng: random.Random, query: Query, database: LabDatabase) -> Query 
     return _with_item(query, position, changed)
 
 
-def drop_item(rng: random.Random, query: Query, database: LabDatabase) -> Query | None:
+def drop_item(rng: random.Random, query: Query, _database: LabDatabase) -> Query | None:
     """Select one column less."""
     if len(query.items) < 2:
         return None
@@ -58,7 +58,7 @@ def add_item(rng: random.Random, query: Query, database: LabDatabase) -> Query |
     return replace(query, items=(*query.items[:position], column, *query.items[position:]))
 
 
-def reorder_items(rng: random.Random, query: Query, database: LabDatabase) -> Query | None:
+def reorder_items(_rng: random.Random, query: Query, _database: LabDatabase) -> Query | None:
     """Select the same columns the other way round."""
     return replace(query, items=query.items[::-1]) if len(query.items) > 1 else None
 
@@ -76,7 +76,7 @@ def change_aggregate(rng: random.Random, query: Query, database: LabDatabase) ->
     return _with_item(query, position, changed)
 
 
-def change_operator(rng: random.Random, query: Query, database: LabDatabase) -> Query | None:
+def change_operator(rng: random.Random, query: Query, _database: LabDatabase) -> Query | None:
     """Compare in another way."""
     return _edit_condition(rng, query, lambda condition: _another_operator(rng, condition))
 
@@ -89,9 +89,7 @@ def change_value(rng: random.Random, query: Query, database: LabDatabase) -> Que
             return replace(condition, value=(condition.value[0], condition.value[1] + 10))  # type: ignore[operator]
         if condition.expr.ref is None or condition.value is None or isinstance(condition.value, Query):
             return None
-        table = database.table(condition.expr.ref.table)
-        column = next(column for column in table.columns if column.name == condition.expr.ref.column)
-        values = [value for value in table.values(column) if value is not None and value != condition.value]
+        values = [value for value in _values(condition.expr.ref, database) if value != condition.value]
         return replace(condition, value=rng.choice(values)) if values else None
 
     return _edit_condition(rng, query, edit)
@@ -109,7 +107,7 @@ def change_condition_column(rng: random.Random, query: Query, database: LabDatab
     return _edit_condition(rng, query, edit)
 
 
-def drop_condition(rng: random.Random, query: Query, database: LabDatabase) -> Query | None:
+def drop_condition(rng: random.Random, query: Query, _database: LabDatabase) -> Query | None:
     """Forget a condition."""
     if query.having is not None:
         return replace(query, having=None)
@@ -124,15 +122,15 @@ def add_condition(rng: random.Random, query: Query, database: LabDatabase) -> Qu
     if len(query.where) > 1:
         return None
     ref = _any_column(rng, rng.choice(query.tables), database)
-    table = database.table(ref.table)
-    column = next(column for column in table.columns if column.name == ref.column)
-    values = [value for value in table.values(column) if value is not None]
-    operator = "=" if column.type == "text" else rng.choice(_OPERATORS)
-    condition = Condition(Expr(ref), operator, rng.choice(values))
-    return replace(query, where=(*query.where, condition)) if values else None
+    values = _values(ref, database)
+    if not values:
+        return None
+    value = rng.choice(values)
+    operator = "=" if isinstance(value, str) else rng.choice(_OPERATORS)
+    return replace(query, where=(*query.where, Condition(Expr(ref), operator, value)))
 
 
-def flip_connector(rng: random.Random, query: Query, database: LabDatabase) -> Query | None:
+def flip_connector(_rng: random.Random, query: Query, _database: LabDatabase) -> Query | None:
     """Take ``AND`` for ``OR`` or the other way round."""
     return replace(query, either=not query.either) if len(query.where) > 1 else None
 
@@ -150,7 +148,7 @@ def change_order(rng: random.Random, query: Query, database: LabDatabase) -> Que
     return replace(query, order=None, limit=None)
 
 
-def change_limit(rng: random.Random, query: Query, database: LabDatabase) -> Query | None:
+def change_limit(rng: random.Random, query: Query, _database: LabDatabase) -> Query | None:
     """Cut elsewhere, or cut what should not be cut."""
     if query.order is None:
         return None
@@ -164,12 +162,12 @@ def change_group(rng: random.Random, query: Query, database: LabDatabase) -> Que
     return replace(query, group=None if rng.random() < 0.5 else _other_column(rng, query.group, query, database))
 
 
-def drop_join(rng: random.Random, query: Query, database: LabDatabase) -> Query | None:
+def drop_join(_rng: random.Random, query: Query, _database: LabDatabase) -> Query | None:
     """Forget the join: what refers to the other table fails, or loses its table."""
     return replace(query, joins=query.joins[:-1]) if query.joins else None
 
 
-def wrong_join(rng: random.Random, query: Query, database: LabDatabase) -> Query | None:
+def wrong_join(rng: random.Random, query: Query, _database: LabDatabase) -> Query | None:
     """Join along other columns."""
     if not query.joins:
         return None
@@ -242,6 +240,13 @@ def _other_column(rng: random.Random, ref: Ref, query: Query, database: LabDatab
         return Ref(name, rng.choice(others))
     foreign = rng.choice(database.tables)
     return Ref(ref.table, rng.choice(foreign.columns).name)
+
+
+def _values(ref: Ref, database: LabDatabase) -> list[Literal]:
+    """Return a column's values; none for a column that an earlier edit made up."""
+    table = database.table(ref.table)
+    columns = [column for column in table.columns if column.name == ref.column]
+    return [value for column in columns for value in table.values(column) if value is not None]
 
 
 def _any_column(rng: random.Random, name: str, database: LabDatabase) -> Ref:

@@ -16,7 +16,7 @@ Cell = Literal | None
 
 @dataclass(frozen=True, slots=True)
 class LabColumn:
-    """A column with what its word means; keys have no ``attribute``. ``codes`` pairs a code column's words and letters."""
+    """A column with what its word means; keys have no ``attribute``. ``codes`` pairs words with their letters."""
 
     name: str
     type: str

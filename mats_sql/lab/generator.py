@@ -22,7 +22,8 @@ GENERATOR_VERSION = 1
 ROWS = (34, 56)
 """Rows per table: few enough to be quick, enough that a wrong SQL seldom returns the right rows."""
 
-_MAX_BARREN_DRAWS = 40
+_MAX_BARREN_DRAWS = 300
+"""Repeated or bad draws in a row after which a database counts as exhausted."""
 
 
 def write_lab(root: Path, settings: LabSettings) -> None:
@@ -84,14 +85,13 @@ def _draw_questions(
     rng: random.Random, database: LabDatabase, connection: sqlite3.Connection, count: int, seen: set[str]
 ) -> list[LabQuestion]:
     drawn: list[LabQuestion] = []
-    barren = 0
     for difficulty in _difficulties(rng, count):
-        question = None
+        question, barren = None, 0
         while question is None:
             question = draw_question(rng, database, connection, difficulty)
             if question is None or normalised(question.text) in seen:
                 question, barren = None, barren + 1
-            if barren > _MAX_BARREN_DRAWS * max(count, 10):
+            if barren > _MAX_BARREN_DRAWS:
                 raise ConfigError(
                     f"a lab database must yield its questions, but {database.db_id} has no {count} distinct ones; "
                     "ask for fewer questions or more databases"

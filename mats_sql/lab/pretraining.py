@@ -97,9 +97,7 @@ def _train(
     model = LlamaForCausalLM(_architecture(settings, tokenizer)).train()
     together = settings.processes > 1
     if together:
-        distributed.init_process_group(
-            "gloo", init_method=meeting.as_uri(), rank=rank, world_size=settings.processes
-        )
+        distributed.init_process_group("gloo", init_method=meeting.as_uri(), rank=rank, world_size=settings.processes)
     try:
         report = _run_steps(model, _batches(rank, tokenizer, settings), settings, on_metrics)
     finally:

@@ -92,7 +92,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
         ),
     )
     learned = json.loads(learner.to_str())["model"]
-    table: dict[str, int] = {token: number for token, number in learned["vocab"].items()}
+    table: dict[str, int] = dict(learned["vocab"])
     table |= {f"<0x{byte:02X}>": len(table) + byte for byte in range(256)}
     merges = [tuple(merge) for merge in learned["merges"]]
     tokenizer = _pipeline(models.BPE(vocab=table, merges=merges, byte_fallback=True))

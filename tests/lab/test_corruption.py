@@ -1,0 +1,57 @@
+"""Corruptions differ from gold, are mostly wrong when executed, and some fail to execute."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from mats_sql.lab.corruption import corrupt
+from mats_sql.lab.databases import LabDatabase, build_database, create_tables
+from mats_sql.lab.examples import run_sql
+from mats_sql.lab.questions import LabQuestion, draw_question
+
+Asked = list[tuple[LabDatabase, sqlite3.Connection, LabQuestion]]
+
+
+@pytest.fixture(scope="module")
+def asked() -> Iterator[Asked]:
+    rng = random.Random(3)
+    found: Asked = []
+    for number, theme in enumerate(("music", "harbor", "farm", "cinema")):
+        database = build_database(rng, f"db{number}", theme, (30, 40))
+        connection = sqlite3.connect(":memory:")
+        create_tables(connection, database)
+        for difficulty in ("simple", "moderate", "challenging") * 12:
+            question = draw_question(rng, database, connection, difficulty)
+            if question is not None:
+                found.append((database, connection, question))
+    yield found
+    for _, connection, _ in found:
+        connection.close()
+
+
+def test_a_corrupted_sql_never_reads_like_gold(asked: Asked) -> None:
+    rng = random.Random(0)
+    for database, _, question in asked:
+        assert corrupt(rng, question.query, database) != question.sql
+
+
+def test_corrupted_sql_is_mostly_wrong_and_sometimes_fails_to_execute(asked: Asked) -> None:
+    rng = random.Random(0)
+    outcomes: Counter[str] = Counter()
+    for database, connection, question in asked * 3:
+        gold = run_sql(connection, question.sql)
+        execution, rows = run_sql(connection, corrupt(rng, question.query, database))
+        outcomes["error" if not execution.ran else "right" if rows == gold[1] else "wrong"] += 1
+    total = outcomes.total()
+    assert outcomes["wrong"] / total > 0.6, outcomes
+    assert 0.02 < outcomes["error"] / total < 0.35, outcomes
+
+
+def test_equal_randomness_gives_equal_corruption(asked: Asked) -> None:
+    database, _, question = asked[0]
+    assert corrupt(random.Random(9), question.query, database) == corrupt(random.Random(9), question.query, database)

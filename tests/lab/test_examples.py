@@ -1,0 +1,70 @@
+"""Pretraining examples: every agent's task, as a pure function of seed and shard, on no benchmark's databases."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from mats_sql.benchmark.bird import read_bird
+from mats_sql.benchmark.prompts import SchemaTexts
+from mats_sql.benchmark.schema_text import SchemaStyle, schema_text
+from mats_sql.config import BenchmarkSettings, LabSettings
+from mats_sql.lab.databases import build_database, schema_of
+from mats_sql.lab.examples import TASK_SHARES, PretrainExample, Task, draw_examples
+from mats_sql.lab.generator import ROWS, write_lab
+from mats_sql.lab.values import mentioned_values
+from mats_sql.seeds import derive_random
+
+EXAMPLES = draw_examples(0, 0, 600)
+
+
+def _of(task: Task) -> list[PretrainExample]:
+    return [example for example in EXAMPLES if example.task is task]
+
+
+def test_a_shard_is_a_pure_function_of_seed_and_number() -> None:
+    assert draw_examples(0, 0, 600) == EXAMPLES
+    assert draw_examples(0, 1, 50) != EXAMPLES[:50]
+
+
+def test_every_task_has_about_its_share() -> None:
+    counts = Counter(example.task for example in EXAMPLES)
+    for task, share in TASK_SHARES.items():
+        assert counts[task] / len(EXAMPLES) == pytest.approx(share, abs=0.06)
+
+
+def test_critiques_conclude_both_ways() -> None:
+    for task in (Task.SELECT, Task.CONDITION):
+        ends = Counter(example.answer.splitlines()[-1] for example in _of(task))
+        assert min(ends["Conclude: correct."], ends["Conclude: incorrect."]) > len(_of(task)) / 5, ends
+
+
+def test_the_selector_sees_right_and_wrong_sql_and_sometimes_a_wrong_verdict() -> None:
+    chosen = _of(Task.CHOOSE)
+    assert {example.answer for example in chosen} == {"yes", "no"}
+    approved = [e for e in chosen if "select : correct\ncondition : correct" in e.messages[0].content]
+    assert {example.answer for example in approved} == {"yes", "no"}
+
+
+def test_the_fixer_sees_complaints_and_answers_with_bare_sql() -> None:
+    fixes = _of(Task.FIX)
+    assert all(example.answer.startswith("SELECT ") for example in fixes)
+    complained = [example for example in fixes if "Conclude: incorrect." in example.messages[0].content]
+    assert len(complained) > len(fixes) / 2
+
+
+def test_schema_texts_are_those_of_a_written_benchmark(tmp_path: Path) -> None:
+    settings = LabSettings(seed=2, train_databases=1, train_questions=5, dev_databases=2, dev_questions=40)
+    write_lab(tmp_path, settings)
+    dev = read_bird(tmp_path, "dev")
+    texts = SchemaTexts(dev, BenchmarkSettings())
+    for number, db_id in enumerate(dict.fromkeys(question.db_id for question in dev.questions)):
+        rng = derive_random(settings.seed, "lab", "dev", number)
+        database = build_database(rng, db_id, db_id.split("_")[0], ROWS)
+        asked = [question for question in dev.questions if question.db_id == db_id]
+        for question in random.Random(0).sample(asked, 10):
+            made = schema_text(schema_of(database), mentioned_values(database, question.text), SchemaStyle())
+            assert made == texts.text_for(question)

@@ -1,0 +1,92 @@
+"""The tokenizer gives text back exactly, and a name is the same token wherever it stands."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+
+from mats_sql.agents.messages import as_dicts, user
+from mats_sql.lab import words
+from mats_sql.lab.examples import draw_examples
+from mats_sql.lab.shards import corpus, tokenize_example
+from mats_sql.lab.tokenizer import END, FORMATS, MARK, as_pretrained, train_tokenizer
+
+TOKENIZER = train_tokenizer(corpus(0), 2600)
+EXAMPLES = draw_examples(1, 0, 120)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return TOKENIZER
+
+
+@given(st.text(alphabet=st.characters(exclude_characters=MARK, exclude_categories=("Cs",))))
+def test_any_text_without_the_mark_comes_back_exactly(text: str) -> None:
+    assert _round_trip(text) == text
+
+
+@given(st.lists(st.sampled_from([*FORMATS, *words.all_words(), " ", ".", ", ", "_", "s", "7", "é", "\n"])).map("".join))
+def test_formats_and_words_in_any_order_come_back_exactly(text: str) -> None:
+    assert _round_trip(text) == text
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.task.value)
+def test_prompts_and_answers_come_back_exactly(example: object) -> None:
+    assert _round_trip(example.messages[0].content) == example.messages[0].content  # type: ignore[attr-defined]
+    assert _round_trip(example.answer) == example.answer  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("word", words.all_words())
+def test_every_word_of_the_lists_is_one_token_apart_from_a_final_s(tokenizer: Tokenizer, word: str) -> None:
+    tokens = tokenizer.encode(word).tokens
+    assert [token for token in tokens if token != "s"] == [MARK + word.removesuffix("s")] or tokens == [MARK + word]
+
+
+@pytest.mark.parametrize(
+    "text", ["singer.name", "of singer", "'singer'", "singers", "\nsinger", "singer_id", "(singer)"]
+)
+def test_a_name_is_the_same_token_wherever_it_stands(tokenizer: Tokenizer, text: str) -> None:
+    assert tokenizer.token_to_id(MARK + "singer") in tokenizer.encode(text).ids
+
+
+def test_the_space_between_words_costs_nothing(tokenizer: Tokenizer) -> None:
+    assert len(tokenizer.encode("List the name of every singer").ids) == 6
+
+
+def test_a_number_is_one_token_per_digit(tokenizer: Tokenizer) -> None:
+    assert len(tokenizer.encode("1984").ids) == 4
+
+
+@pytest.mark.parametrize("text", FORMATS)
+def test_a_format_string_is_one_token_and_ends_in_no_letter_or_digit(tokenizer: Tokenizer, text: str) -> None:
+    assert len(tokenizer.encode(text).ids) == 1
+    assert not text[-1].isalnum()
+
+
+def test_prompts_are_short(tokenizer: Tokenizer) -> None:
+    lengths = [len(tokenizer.encode(example.messages[0].content).ids) for example in EXAMPLES]
+    assert sum(lengths) / len(lengths) < 150, lengths
+
+
+def test_pretraining_ids_are_those_of_the_chat_template(tokenizer: Tokenizer) -> None:
+    wrapped = as_pretrained(tokenizer, 1024)
+    for example in EXAMPLES[:20]:
+        made = tokenize_example(tokenizer, example.messages, example.answer)
+        prompt = wrapped.apply_chat_template(as_dicts(example.messages), add_generation_prompt=True, return_dict=False)
+        whole = wrapped.apply_chat_template(
+            [*as_dicts(example.messages), {"role": "assistant", "content": example.answer}], return_dict=False
+        )
+        assert (made.ids[: made.prompt_tokens], made.ids) == (prompt, whole)
+
+
+def test_a_role_marker_inside_a_message_is_what_a_user_of_transformers_expects(tokenizer: Tokenizer) -> None:
+    wrapped = as_pretrained(tokenizer, 1024)
+    ids = wrapped.apply_chat_template(as_dicts(user("hello")), add_generation_prompt=True, return_dict=False)
+    assert wrapped.convert_ids_to_tokens(ids)[0] == "<|user|>"
+    assert wrapped.convert_ids_to_tokens(ids)[-2:] == [END, "<|assistant|>"]
+
+
+def _round_trip(text: str) -> str:
+    return str(TOKENIZER.decode(TOKENIZER.encode(text).ids, skip_special_tokens=False))
