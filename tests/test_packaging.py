@@ -1,0 +1,58 @@
+"""What is written twice agrees: the environment file and the package's requirements, MLproject and the commands."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+PROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
+ENTRY_POINTS = sorted(PROJECT["entry_points"])
+
+
+def test_the_environment_file_names_the_packages_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    environment = yaml.safe_load((ROOT / "conda.yaml").read_text())["dependencies"]
+    (pip,) = (item["pip"] for item in environment if isinstance(item, dict))
+    assert sorted(pip) == sorted(project["dependencies"])
+
+
+def test_every_dependency_earns_its_place_in_the_docs() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    page = (ROOT / "docs" / "dependencies.md").read_text()
+    names = [item.split("==")[0].split(">")[0] for item in project["dependencies"]]
+    assert [name for name in names if name not in page] == []
+
+
+def test_every_entry_point_is_a_command_and_every_command_an_entry_point() -> None:
+    commands = sorted(path.stem for path in (ROOT / "entrypoints").glob("*.py"))
+    assert commands == ENTRY_POINTS
+
+
+@pytest.mark.parametrize("name", ENTRY_POINTS)
+def test_help_names_every_parameter_of_the_entry_point(name: str) -> None:
+    shown = subprocess.run(
+        [sys.executable, f"entrypoints/{name}.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    options = [f"--{parameter.replace('_', '-')}" for parameter in PROJECT["entry_points"][name]["parameters"]]
+    assert [option for option in options if option not in shown] == []
+
+
+@pytest.mark.parametrize("name", ENTRY_POINTS)
+def test_help_loads_no_heavy_package(name: str) -> None:
+    program = (
+        "import runpy, sys\n"
+        f"sys.argv = ['{name}', '--help']\n"
+        "try:\n"
+        f"    runpy.run_path('entrypoints/{name}.py', run_name='__main__')\n"
+        "except SystemExit:\n"
+        "    pass\n"
+        "print([name for name in ('torch', 'mlflow', 'transformers', 'vllm', 'ray') if name in sys.modules])\n"
+    )
+    shown = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert shown.splitlines()[-1] == "[]"
