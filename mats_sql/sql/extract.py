@@ -27,6 +27,9 @@ _VERB = (
     r"|create\s+(?:temp|temporary|table|view|index|unique|trigger|virtual)\b|alter\s+table\b"
     r"|attach\s+(?:database\s+)?['\"]|detach\s+\w+\s*;|vacuum\s*(?:;|$|into\b)|reindex\s*;|analyze\s*;)"
 )
+_LEADING = re.compile(_COMMENTS, re.DOTALL)
+_MOST_PLACES = 100
+"""So many markers and fences are looked at, from the last one back: text that repeats itself must not take for ever."""
 _SQL = re.compile(_COMMENTS + _VERB, re.IGNORECASE | re.DOTALL)
 _TALK = re.compile(
     r"select\s+(?:the|an?|all\s+the|only|which|what|how|each|every|both|some|from\s+the|is|are|and|or|columns?|clause"
@@ -73,14 +76,13 @@ def extract_sql(text: str) -> str | None:
 
 def _regions(text: str) -> Iterator[tuple[int, int]]:
     """Yield where SQL may begin and must end, the likeliest first."""
-    fences = list(_fences(text))
+    fences = list(_fences(text))[-_MOST_PLACES:]
     bare_end = _end_of_statement(text, 0, len(text)) if _holds_sql(text, 0, len(text)) else 0
-    for marker in reversed(list(_MARKER.finditer(text))):
+    for marker in reversed(list(_MARKER.finditer(text))[-_MOST_PLACES:]):
         inside = any(start <= marker.start() < end for start, end in fences)
-        inside = inside or (marker.start() < bare_end and bool(_line_before(text, marker.start()).strip(" \t*#")))
-        behind = next((fence for fence in fences if fence[0] > marker.end()), None)
-        if inside:
+        if inside or (marker.start() < bare_end and _line_before(text, marker.start()).strip(" \t*#")):
             continue
+        behind = next((fence for fence in fences if fence[0] > marker.end()), None)
         if behind is not None and not text[marker.end() : behind[0]].split("\n", 1)[0].strip(" \t*_`~sqliteSQLITE3"):
             yield behind
         yield marker.end(), len(text)
@@ -100,23 +102,23 @@ def _fences(text: str) -> Iterator[tuple[int, int]]:
     if len(marks) % 2 and _holds_sql(text, 0, marks[0].start()):
         yield 0, marks[0].start()
         marks = marks[1:]
-    position = 0
-    while position < len(marks):
-        opening = marks[position]
-        closing = next((mark for mark in marks[position + 1 :] if mark[1] == opening[1]), None)
-        yield opening.end(), closing.start() if closing is not None else len(text)
-        position = marks.index(closing) + 1 if closing is not None else len(marks)
+    opening = None
+    for mark in marks:
+        if opening is None:
+            opening = mark
+        elif mark[1] == opening[1]:
+            yield opening.end(), mark.start()
+            opening = None
+    if opening is not None:
+        yield opening.end(), len(text)
 
 
 def _holds_sql(text: str, start: int, end: int) -> bool:
-    part = text[start:end]
-    found = _SQL.match(part)
-    return found is not None and _TALK.match(part[_start_of_verb(part, found.end()) :]) is None
-
-
-def _start_of_verb(part: str, end: int) -> int:
-    comments = re.match(_COMMENTS, part[:end], re.DOTALL)
-    return comments.end() if comments is not None else 0
+    found = _SQL.match(text, start, end)
+    if found is None:
+        return False
+    comments = _LEADING.match(text, start, found.end())
+    return _TALK.match(text, comments.end() if comments is not None else start, end) is None
 
 
 def _skip_space(text: str, start: int) -> int:
