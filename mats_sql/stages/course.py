@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from mats_sql.config import SftSettings
 from mats_sql.seeds import derive_seed
 from mats_sql.stages.models import base_model
+from mats_sql.stages.progress import Progress
 from mats_sql.stages.training_run import log_steps, write_examples
 from mats_sql.stages.workspace import Workspace
 from mats_sql.tracking.artifact import Artifact, ArtifactKind
@@ -46,12 +47,14 @@ def train(workspace: Workspace, course: Course) -> StageResult:
             **course.tags,
         },
         inputs={"base": base, **course.inputs},
-        compute=lambda run: _compute(run, course, base, settings, seed),
+        compute=lambda run: _compute(run, workspace.progress, course, base, settings, seed),
         tags={"agent": course.agent, **course.tags},
     )
 
 
-def _compute(run: StageRun, course: Course, base: Artifact, settings: SftSettings, seed: int) -> None:
+def _compute(
+    run: StageRun, progress: Progress, course: Course, base: Artifact, settings: SftSettings, seed: int
+) -> None:
     from mats_sql.training.sft import train_sft
 
     examples = course.examples()
@@ -64,7 +67,7 @@ def _compute(run: StageRun, course: Course, base: Artifact, settings: SftSetting
         out=run.work / "model",
         settings=settings,
         seed=seed,
-        on_metrics=log_steps(run),
+        on_metrics=log_steps(run, progress),
         checkpoints=run.work / "checkpoints",
     )
     run.log_metrics({"examples": len(examples), "dropped": len(report.dropped), **report.metrics})

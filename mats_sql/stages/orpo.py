@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from itertools import product
 
 from mats_sql.agents.critique import Validator
@@ -10,70 +11,86 @@ from mats_sql.config import FixerCritique, OrpoSettings, Regime
 from mats_sql.preference.table import read_pairs
 from mats_sql.seeds import derive_seed
 from mats_sql.stages.pairs import pairs
+from mats_sql.stages.progress import Progress
 from mats_sql.stages.sft import sft_validator
 from mats_sql.stages.training_run import log_steps
 from mats_sql.stages.workspace import Workspace
 from mats_sql.tracking.artifact import Artifact, ArtifactKind
 from mats_sql.tracking.stage import StageKey, StageResult
 from mats_sql.tracking.stage_run import StageRun
+from mats_sql.tracking.team_folder import validator_name
 
 KEY = StageKey("orpo", 1)
 
 
+@dataclass(frozen=True, slots=True)
+class PreferenceCourse:
+    """Which agent is trained with ORPO, from which checkpoint, on which pairs; ``seed`` numbers the replicate."""
+
+    agent: str
+    base: Artifact
+    pairs: Artifact
+    evaluation: Artifact
+    regime: str
+    seed: int
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
 def orpo(workspace: Workspace, validator: Validator, regime: Regime, mode: FixerCritique, seed: int) -> StageResult:
-    """Return a validator (`model`) trained under a regime; `seed` numbers the replicate."""
+    """Return a validator (`model`) trained under a regime."""
     base = sft_validator(workspace, validator).outputs["model"]
-    return orpo_from(workspace, base, pairs(workspace, regime, mode), validator, regime, seed)
+    built = pairs(workspace, regime, mode).outputs
+    course = PreferenceCourse(
+        validator_name(validator),
+        base,
+        built[validator.value],
+        built[f"{validator.value}_evaluation"],
+        regime.value,
+        seed,
+        {"fixer_critique": mode.value},
+    )
+    return prefer(workspace, course)
 
 
-def orpo_from(
-    workspace: Workspace,
-    base: Artifact,
-    built: StageResult,
-    validator: Validator,
-    regime: Regime,
-    seed: int,
-) -> StageResult:
-    """Return ``base`` after ORPO on one validator's part of ``built``."""
-    settings = workspace.experiment.orpo
+def prefer(workspace: Workspace, course: PreferenceCourse) -> StageResult:
+    """Return the agent of a course (`model`) after ORPO on its pairs."""
+    experiment = workspace.experiment
+    settings = experiment.orpo
     # the same for every regime: data alone tell two regimes apart
-    training_seed = derive_seed(workspace.experiment.seed, "orpo", validator.value, seed)
-    inputs = {"pairs": built.outputs[validator.value], "evaluation": built.outputs[f"{validator.value}_evaluation"]}
-    agent = f"{validator.value}-validator"
+    seed = derive_seed(experiment.seed, "orpo", course.agent, course.seed)
     return workspace.run(
         KEY,
-        title=f"orpo {agent} {regime.value}, seed {seed}",
-        settings={"agent": agent, "orpo": settings, "seed": training_seed, "regime": regime.value},
-        inputs={"base": base, **inputs},
-        compute=lambda run: _compute(run, base, inputs, settings, training_seed, agent),
+        title=f"orpo {course.agent} {course.regime}, seed {course.seed}",
+        settings={"agent": course.agent, "orpo": settings, "seed": seed, "regime": course.regime},
+        inputs={"base": course.base, "pairs": course.pairs, "evaluation": course.evaluation},
+        compute=lambda run: _compute(run, workspace.progress, course, settings, seed),
         tags={
-            "agent": agent,
-            "regime": regime.value,
-            "seed": str(seed),
+            "agent": course.agent,
+            "regime": course.regime,
+            "seed": str(course.seed),
             "beta": str(settings.beta),
             "learning_rate": str(settings.learning_rate),
-            "k": str(workspace.experiment.pairs.k or workspace.experiment.rollout.critiques),
+            "k": str(experiment.pairs.k or experiment.rollout.critiques),
+            **course.tags,
         },
     )
 
 
-def _compute(
-    run: StageRun, base: Artifact, inputs: dict[str, Artifact], settings: OrpoSettings, seed: int, agent: str
-) -> None:
+def _compute(run: StageRun, progress: Progress, course: PreferenceCourse, settings: OrpoSettings, seed: int) -> None:
     from mats_sql.training.orpo import train_orpo
 
     report = train_orpo(
-        read_pairs(inputs["pairs"].path),
-        read_pairs(inputs["evaluation"].path),
-        base=base.path,
+        read_pairs(course.pairs.path),
+        read_pairs(course.evaluation.path),
+        base=course.base.path,
         out=run.work / "model",
         settings=settings,
         seed=seed,
-        on_metrics=log_steps(run),
+        on_metrics=log_steps(run, progress),
         checkpoints=run.work / "checkpoints",
     )
     run.log_metrics({"dropped": len(report.dropped), **report.metrics})
-    run.output("model", ArtifactKind.MODEL, run.work / "model", {"agent": agent})
+    run.output("model", ArtifactKind.MODEL, run.work / "model", {"agent": course.agent, "regime": course.regime})
 
 
 def orpo_all(workspace: Workspace, regimes: Iterable[Regime]) -> None:

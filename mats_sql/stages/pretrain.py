@@ -29,7 +29,7 @@ def pretrain(workspace: Workspace) -> StageResult:
 def _compute(workspace: Workspace, run: StageRun) -> None:
     from mats_sql.lab.pretraining import pretrain as make
 
-    report = make(run.work / "model", workspace.experiment.pretrain, log_steps(run))
+    report = make(run.work / "model", workspace.experiment.pretrain, log_steps(run, workspace.progress))
     run.log_metrics(
         {
             "copy_loss": report.copy_loss,

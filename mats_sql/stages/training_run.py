@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mats_sql.agents.messages import as_dicts
+from mats_sql.stages.progress import Progress
 from mats_sql.stages.tables import write_table
 from mats_sql.tracking.stage_run import StageRun
 from mats_sql.training.example import SftExample
@@ -20,10 +21,11 @@ class _ExampleRow:
     answer: str
 
 
-def log_steps(run: StageRun) -> Callable[[int, Mapping[str, float]], None]:
-    """Return a callback that logs one training step's metrics as a curve."""
+def log_steps(run: StageRun, progress: Progress) -> Callable[[int, Mapping[str, float]], None]:
+    """Return a callback that logs one training step's metrics as a curve and shows them."""
 
     def on_metrics(step: int, metrics: Mapping[str, float]) -> None:
+        progress.update(f"step {step}  " + "  ".join(f"{name} {value:.3g}" for name, value in metrics.items()))
         run.log_metrics({f"train/{name}": value for name, value in metrics.items()}, step=step)
 
     return on_metrics

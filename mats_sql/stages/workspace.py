@@ -103,7 +103,11 @@ class Workspace:
         if stage.fingerprint not in self._results:
             started = time.monotonic()
             self.progress.started(title)
-            result = run_stage(self.store, stage, compute, parent=self.command.run_id if self.command else None)
+            parent = self.command.run_id if self.command else None
+            try:
+                result = run_stage(self.store, stage, compute, parent=parent)
+            finally:
+                self.progress.stopped()
             self.progress.finished(title, result.run_id, time.monotonic() - started, reused=result.reused)
             self._register(key, result, tags or {})
             self._results[stage.fingerprint] = result
