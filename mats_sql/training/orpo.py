@@ -18,6 +18,7 @@ from mats_sql.errors import TrainingError
 from mats_sql.preference.pair import PreferencePair
 from mats_sql.seeds import derive_seed
 from mats_sql.training.arguments import all_cores, quiet_files, step_size, trainer_arguments
+from mats_sql.training.branched_attention import attend_in_branches, can_branch
 from mats_sql.training.checkpoints import KEPT
 from mats_sql.training.encoding import encode_answers
 from mats_sql.training.lora import adapt
@@ -105,9 +106,15 @@ def orpo_trainer(
     place: Workplace,
     seed: int,
 ) -> OrpoTrainer:
-    """Return the trainer that visits ``visits`` in their order."""
+    """Return the trainer that visits ``visits`` in their order.
+
+    Models with sliding windows or recurrences compute each sequence by itself, whatever the settings ask for.
+    """
     arguments = trainer_arguments(settings, work=place.folder, seed=seed, keep=KEPT if place.checkpoints else 0)
     attach_scorer(base.model, settings.logit_rows)
+    branches = can_branch(base.model)
+    if branches:
+        attend_in_branches(base.model)
     return OrpoTrainer(
         beta=settings.beta,
         model=adapt(base.model, settings.lora, seed=derive_seed(seed, "lora")),
@@ -118,7 +125,10 @@ def orpo_trainer(
             eval_steps=settings.eval_steps,
         ),
         data_collator=OrpoCollator(
-            settings.nll, settings.prefix_sharing, settings.packing, pad_id=base.tokenizer.pad_token_id
+            settings.nll,
+            settings.prefix_sharing and branches,
+            settings.packing and branches,
+            pad_id=base.tokenizer.pad_token_id,
         ),
         train_dataset=PairDataset(visits),
         eval_dataset=PairDataset(held_out),

@@ -1,8 +1,9 @@
 """Preference pairs as batches: a shared prefix once, its two continuations as branches over it.
 
-A *block* is what attends only to itself: one sequence, or a pair's shared prefix followed by both continuations. A row
-of the batch holds one block, or several when packing. In a block, a token sees the earlier tokens of the prefix and of
-its own branch; both branches continue the prefix's positions. Nothing is truncated.
+A *block* is what attends only to itself: one sequence, or a pair's shared prefix followed by both continuations. In a
+block, a token sees the earlier tokens of the prefix and of its own branch; both branches continue the prefix's
+positions. A row of the batch holds one block, its branches beginning at the same column in all rows, so that only they
+need a mask; or, when packing, several blocks one behind the other. Nothing is truncated.
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ _NO_ANSWER = -1
 class OrpoBatch(TypedDict):
     """One micro-batch of n pairs as [rows, length] inputs and N scored positions.
 
-    ``attention_mask`` is [rows, 1, length, length], True where a token may look, or None for plain causal attention.
+    ``attention_mask`` is [rows, 1, queries, length], True where one of the last ``queries`` columns may look; the
+    columns before them are plain causal. It and ``position_ids`` are None when every row is one sequence.
     ``answer_slots`` [N] is 2 x pair for a token of the chosen answer, 2 x pair + 1 for the rejected one, -1 for none;
     ``in_nll`` [N] says whether the token counts in the NLL; ``answer_lengths`` is [2n].
     """
 
     input_ids: torch.Tensor
-    position_ids: torch.Tensor
+    position_ids: torch.Tensor | None
     attention_mask: torch.Tensor | None
     scored_rows: torch.Tensor
     scored_tokens: torch.Tensor
@@ -75,8 +77,25 @@ class _Scored:
 class _Block:
     ids: tuple[int, ...]
     positions: tuple[int, ...]
-    branches: tuple[int, ...]
+    prefix: int
+    chosen: int
     scored: tuple[_Scored, ...]
+
+    @property
+    def branches(self) -> list[int]:
+        """Return of which branch each token is."""
+        rejected = len(self.ids) - self.prefix - self.chosen
+        return [_PREFIX] * self.prefix + [_CHOSEN] * self.chosen + [_REJECTED] * rejected
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A block in the batch: its row, its number in the row, and the column of each of its tokens."""
+
+    block: _Block
+    row: int
+    group: int
+    columns: list[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +110,17 @@ class OrpoCollator:
     def __call__(self, pairs: Sequence[EncodedPair]) -> OrpoBatch:
         """Return the batch of ``pairs``, in their order."""
         blocks = [block for index, pair in enumerate(pairs) for block in self._blocks(index, pair)]
-        rows = _packed(blocks) if self.packing else [[block] for block in blocks]
-        length = max(sum(len(block.ids) for block in row) for row in rows)
-        scored = list(_flat_scores(rows, length))
+        placed, causal = _packed(blocks) if self.packing else _aligned(blocks)
+        shape = (1 + max(item.row for item in placed), 1 + max(item.columns[-1] for item in placed))
+        scored = [score for item in placed for score in _moved(item, shape[1])]
         answers = [len(side.ids) - side.answer_start for pair in pairs for side in (pair.chosen, pair.rejected)]
+        one_sequence_each = causal == shape[1]
         return OrpoBatch(
-            input_ids=_padded([[token for block in row for token in block.ids] for row in rows], length, self.pad_id),
-            position_ids=_padded([[at for block in row for at in block.positions] for row in rows], length, 0),
-            attention_mask=_mask(rows, length),
+            input_ids=_spread(placed, [item.block.ids for item in placed], shape, self.pad_id),
+            position_ids=None
+            if one_sequence_each
+            else _spread(placed, [item.block.positions for item in placed], shape, 0),
+            attention_mask=None if one_sequence_each else _mask(placed, shape, causal),
             scored_rows=torch.tensor([item.source for item in scored]),
             scored_tokens=torch.tensor([item.token for item in scored]),
             answer_slots=torch.tensor([item.slot for item in scored]),
@@ -115,13 +137,12 @@ class OrpoCollator:
             ]
         chosen, rejected = pair.chosen.ids, pair.rejected.ids
         positions = (*range(len(chosen)), *range(shared, len(rejected)))
-        branches = (_PREFIX,) * shared + (_CHOSEN,) * (len(chosen) - shared) + (_REJECTED,) * (len(rejected) - shared)
         scored = self._scored(pair.chosen, 2 * index, in_nll=True)
         offset = len(chosen) - shared
         for item in self._scored(pair.rejected, 2 * index + 1, in_nll=False):
             source = item.source if item.source < shared else item.source + offset
             scored.append(_Scored(source, item.token, item.slot, item.in_nll))
-        return [_Block(chosen + rejected[shared:], positions, branches, tuple(scored))]
+        return [_Block(chosen + rejected[shared:], positions, shared, offset, tuple(scored))]
 
     def _scored(self, side: Encoded, slot: int, *, in_nll: bool) -> list[_Scored]:
         """Return the scored positions of one sequence; the token at i is predicted at i - 1, the first by nothing."""
@@ -133,46 +154,60 @@ class OrpoCollator:
 
 
 def _plain_block(side: Encoded, scored: list[_Scored]) -> _Block:
-    return _Block(side.ids, tuple(range(len(side.ids))), (_PREFIX,) * len(side.ids), tuple(scored))
+    return _Block(side.ids, tuple(range(len(side.ids))), len(side.ids), 0, tuple(scored))
 
 
-def _packed(blocks: Sequence[_Block]) -> list[list[_Block]]:
+def _aligned(blocks: Sequence[_Block]) -> tuple[list[_Placed], int]:
+    """Return one block per row, all branches beginning at the returned column."""
+    start = max(block.prefix for block in blocks)
+    return [
+        _Placed(block, row, 0, [*range(block.prefix), *range(start, start + len(block.ids) - block.prefix)])
+        for row, block in enumerate(blocks)
+    ], start
+
+
+def _packed(blocks: Sequence[_Block]) -> tuple[list[_Placed], int]:
     """Fill rows as long as the longest block, longest blocks first, each into the fullest row that holds it."""
     capacity = max(len(block.ids) for block in blocks)
-    rows: list[list[_Block]] = []
-    free: list[int] = []
+    used: list[int] = []
+    groups: list[int] = []
+    placed = []
     for block in sorted(blocks, key=lambda block: -len(block.ids)):
-        fitting = [row for row in range(len(rows)) if free[row] >= len(block.ids)]
-        if fitting:
-            row = min(fitting, key=lambda row: free[row])
-            rows[row].append(block)
-            free[row] -= len(block.ids)
-        else:
-            rows.append([block])
-            free.append(capacity - len(block.ids))
-    return rows
+        fitting = [row for row, length in enumerate(used) if length + len(block.ids) <= capacity]
+        row = max(fitting, key=lambda row: used[row], default=len(used))
+        if row == len(used):
+            used.append(0)
+            groups.append(0)
+        placed.append(_Placed(block, row, groups[row], list(range(used[row], used[row] + len(block.ids)))))
+        used[row] += len(block.ids)
+        groups[row] += 1
+    return placed, 0
 
 
-def _flat_scores(rows: Sequence[Sequence[_Block]], length: int) -> list[_Scored]:
-    flat = []
-    for row, blocks in enumerate(rows):
-        start = row * length
-        for block in blocks:
-            flat += [_Scored(start + item.source, item.token, item.slot, item.in_nll) for item in block.scored]
-            start += len(block.ids)
-    return flat
+def _moved(placed: _Placed, length: int) -> list[_Scored]:
+    """Return the block's scored positions as flat indices into the batch."""
+    start = placed.row * length
+    return [
+        _Scored(start + placed.columns[item.source], item.token, item.slot, item.in_nll) for item in placed.block.scored
+    ]
 
 
-def _mask(rows: Sequence[Sequence[_Block]], length: int) -> torch.Tensor | None:
-    """Return who may look at whom; None when each row is one sequence, padded on the right, where causal is enough."""
-    if all(len(row) == 1 and not any(row[0].branches) for row in rows):
-        return None
-    groups = _padded([[at for at, block in enumerate(row) for _ in block.ids] for row in rows], length, -1)
-    branches = _padded([[branch for block in row for branch in block.branches] for row in rows], length, _PREFIX)
-    same_group = groups[:, :, None] == groups[:, None, :]
-    same_branch = (branches[:, :, None] == branches[:, None, :]) | (branches == _PREFIX)[:, None, :]
-    return (same_group & same_branch).tril()[:, None]
+def _mask(placed: Sequence[_Placed], shape: tuple[int, int], causal: int) -> torch.Tensor:
+    """Return where the columns from ``causal`` on may look; padding looks at padding, so that no row is empty."""
+    groups = _spread(placed, [[item.group] * len(item.columns) for item in placed], shape, -1)
+    branches = _spread(placed, [item.block.branches for item in placed], shape, _PREFIX)
+    columns = torch.arange(shape[1])
+    asking = columns[causal:]
+    same_group = groups[:, asking, None] == groups[:, None, :]
+    same_branch = (branches[:, asking, None] == branches[:, None, :]) | (branches == _PREFIX)[:, None, :]
+    return (same_group & same_branch & (asking[:, None] >= columns))[:, None]
 
 
-def _padded(rows: Sequence[Sequence[int]], length: int, value: int) -> torch.Tensor:
-    return torch.tensor([[*row, *[value] * (length - len(row))] for row in rows])
+def _spread(
+    placed: Sequence[_Placed], values: Sequence[Sequence[int]], shape: tuple[int, int], padding: int
+) -> torch.Tensor:
+    """Return [rows, length] with each block's values at its columns."""
+    spread = torch.full(shape, padding)
+    for item, row_values in zip(placed, values, strict=True):
+        spread[item.row, item.columns] = torch.tensor(row_values)
+    return spread

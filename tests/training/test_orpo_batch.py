@@ -27,14 +27,16 @@ def collate(pairs: list[EncodedPair], *, sharing: bool = True, packing: bool = F
 def contexts(batch: OrpoBatch) -> list[tuple[int, int, tuple[tuple[int, int], ...]]]:
     """Return per scored position (slot, token, the (position, id) pairs that its prediction may look at)."""
     rows, length = batch["input_ids"].shape
-    mask = batch["attention_mask"]
-    if mask is None:
-        mask = torch.ones(rows, 1, length, length, dtype=torch.bool).tril()
+    mask = torch.ones(rows, 1, length, length, dtype=torch.bool).tril()
+    positions = torch.arange(length).expand(rows, length)
+    if batch["attention_mask"] is not None:
+        mask[:, :, length - batch["attention_mask"].shape[2] :] = batch["attention_mask"]
+        positions = batch["position_ids"]
     found = []
     for at, token, slot in zip(batch["scored_rows"], batch["scored_tokens"], batch["answer_slots"], strict=True):
         row, column = divmod(int(at), length)
         seen = mask[row, 0, column].nonzero()[:, 0]
-        context = zip(batch["position_ids"][row, seen].tolist(), batch["input_ids"][row, seen].tolist(), strict=True)
+        context = zip(positions[row, seen].tolist(), batch["input_ids"][row, seen].tolist(), strict=True)
         found.append((int(slot), int(token), tuple(sorted(context))))
     return sorted(found)
 

@@ -173,3 +173,13 @@ def test_bfloat16_trains_close_to_float32(base: Path, pairs: list[PreferencePair
     full = ours(base, mixed(pairs), ANSWER_ONLY, tmp_path)
     assert half.losses == pytest.approx(full.losses, rel=0.02)
     assert half.losses != full.losses
+
+
+def test_models_with_sliding_windows_compute_each_sequence_by_itself(
+    base_of: Callable[[str], Path], pairs: list[PreferencePair], tmp_path: Path
+) -> None:
+    loaded = load_base(base_of("qwen2"))
+    loaded.model.config.layer_types = ["sliding_attention", "full_attention"]
+    encoded, _ = encode_pairs(loaded.tokenizer, pairs[:4], 512)
+    trainer = orpo_trainer(loaded, encoded, [], ANSWER_ONLY, Workplace(tmp_path, None), 0)
+    assert trainer.data_collator(encoded)["attention_mask"] is None
