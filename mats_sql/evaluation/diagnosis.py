@@ -77,7 +77,10 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """All checks in order and the sentence that names where the signal is lost."""
+    """All checks in order, and the sentence that names where the signal is lost.
+
+    ``lost_at`` is the first station whose check fails; None when none fails or when selector EX rises all the same.
+    """
 
     regime: Regime
     pool: PoolDiagnosis
@@ -85,13 +88,8 @@ class Diagnosis:
     baseline: RegimeOutcome | None
     treatment: RegimeOutcome | None
     comparison: Comparison | None
+    lost_at: Station | None
     sentence: str
-
-    @property
-    def lost_at(self) -> Station | None:
-        """The first station whose check fails."""
-        failed = _first_failed(self.checks)
-        return failed.station if failed else None
 
 
 def diagnose(
@@ -108,11 +106,16 @@ def diagnose(
     """
     checks = list(_pool_checks(pool, regime))
     if baseline is None or treatment is None:
-        return Diagnosis(regime, pool, tuple(checks), baseline, treatment, comparison, _pool_sentence(regime, checks))
-    gap = _selector_gap(baseline, treatment) if comparison is None else comparison.difference
-    checks += _team_checks(baseline, treatment, gap)
-    sentence = _team_sentence(regime, checks, baseline.regime, gap, comparison)
-    return Diagnosis(regime, pool, tuple(checks), baseline, treatment, comparison, sentence)
+        failed = _first_failed(checks)
+        sentence = _pool_sentence(regime, failed)
+    else:
+        gap = _selector_gap(baseline, treatment) if comparison is None else comparison.difference
+        checks += _team_checks(baseline, treatment, gap)
+        weakest = _first_failed(checks)
+        sentence = _team_sentence(regime, weakest, baseline.regime, gap, comparison)
+        failed = weakest if gap < MINIMUM_RISE else None
+    lost_at = failed.station if failed else None
+    return Diagnosis(regime, pool, tuple(checks), baseline, treatment, comparison, lost_at, sentence)
 
 
 def _pool_checks(pool: PoolDiagnosis, regime: Regime) -> Iterator[Check]:
@@ -157,9 +160,11 @@ def _agreement_with_indep(pool: PoolDiagnosis, regime: Regime) -> list[float]:
 
 
 def _team_checks(baseline: RegimeOutcome, treatment: RegimeOutcome, selector_gap: float) -> Iterator[Check]:
-    reward = max(treatment.reward_accuracy.values(), default=math.nan)
-    finding = f"the better validator ranks {100 * reward:.1f}% of its held-out pairs rightly"
-    yield Check(Station.TRAINING, not reward < MINIMUM_REWARD_ACCURACY, _at_least(finding, MINIMUM_REWARD_ACCURACY))
+    rewards = [value for value in treatment.reward_accuracy.values() if not math.isnan(value)]
+    if rewards:
+        finding = f"the better validator ranks {100 * max(rewards):.1f}% of its held-out pairs rightly"
+        passed = max(rewards) >= MINIMUM_REWARD_ACCURACY
+        yield Check(Station.TRAINING, passed, _at_least(finding, MINIMUM_REWARD_ACCURACY))
     gain = net_gain(treatment.metrics) - net_gain(baseline.metrics)
     finding = f"the fixer nets {100 * gain:+.2f} pp of samples more than under {baseline.regime.value}"
     yield Check(Station.INFERENCE, gain >= MINIMUM_NET_GAIN, _at_least(finding, MINIMUM_NET_GAIN, " pp"))
@@ -185,17 +190,15 @@ def _first_failed(checks: Iterable[Check]) -> Check | None:
     return next((check for check in checks if not check.passed), None)
 
 
-def _pool_sentence(regime: Regime, checks: Iterable[Check]) -> str:
-    failed = _first_failed(checks)
+def _pool_sentence(regime: Regime, failed: Check | None) -> str:
     if failed is None:
         return f"{regime.value.upper()}: nothing is lost up to the pairs; whether it reaches selector EX needs teams."
     return f"{regime.value.upper()}: the signal is lost at {failed.station}: {failed.finding}."
 
 
 def _team_sentence(
-    regime: Regime, checks: Iterable[Check], baseline: Regime, gap: float, comparison: Comparison | None
+    regime: Regime, failed: Check | None, baseline: Regime, gap: float, comparison: Comparison | None
 ) -> str:
-    failed = _first_failed(checks)
     moved = f"{100 * gap:+.2f} pp at selector EX over {baseline.value}"
     weakest = f"; the first weak point is {failed.station}: {failed.finding}" if failed else ""
     if gap < MINIMUM_RISE and failed is not None:

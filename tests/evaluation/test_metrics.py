@@ -9,13 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mats_sql.agents.critique import Validator, Verdict
+from mats_sql.config import Policy, SelectorRule
 from mats_sql.errors import StageInputError
 from mats_sql.evaluation.frames import COLUMNS, candidates_frame, candidates_from_frame
 from mats_sql.evaluation.metrics import pass_at_k_curve, team_metrics
 from mats_sql.evaluation.proportion import Proportion
-from mats_sql.evaluation.question_results import answers, question_results, restrict
-from mats_sql.sql.execution import Outcome
+from mats_sql.evaluation.question_results import answers, majority_row, question_results, restrict
+from mats_sql.sql.execution import Execution, Outcome
 from mats_sql.sql.verdict import VerdictClass
+from mats_sql.team import Candidate, select, with_groups
 from tests.evaluation.synthetic import TeamShape, candidate, synthetic_team
 
 TEAM = synthetic_team(1, TeamShape(), questions=60, k=4)
@@ -140,6 +142,30 @@ def test_mlflow_metrics_are_fractions_under_stable_names():
     wanted = {"planner_at_1", "pipeline_at_1", "oracle_pass_at_k", "majority_ex", "selector_ex", "pick_rate"}
     assert wanted <= values.keys()
     assert all(0 <= values[name] <= 1 for name in wanted)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["", "a", "b", "c"]), st.booleans()), min_size=1, max_size=10))
+@settings(max_examples=60, deadline=None)
+def test_majority_and_first_are_what_a_team_with_that_selector_rule_picks(drawn):
+    executions = [Execution(Outcome.ROWS if digest else Outcome.ERROR, digest=digest) for digest, _ in drawn]
+    pool = [in_pool or not any(flag for _, flag in drawn) for _, in_pool in drawn]
+    rows = [
+        Candidate(index, "plan", "select 1", execution, (), gate_open=False, in_pool=flag)
+        for index, (execution, flag) in enumerate(zip(executions, pool, strict=True))
+    ]
+    picked = {
+        rule: next(row.sample_index for row in select(Policy(selector=rule), with_groups(rows)) if row.selected)
+        for rule in (SelectorRule.MAJORITY, SelectorRule.FIRST)
+    }
+    judged = [
+        candidate(1, row.sample_index, digest=row.execution.digest, outcome=row.execution.outcome, in_pool=row.in_pool)
+        for row in rows
+    ]
+    in_pool = [row for row in judged if row.in_pool]
+    found = majority_row(in_pool)
+    if found is not None:
+        assert found.sample_index == picked[SelectorRule.MAJORITY]
+    assert in_pool[0].sample_index == picked[SelectorRule.FIRST]
 
 
 @given(st.integers(0, 2**32))

@@ -5,6 +5,7 @@ import io
 import subprocess
 import sys
 from dataclasses import replace
+from functools import cache
 
 import pytest
 from rich.console import Console
@@ -129,28 +130,33 @@ def test_a_team_without_validators_is_not_in_the_verdict_table():
     assert [row[0] for row in verdict_table(named).rows] == ["SFT-VF", "SFT-VF"]
 
 
-def figures():
-    named = [(team.name, team.candidates) for team in TEAMS]
-    pool = diagnose_pool(synthetic_pool(1, PoolShape(questions=30)), gate=Gate.ON_COMPLAINT, max_pairs_per_prompt=2)
+@cache
+def small_pool():
+    return diagnose_pool(synthetic_pool(1, PoolShape(questions=30)), gate=Gate.ON_COMPLAINT, max_pairs_per_prompt=2)
+
+
+def trials():
     settings = [TrialSettings(0.1 * (i + 1), (2, 4)[i % 2], 1e-4 * (i + 1)) for i in range(4)]
-    trials = [TrialRow(i, one, TrialState.FINISHED, 0.5 + i / 100, "", {}) for i, one in enumerate(settings)]
-    failed = TrialRow(4, settings[0], TrialState.FAILED, None, "loss is NaN", {})
-    return {
-        "team_bars": lambda: team_bars(named),
-        "pass_at_k": lambda: pass_at_k(named),
-        "gap_forest": lambda: gap_forest(COMPARISONS[0]),
-        "verdict_confusion": lambda: verdict_confusion("SFT-VF", SFT),
-        "pairs_by_k": lambda: pairs_by_k(pool),
-        "causal_effects": lambda: causal_effects(pool),
-        "search_scatter": lambda: search_scatter([*trials, failed]),
-        "search_without_a_finished_trial": lambda: search_scatter([failed]),
-    }
+    finished = [TrialRow(i, one, TrialState.FINISHED, 0.5 + i / 100, "", {}) for i, one in enumerate(settings)]
+    return [*finished, TrialRow(4, settings[0], TrialState.FAILED, None, "loss is NaN", {})]
 
 
-@pytest.mark.parametrize("name", list(figures()))
+NAMED = [(team.name, team.candidates) for team in TEAMS]
+FIGURES = {
+    "team_bars": lambda: team_bars(NAMED),
+    "pass_at_k": lambda: pass_at_k(NAMED),
+    "gap_forest": lambda: gap_forest(COMPARISONS[0]),
+    "verdict_confusion": lambda: verdict_confusion("SFT-VF", SFT),
+    "pairs_by_k": lambda: pairs_by_k(small_pool()),
+    "causal_effects": lambda: causal_effects(small_pool()),
+    "search_scatter": lambda: search_scatter(trials()),
+    "search_without_a_finished_trial": lambda: search_scatter(trials()[4:]),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
 def test_every_plot_is_written_as_png_and_equal_data_give_equal_bytes(name, tmp_path):
-    draw = figures()[name]
-    first, second = (save_png(draw(), tmp_path / f"{side}.png").read_bytes() for side in "ab")
+    first, second = (save_png(FIGURES[name](), tmp_path / f"{side}.png").read_bytes() for side in "ab")
     assert first.startswith(b"\x89PNG")
     assert first == second
 
