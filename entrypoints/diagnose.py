@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 def diagnose(config: Path, overrides: tuple[str, ...]) -> None:
     def body(workspace: Workspace) -> None:
         from mats_sql.stages.diagnose import diagnose as stage
+        from mats_sql.stages.iterations import lines
 
-        for mode in workspace.experiment.fixers:
-            stage(workspace, mode)
+        for line in lines(workspace.experiment):
+            stage(workspace, line)
 
     run_command("diagnose", config, overrides, body)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 )
 def orpo(config: Path, overrides: tuple[str, ...], regime: str) -> None:
     def body(workspace: Workspace) -> None:
-        from mats_sql.stages.orpo import orpo_all
+        from mats_sql.stages.iterations import orpo_all
 
         orpo_all(workspace, workspace.experiment.regimes_named(regime))
 

@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 )
 def pairs(config: Path, overrides: tuple[str, ...], regime: str) -> None:
     def body(workspace: Workspace) -> None:
-        from mats_sql.stages.pairs import pairs as stage
+        from mats_sql.stages.iterations import lines
+        from mats_sql.stages.iterations import pairs as stage
 
-        for mode in workspace.experiment.fixers:
+        for line in lines(workspace.experiment):
             for item in workspace.experiment.regimes_named(regime):
-                stage(workspace, item, mode)
+                stage(workspace, item, line)
 
     run_command("pairs", config, overrides, body)
 

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 @experiment_options
 def rollout(config: Path, overrides: tuple[str, ...]) -> None:
     def body(workspace: Workspace) -> None:
-        from mats_sql.stages.rollout import rollout_pool
+        from mats_sql.stages.iterations import lines, pool_of
 
-        for mode in workspace.experiment.fixers:
-            rollout_pool(workspace, mode)
+        for line in lines(workspace.experiment):
+            pool_of(workspace, line)
 
     run_command("rollout", config, overrides, body)
 

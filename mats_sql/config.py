@@ -267,6 +267,7 @@ class PairSettings(Section):
     k: int | None = Field(None, ge=2)
     max_pairs_per_prompt: Positive = 2
     evaluation_share: Fraction = 0.1
+    fixer: Literal["same", "joint"] = "joint"
 
 
 class Policy(Section):
@@ -304,6 +305,7 @@ class Experiment(Section):
     name: str = Field("mats-sql", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     seed: int = 0
     seeds: tuple[int, ...] = Field((0,), min_length=1)
+    iterations: int = Field(1, ge=1, le=5)
     work_dir: Path = Path("mats-runs")
     benchmark: BenchmarkSettings = BenchmarkSettings()
     lab: LabSettings = LabSettings()

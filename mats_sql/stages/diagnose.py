@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from rich.console import Console
 
 from mats_sql.agents.critique import Validator
-from mats_sql.config import FixerCritique, Regime
+from mats_sql.config import Regime
 from mats_sql.evaluation.diagnosis import Diagnosis, RegimeOutcome
 from mats_sql.evaluation.diagnosis import diagnose as diagnose_regime
 from mats_sql.evaluation.diagnosis_page import causal_effects, diagnosis_page, pairs_by_k
@@ -20,12 +20,10 @@ from mats_sql.rollout.sample import reviews_of
 from mats_sql.rollout.swapped import draw_swapped_fixes
 from mats_sql.stages.compare import ALL, Side, comparisons
 from mats_sql.stages.evaluate import evaluate, read_candidates
-from mats_sql.stages.orpo import orpo
+from mats_sql.stages.iterations import Line, fixer_of, orpo, pool_of
 from mats_sql.stages.prepare import prepare
 from mats_sql.stages.questions import train_source
-from mats_sql.stages.rollout import rollout_pool
 from mats_sql.stages.rollout_plans import rollout_settings, sampler
-from mats_sql.stages.sft import sft_fixer
 from mats_sql.stages.teams import orpo_team
 from mats_sql.stages.workspace import Workspace
 from mats_sql.tracking.artifact import Artifact, ArtifactKind
@@ -35,19 +33,19 @@ from mats_sql.tracking.stage_run import StageRun
 KEY = StageKey("diagnose", 1)
 
 
-def diagnose(workspace: Workspace, mode: FixerCritique) -> StageResult:
+def diagnose(workspace: Workspace, line: Line) -> StageResult:
     """Return the diagnosis of the pool and the trained teams of one fixer (`report`), and print its page."""
     experiment = workspace.experiment
     regimes = experiment.regimes
     inputs = {
         "questions": prepare(workspace).outputs["questions"],
-        "pool": rollout_pool(workspace, mode).outputs["pool"],
-        "fixer": sft_fixer(workspace, mode).outputs["model"],
-        **{f"candidates_{regime.value}": _evaluation(workspace, regime, mode) for regime in regimes},
+        "pool": pool_of(workspace, line),
+        "fixer": fixer_of(workspace, line),
+        **{f"candidates_{regime.value}": _evaluation(workspace, regime, line) for regime in regimes},
     }
     result = workspace.run(
         KEY,
-        title=f"diagnose {mode.value} fixer",
+        title=f"diagnose {line.label}",
         settings={
             **rollout_settings(workspace),
             "gate": experiment.policy.gate.value,
@@ -55,20 +53,20 @@ def diagnose(workspace: Workspace, mode: FixerCritique) -> StageResult:
             "questions": experiment.rollout.questions,
         },
         inputs=inputs,
-        compute=lambda run: _compute(workspace, run, mode, inputs),
-        tags={"fixer_critique": mode.value},
+        compute=lambda run: _compute(workspace, run, line, inputs),
+        tags=line.tags(),
     )
     page = result.outputs["report"].path.read_text(encoding="utf-8")
     Console(width=160, highlight=False).print(page, markup=False)
     return result
 
 
-def _evaluation(workspace: Workspace, regime: Regime, mode: FixerCritique) -> Artifact:
+def _evaluation(workspace: Workspace, regime: Regime, line: Line) -> Artifact:
     seed = workspace.experiment.seeds[0]
-    return evaluate(workspace, orpo_team(workspace, regime, mode, seed)).outputs["candidates"]
+    return evaluate(workspace, orpo_team(workspace, regime, line, seed)).outputs["candidates"]
 
 
-def _compute(workspace: Workspace, run: StageRun, mode: FixerCritique, inputs: Mapping[str, Artifact]) -> None:
+def _compute(workspace: Workspace, run: StageRun, line: Line, inputs: Mapping[str, Artifact]) -> None:
     experiment = workspace.experiment
     pool = read_pool(inputs["pool"].path)
     found = diagnose_pool(
@@ -77,7 +75,7 @@ def _compute(workspace: Workspace, run: StageRun, mode: FixerCritique, inputs: M
         max_pairs_per_prompt=experiment.pairs.max_pairs_per_prompt,
         swapped_fixes=_swapped(workspace, inputs),
     )
-    outcomes = {regime: _outcome(workspace, regime, mode, inputs) for regime in experiment.regimes}
+    outcomes = {regime: _outcome(workspace, regime, line, inputs) for regime in experiment.regimes}
     diagnoses = [
         _diagnosis(found, regime, outcomes, inputs) for regime in experiment.regimes if regime is not Regime.INDEP
     ]
@@ -109,11 +107,9 @@ def _swapped(workspace: Workspace, inputs: Mapping[str, Artifact]) -> list[FixRo
         return draw_swapped_fixes(pool, source, reviews_of(source, pool.plans), sampler(workspace), engine)
 
 
-def _outcome(
-    workspace: Workspace, regime: Regime, mode: FixerCritique, inputs: Mapping[str, Artifact]
-) -> RegimeOutcome:
+def _outcome(workspace: Workspace, regime: Regime, line: Line, inputs: Mapping[str, Artifact]) -> RegimeOutcome:
     rewards = {
-        validator: orpo(workspace, validator, regime, mode, workspace.experiment.seeds[0]).metrics
+        validator: orpo(workspace, validator, regime, line, workspace.experiment.seeds[0]).metrics
         for validator in Validator
     }
     return RegimeOutcome(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from rich.console import Console
 
 from mats_sql.agents.critique import Validator
-from mats_sql.config import FixerCritique, Regime
+from mats_sql.config import Regime
 from mats_sql.evaluation.plots import pass_at_k, team_bars
 from mats_sql.evaluation.report import (
     EvaluatedTeam,
@@ -24,8 +24,7 @@ from mats_sql.evaluation.statistics import Comparison
 from mats_sql.evaluation.tables import Table
 from mats_sql.stages.compare import Side, compare, comparisons
 from mats_sql.stages.evaluate import evaluate, read_candidates
-from mats_sql.stages.orpo import orpo
-from mats_sql.stages.pairs import pairs
+from mats_sql.stages.iterations import Line, lines, orpo, pairs
 from mats_sql.stages.prepare import prepare
 from mats_sql.stages.questions import validation_ids
 from mats_sql.stages.teams import TeamModels, all_teams
@@ -54,22 +53,20 @@ def _compare_regimes(
     found: dict[str, list[Comparison]] = {}
     if Regime.INDEP not in experiment.regimes or not others:
         return found
-    for mode in experiment.fixers:
-        baseline = _side(evaluated, Regime.INDEP, mode)
-        treatments = [_side(evaluated, regime, mode) for regime in others]
+    for line in lines(experiment):
+        baseline = _side(evaluated, Regime.INDEP, line)
+        treatments = [_side(evaluated, regime, line) for regime in others]
         compare(workspace, baseline, treatments)
         for name, compared in comparisons(baseline, treatments, validation).items():
             found.setdefault(name, []).extend(compared)
     return found
 
 
-def _side(evaluated: Iterable[tuple[TeamModels, StageResult]], regime: Regime, mode: FixerCritique) -> Side:
+def _side(evaluated: Iterable[tuple[TeamModels, StageResult]], regime: Regime, line: Line) -> Side:
     results = [
-        result.outputs["candidates"]
-        for team, result in evaluated
-        if team.regime == regime.value and team.fixer_critique == mode.value
+        result.outputs["candidates"] for team, result in evaluated if team.regime == regime.value and team.line == line
     ]
-    return Side(f"{regime.value.upper()} ({mode.value} fixer)", results)
+    return Side(f"{regime.value.upper()} ({line.label})", results)
 
 
 def _tables(
@@ -92,14 +89,15 @@ def _tables(
 def _rewards(workspace: Workspace) -> list[RewardAccuracy]:
     experiment = workspace.experiment
     rewards = []
-    for mode in experiment.fixers:
+    single = len(list(lines(experiment))) == 1
+    for line in lines(experiment):
         for regime in experiment.regimes:
-            built = pairs(workspace, regime, mode)
+            built = pairs(workspace, regime, line)
             for validator in Validator:
-                trained = orpo(workspace, validator, regime, mode, experiment.seeds[0]).metrics
+                trained = orpo(workspace, validator, regime, line, experiment.seeds[0]).metrics
                 rewards.append(
                     RewardAccuracy(
-                        regime=regime.value if len(experiment.fixers) == 1 else f"{regime.value} {mode.value}",
+                        regime=regime.value if single else f"{regime.value}, {line.label}",
                         validator=validator,
                         loss=trained.get("eval_loss", float("nan")),
                         accuracy=trained.get("eval_rewards/accuracies", float("nan")),

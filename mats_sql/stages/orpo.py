@@ -1,24 +1,19 @@
-"""`orpo`: train one validator on one regime's pairs."""
+"""`orpo`: train one agent on preference pairs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import product
 
-from mats_sql.agents.critique import Validator
-from mats_sql.config import FixerCritique, OrpoSettings, Regime
+from mats_sql.config import OrpoSettings
 from mats_sql.preference.table import read_pairs
 from mats_sql.seeds import derive_seed
-from mats_sql.stages.pairs import pairs
 from mats_sql.stages.progress import Progress
-from mats_sql.stages.sft import sft_validator
 from mats_sql.stages.training_run import log_steps
 from mats_sql.stages.workspace import Workspace
 from mats_sql.tracking.artifact import Artifact, ArtifactKind
 from mats_sql.tracking.stage import StageKey, StageResult
 from mats_sql.tracking.stage_run import StageRun
-from mats_sql.tracking.team_folder import validator_name
 
 KEY = StageKey("orpo", 1)
 
@@ -34,22 +29,6 @@ class PreferenceCourse:
     regime: str
     seed: int
     tags: Mapping[str, str] = field(default_factory=dict)
-
-
-def orpo(workspace: Workspace, validator: Validator, regime: Regime, mode: FixerCritique, seed: int) -> StageResult:
-    """Return a validator (`model`) trained under a regime."""
-    base = sft_validator(workspace, validator).outputs["model"]
-    built = pairs(workspace, regime, mode).outputs
-    course = PreferenceCourse(
-        validator_name(validator),
-        base,
-        built[validator.value],
-        built[f"{validator.value}_evaluation"],
-        regime.value,
-        seed,
-        {"fixer_critique": mode.value},
-    )
-    return prefer(workspace, course)
 
 
 def prefer(workspace: Workspace, course: PreferenceCourse) -> StageResult:
@@ -91,10 +70,3 @@ def _compute(run: StageRun, progress: Progress, course: PreferenceCourse, settin
     )
     run.log_metrics({"dropped": len(report.dropped), **report.metrics})
     run.output("model", ArtifactKind.MODEL, run.work / "model", {"agent": course.agent, "regime": course.regime})
-
-
-def orpo_all(workspace: Workspace, regimes: Iterable[Regime]) -> None:
-    """Train both validators under each regime, for every fixer and seed of the experiment."""
-    experiment = workspace.experiment
-    for mode, regime, seed, validator in product(experiment.fixers, regimes, experiment.seeds, Validator):
-        orpo(workspace, validator, regime, mode, seed)

@@ -6,25 +6,17 @@ import time
 from collections.abc import Mapping
 
 from mats_sql.agents.critique import Validator
-from mats_sql.config import FixerCritique
 from mats_sql.rollout.pool import Pool, read_pool
 from mats_sql.rollout.sample import Source, reviews_of
 from mats_sql.stages.prepare import prepare
 from mats_sql.stages.questions import train_source
 from mats_sql.stages.rollout_plans import publish_pool, rollout_plans, rollout_settings, sampler
-from mats_sql.stages.sft import sft_fixer, sft_validator
 from mats_sql.stages.workspace import Workspace
 from mats_sql.tracking.artifact import Artifact
 from mats_sql.tracking.stage import StageKey, StageResult
 from mats_sql.tracking.stage_run import StageRun
 
 KEY = StageKey("rollout-pool", 1)
-
-
-def rollout_pool(workspace: Workspace, mode: FixerCritique) -> StageResult:
-    """Return the pool (`pool`) that every regime labels, drawn with the fixer of one critique mode."""
-    validators = {validator: sft_validator(workspace, validator).outputs["model"] for validator in Validator}
-    return draw_pool(workspace, validators, sft_fixer(workspace, mode).outputs["model"], label=f"{mode.value} fixer")
 
 
 def draw_pool(

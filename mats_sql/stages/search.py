@@ -10,12 +10,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mats_sql.config import Experiment, FixerCritique, Regime
+from mats_sql.config import Experiment, Regime
 from mats_sql.search.plots import search_scatter
 from mats_sql.search.study import run_search
 from mats_sql.search.trials import SearchResult, TrialResult, TrialRow, TrialSettings
 from mats_sql.seeds import derive_seed
 from mats_sql.stages.evaluate import evaluate
+from mats_sql.stages.iterations import Line, lines
 from mats_sql.stages.prepare import prepare
 from mats_sql.stages.questions import validation_ids
 from mats_sql.stages.teams import orpo_team
@@ -32,14 +33,14 @@ def search(workspace: Workspace, regime: Regime, trials: int | None) -> SearchRe
     settings = experiment.search
     if trials is not None:
         settings = settings.model_copy(update={"trials": trials})
-    mode = experiment.fixers[0]
+    line = next(lines(experiment))
     validation = validation_ids(prepare(workspace).outputs["questions"])
     result = run_search(
         settings,
-        study_name=f"{experiment.name}-{regime.value}-{mode.value}",
+        study_name=f"{experiment.name}-{regime.value}-{line.critique.value}",
         storage=settings.storage or _storage(experiment),
         seed=derive_seed(experiment.seed, "search"),  # the same for every regime
-        objective=lambda chosen, number: _trial(workspace, regime, mode, chosen, number),
+        objective=lambda chosen, number: _trial(workspace, regime, line, chosen, number),
         on_trial=lambda row: workspace.progress.note(f"  {regime.value} {_line(row)}"),
         validation_questions=len(validation),
     )
@@ -57,9 +58,7 @@ def with_trial(experiment: Experiment, chosen: TrialSettings) -> Experiment:
     )
 
 
-def _trial(
-    workspace: Workspace, regime: Regime, mode: FixerCritique, chosen: TrialSettings, number: int
-) -> TrialResult:
+def _trial(workspace: Workspace, regime: Regime, line: Line, chosen: TrialSettings, number: int) -> TrialResult:
     stage = Stage(
         TRIAL_KEY,
         f"trial {number} {regime.value}",
@@ -71,7 +70,7 @@ def _trial(
 
     def compute(run: StageRun) -> None:
         own = workspace.within(with_trial(workspace.experiment, chosen), run)
-        team = orpo_team(own, regime, mode, workspace.experiment.seeds[0])
+        team = orpo_team(own, regime, line, workspace.experiment.seeds[0])
         metrics = evaluate(own, team, validation_only=True).metrics
         run.log_metrics(metrics)
         found.append(TrialResult(metrics["selector_ex"], {"oracle_pass_at_k": metrics["oracle_pass_at_k"]}))

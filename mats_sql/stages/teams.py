@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from mats_sql.agents.critique import Validator
-from mats_sql.config import FixerCritique, Regime
+from mats_sql.config import Regime
 from mats_sql.errors import ConfigError
-from mats_sql.stages.orpo import orpo
-from mats_sql.stages.rollout import rollout_pool
-from mats_sql.stages.sft import sft_fixer, sft_selector, sft_validator
+from mats_sql.stages.iterations import Line, fixer_of, lines, orpo, selector_of
+from mats_sql.stages.sft import sft_fixer, sft_validator
 from mats_sql.stages.sft_planner import sft_planner
 from mats_sql.stages.workspace import Workspace
 from mats_sql.tracking.artifact import Artifact, ArtifactKind
@@ -32,7 +31,7 @@ class TeamModels:
     validators: Mapping[Validator, Artifact]
     fixer: Artifact | None
     regime: str = ""
-    fixer_critique: str = ""
+    line: Line | None = None
     seed: int = 0
 
     def agents(self) -> dict[str, Artifact]:
@@ -47,8 +46,8 @@ class TeamModels:
     def label(self) -> str:
         """The team's name in tables and run names, with its fixer and seed where it has them."""
         parts = [self.name]
-        if self.fixer_critique:
-            parts.append(f"{self.fixer_critique} fixer")
+        if self.line is not None:
+            parts.append(self.line.label)
         if self.regime not in ("", "sft"):
             parts.append(f"seed {self.seed}")
         return ", ".join(parts)
@@ -58,54 +57,55 @@ class TeamModels:
         return {
             "team": self.name,
             "regime": self.regime,
-            "fixer_critique": self.fixer_critique,
             "seed": str(self.seed),
+            **(self.line.tags() if self.line else {}),
         }
 
 
-def planner_only(workspace: Workspace, mode: FixerCritique) -> TeamModels:
+def planner_only(workspace: Workspace, line: Line) -> TeamModels:
     """Return the team of the SFT planner and the selector alone."""
-    return TeamModels(PLANNER_ONLY, *_frame(workspace, mode), {}, None)
+    return TeamModels(PLANNER_ONLY, *_frame(workspace, line), {}, None)
 
 
-def sft_team(workspace: Workspace, mode: FixerCritique) -> TeamModels:
+def sft_team(workspace: Workspace, line: Line) -> TeamModels:
     """Return the team of SFT agents, before any preference training."""
     validators = {validator: sft_validator(workspace, validator).outputs["model"] for validator in Validator}
-    fixer = sft_fixer(workspace, mode).outputs["model"]
-    return TeamModels(SFT_TEAM, *_frame(workspace, mode), validators, fixer, "sft", mode.value)
+    fixer = fixer_of(workspace, line)
+    return TeamModels(SFT_TEAM, *_frame(workspace, line), validators, fixer, "sft", line)
 
 
-def orpo_team(workspace: Workspace, regime: Regime, mode: FixerCritique, seed: int) -> TeamModels:
+def orpo_team(workspace: Workspace, regime: Regime, line: Line, seed: int) -> TeamModels:
     """Return the team whose validators were trained under a regime; all else is the SFT team's."""
-    validators = {validator: orpo(workspace, validator, regime, mode, seed).outputs["model"] for validator in Validator}
-    fixer = sft_fixer(workspace, mode).outputs["model"]
+    validators = {validator: orpo(workspace, validator, regime, line, seed).outputs["model"] for validator in Validator}
+    fixer = fixer_of(workspace, line)
     name = f"ORPO {regime.value.upper()}"
-    return TeamModels(name, *_frame(workspace, mode), validators, fixer, regime.value, mode.value, seed)
+    return TeamModels(name, *_frame(workspace, line), validators, fixer, regime.value, line, seed)
 
 
 def all_teams(workspace: Workspace) -> Iterator[TeamModels]:
     """Yield every team of the experiment: per fixer, the SFT team and each regime with each seed."""
     experiment = workspace.experiment
-    yield planner_only(workspace, experiment.fixers[0])
-    for mode in experiment.fixers:
-        yield sft_team(workspace, mode)
+    yield planner_only(workspace, next(lines(experiment)))
+    for line in lines(experiment):
+        yield sft_team(workspace, line)
         for regime in experiment.regimes:
             for seed in experiment.seeds:
-                yield orpo_team(workspace, regime, mode, seed)
+                yield orpo_team(workspace, regime, line, seed)
 
 
 def sft_agent(workspace: Workspace, agent: str) -> None:
-    """Train the SFT agent of that name, or all of them, for every fixer mode of the experiment."""
+    """Train the SFT agent of that name, or all of them, for every fixer of the experiment."""
     if agent == PLANNER:
         sft_planner(workspace)
     for validator in Validator:
         if agent == validator_name(validator):
             sft_validator(workspace, validator)
-    for mode in workspace.experiment.fixers:
-        if agent == FIXER:
+    if agent == FIXER:
+        for mode in workspace.experiment.fixers:
             sft_fixer(workspace, mode)
-        if agent in (SELECTOR, "all"):
-            sft_team(workspace, mode)
+    if agent in (SELECTOR, "all"):
+        for line in lines(workspace.experiment):
+            sft_team(workspace, line)
 
 
 def teams_named(workspace: Workspace, name: str) -> list[TeamModels]:
@@ -117,13 +117,13 @@ def teams_named(workspace: Workspace, name: str) -> list[TeamModels]:
     if name == "all":
         return list(all_teams(workspace))
     if name == PLANNER:
-        return [planner_only(workspace, experiment.fixers[0])]
+        return [planner_only(workspace, next(lines(experiment)))]
     if name == "sft":
-        return [sft_team(workspace, mode) for mode in experiment.fixers]
+        return [sft_team(workspace, line) for line in lines(experiment)]
     if name not in set(Regime):
         known = ", ".join([PLANNER, "sft", *Regime, "all"])
         raise ConfigError(f"a team must be one of {known}, but got {name!r}; choose one")
-    return [orpo_team(workspace, Regime(name), mode, seed) for mode in experiment.fixers for seed in experiment.seeds]
+    return [orpo_team(workspace, Regime(name), line, seed) for line in lines(experiment) for seed in experiment.seeds]
 
 
 def assemble(workspace: Workspace, team: TeamModels) -> StageResult:
@@ -152,6 +152,5 @@ def assemble(workspace: Workspace, team: TeamModels) -> StageResult:
     )
 
 
-def _frame(workspace: Workspace, mode: FixerCritique) -> tuple[Artifact, Artifact]:
-    pool = rollout_pool(workspace, mode).outputs["pool"]
-    return sft_planner(workspace).outputs["model"], sft_selector(workspace, pool).outputs["model"]
+def _frame(workspace: Workspace, line: Line) -> tuple[Artifact, Artifact]:
+    return sft_planner(workspace).outputs["model"], selector_of(workspace, line)
