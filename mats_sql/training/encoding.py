@@ -24,8 +24,10 @@ class Encoded:
     ids: tuple[int, ...]
     answer_start: int
 
-    def ends_once(self, end_id: int) -> bool:
-        """Return whether the answer's only end-of-sequence token is its last one."""
+    def is_trainable(self, end_id: int, max_tokens: int) -> bool:
+        """Return whether it fits, has a prompt to predict from, and its answer's only end token is the last one."""
+        if len(self.ids) > max_tokens or self.answer_start == 0:
+            return False
         return self.ids[self.answer_start :].count(end_id) == 1 and self.ids[-1] == end_id
 
 

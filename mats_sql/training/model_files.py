@@ -8,11 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from safetensors import SafetensorError
+
 from mats_sql.errors import ModelError
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+_UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
+"""What transformers raises for a checkpoint that is absent, torn or of an unknown kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +42,9 @@ def load_base(base: Path) -> BaseModel:
 
     tokenizer = load_tokenizer(base)
     try:
-        config = AutoConfig.from_pretrained(base)
-        model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, attn_implementation="sdpa")
-    except (OSError, ValueError, KeyError) as error:
+        config = AutoConfig.from_pretrained(str(base))
+        model = AutoModelForCausalLM.from_pretrained(str(base), dtype=torch.float32, attn_implementation="sdpa")
+    except _UNREADABLE as error:
         raise _unreadable(base, error) from None
     return BaseModel(model, tokenizer, config.dtype or torch.float32, config.use_cache)
 
@@ -48,8 +54,8 @@ def load_tokenizer(base: Path) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(base)
-    except (OSError, ValueError, KeyError) as error:
+        tokenizer = AutoTokenizer.from_pretrained(str(base))
+    except _UNREADABLE as error:
         raise _unreadable(base, error) from None
     _check_tokenizer(base, tokenizer)
     if tokenizer.pad_token is None:

@@ -68,12 +68,12 @@ def train_orpo(
 def encode_pairs(
     tokenizer: PreTrainedTokenizerBase, pairs: Sequence[PreferencePair], max_tokens: int
 ) -> tuple[list[EncodedPair], tuple[str, ...]]:
-    """Return the pairs whose both sides fit and end once, as ids, and the names of the others."""
+    """Return the pairs whose both sides are trainable, as ids, and the names of the others."""
     chosen = encode_answers(tokenizer, [(pair.chosen_prompt, pair.chosen) for pair in pairs])
     rejected = encode_answers(tokenizer, [(pair.rejected_prompt, pair.rejected) for pair in pairs])
     kept, dropped = [], []
     for pair, *sides in zip(pairs, chosen, rejected, strict=True):
-        if all(len(side.ids) <= max_tokens and side.ends_once(tokenizer.eos_token_id) for side in sides):
+        if all(side.is_trainable(tokenizer.eos_token_id, max_tokens) for side in sides):
             kept.append(EncodedPair(*sides))
         else:
             dropped.append(pair.pair_id)
@@ -126,8 +126,8 @@ def orpo_trainer(
         ),
         data_collator=OrpoCollator(
             settings.nll,
-            settings.prefix_sharing and branches,
-            settings.packing and branches,
+            prefix_sharing=settings.prefix_sharing and branches,
+            packing=settings.packing and branches,
             pad_id=base.tokenizer.pad_token_id,
         ),
         train_dataset=PairDataset(visits),

@@ -109,7 +109,7 @@ def _limited(examples: Sequence[SftExample], limit: int | None, seed: int) -> li
 
 def _encode(examples: Sequence[SftExample], base: BaseModel, max_tokens: int) -> tuple[list[Encoded], tuple[str, ...]]:
     encoded = encode_answers(base.tokenizer, [(example.messages, example.answer) for example in examples])
-    fits = [len(item.ids) <= max_tokens and item.ends_once(base.tokenizer.eos_token_id) for item in encoded]
+    fits = [item.is_trainable(base.tokenizer.eos_token_id, max_tokens) for item in encoded]
     kept = [item for item, fit in zip(encoded, fits, strict=True) if fit]
     dropped = tuple(example.example_id for example, fit in zip(examples, fits, strict=True) if not fit)
     if not kept:

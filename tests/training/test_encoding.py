@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mats_sql.agents.messages import as_dicts, user
 from mats_sql.errors import ModelError
 from mats_sql.training.encoding import Encoded, encode_answers
-from mats_sql.training.model_files import load_tokenizer
+from mats_sql.training.model_files import load_base, load_tokenizer
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="<|>"), max_size=40)
 
@@ -28,7 +28,7 @@ def encode(tokenizer, prompt: str, answer: str) -> Encoded:
 def test_the_whole_text_is_encoded_and_ends_in_exactly_one_end_of_sequence(tokenizer, prompt: str, answer: str) -> None:
     encoded = encode(tokenizer, prompt, answer)
     assert tokenizer.decode(encoded.ids) == f"<|user|>\n{prompt}\n<|assistant|>\n{answer}<|end|>"
-    assert encoded.ends_once(tokenizer.eos_token_id)
+    assert encoded.is_trainable(tokenizer.eos_token_id, 999)
 
 
 @given(prompt=TEXT, answer=TEXT)
@@ -57,7 +57,11 @@ def test_an_answer_that_already_ends_in_the_end_marker_gets_no_second_one(tokeni
 
 
 def test_an_end_marker_inside_an_answer_is_noticed(tokenizer) -> None:
-    assert not encode(tokenizer, "q", "select<|end|>age").ends_once(tokenizer.eos_token_id)
+    assert not encode(tokenizer, "q", "select<|end|>age").is_trainable(tokenizer.eos_token_id, 999)
+
+
+def test_an_answer_without_a_prompt_cannot_be_trained() -> None:
+    assert not Encoded(ids=(5, 0), answer_start=0).is_trainable(0, 999)
 
 
 def test_prompt_tokens_equal_what_an_engine_sends(tokenizer) -> None:
@@ -75,6 +79,15 @@ def test_tokens_and_mask_equal_trls_own_preparation_of_a_conversation(tokenizer)
 def test_a_missing_base_model_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"base model must be .* checkpoint") as caught:
         load_tokenizer(tmp_path / "absent")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_torn_base_model_is_one_line(tmp_path: Path, base: Path) -> None:
+    for file in base.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "model.safetensors").write_bytes(b"torn")
+    with pytest.raises(ModelError, match=r"base model must be .* checkpoint") as caught:
+        load_base(tmp_path)
     assert "\n" not in str(caught.value)
 
 

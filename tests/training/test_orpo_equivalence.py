@@ -127,6 +127,14 @@ def test_twenty_steps_equal_trls_trainer(
     assert_equal_within(ours(base, visits, settings, tmp_path), trls(base, visits, settings, tmp_path), 1e-5)
 
 
+@pytest.fixture(scope="module")
+def whole_steps(base: Path, pairs: list[PreferencePair], tmp_path_factory: pytest.TempPathFactory):
+    """Return, per NLL, what batches of eight with shared prefixes train."""
+    work = tmp_path_factory.mktemp("work")
+    settings = {"answer": ANSWER_ONLY, "prompt_and_answer": TRL_LIKE}
+    return {nll: ours(base, mixed(pairs), setting, work) for nll, setting in settings.items()}
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -142,11 +150,15 @@ def test_twenty_steps_equal_trls_trainer(
 )
 @pytest.mark.parametrize("nll", ["answer", "prompt_and_answer"])
 def test_a_different_way_to_compute_a_step_changes_nothing(
-    change: dict[str, object], nll: str, base: Path, pairs: list[PreferencePair], tmp_path: Path
+    change: dict[str, object],
+    nll: str,
+    whole_steps: dict[str, Trajectory],
+    base: Path,
+    pairs: list[PreferencePair],
+    tmp_path: Path,
 ) -> None:
-    plain = TRL_LIKE.model_copy(update={"nll": nll})
-    expected = ours(base, mixed(pairs), plain, tmp_path)
-    assert_equal_within(ours(base, mixed(pairs), plain.model_copy(update=change), tmp_path), expected, 1e-5)
+    changed = TRL_LIKE.model_copy(update={"nll": nll, **change})
+    assert_equal_within(ours(base, mixed(pairs), changed, tmp_path), whole_steps[nll], 1e-5)
 
 
 @pytest.mark.parametrize("change", [{"prefix_sharing": False}, {"batch_size": 1, "gradient_accumulation": 8}])
