@@ -1,0 +1,81 @@
+"""A small experiment that the acceptance tests run as a user does: through the entry points, on a store of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent.parent
+
+EXPERIMENT: Mapping[str, object] = {
+    "name": "small",
+    "benchmark": {"kind": "lab", "validation_questions": 20},
+    "lab": {"train_databases": 8, "train_questions": 160, "dev_databases": 6, "dev_questions": 60},
+    "sft": {agent: {"batch_size": 8} for agent in ("planner", "validator", "fixer", "selector")},
+    "rollout": {"questions": 60, "plans": 3, "critiques": 3},
+    "pairs": {"max_pairs_per_prompt": 4},
+    "orpo": {"checkpoint_steps": 2},
+    "policy": {"k": 2},
+    "regimes": ["indep", "collab_v2"],
+    "search": {"trials": 2, "k": [2, 3]},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A folder with a config, a work folder and an MLflow store."""
+
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "experiment.yaml"
+
+    @property
+    def tracking_uri(self) -> str:
+        return f"sqlite:///{self.folder / 'mlflow.db'}"
+
+    def write(self, experiment: Mapping[str, object]) -> None:
+        self.config.write_text(yaml.safe_dump({**experiment, "work_dir": str(self.folder / "work")}))
+
+    def command(self, entry_point: str, *arguments: str) -> list[str]:
+        return [sys.executable, f"entrypoints/{entry_point}.py", "--config", str(self.config), *arguments]
+
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+        return kept | {"MLFLOW_TRACKING_URI": self.tracking_uri, "MLFLOW_DISABLE_TELEMETRY": "true"}
+
+    def run(self, entry_point: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run an entry point to its end."""
+        return subprocess.run(
+            self.command(entry_point, *arguments),
+            cwd=ROOT,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=900,
+        )
+
+
+def new_place(folder: Path) -> Place:
+    """Return a place that holds the small experiment."""
+    folder.mkdir(parents=True, exist_ok=True)
+    place = Place(folder)
+    place.write(EXPERIMENT)
+    return place
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Place, subprocess.CompletedProcess[str]]:
+    """The small experiment after one run of `main`, and what it printed."""
+    place = new_place(tmp_path_factory.mktemp("finished"))
+    done = place.run("main")
+    assert done.returncode == 0, done.stderr
+    return place, done

@@ -1,0 +1,147 @@
+"""The whole experiment on the embedded lab, driven through its entry points."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from mats_sql.tracking.lineage import lineage
+from mats_sql.tracking.store import Store, connect
+from tests.acceptance.conftest import Place
+
+Finished = tuple[Place, "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def client(finished: Finished) -> MlflowClient:
+    return MlflowClient(finished[0].tracking_uri)
+
+
+@pytest.fixture
+def store(finished: Finished, monkeypatch: pytest.MonkeyPatch) -> Store:
+    place = finished[0]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", place.tracking_uri)
+    return connect("small", place.folder / "work")
+
+
+def runs(client: MlflowClient, name: str = "%") -> list[Run]:
+    experiment = client.get_experiment_by_name("small")
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id], f"attributes.run_name LIKE '{name}'", max_results=500))
+
+
+def test_main_prints_the_result_table_the_gap_and_what_was_registered(finished: Finished) -> None:
+    printed = finished[1].stdout
+    for expected in (
+        "planner@1",
+        "oracle pass@2",
+        "selector EX",
+        "PLANNER-only",
+        "SFT-VF",
+        "ORPO INDEP",
+        "ORPO COLLAB_V2",
+        "Validator reward accuracies",
+        "outside the validation split",
+        "95% CI",
+        "Registered: small.planner/1",
+        "make ui",
+    ):
+        assert expected in printed
+
+
+def test_the_power_of_the_comparison_is_told_before_it_is_made(finished: Finished) -> None:
+    told = finished[1].stderr
+    assert told.index("Minimal detectable effect") < told.index("compare COLLAB_V2")
+
+
+def test_every_stage_is_a_finished_run_nested_under_main(client: MlflowClient) -> None:
+    (main,) = runs(client, "main")
+    nested = [run for run in runs(client) if run.data.tags.get("mlflow.parentRunId") == main.info.run_id]
+    assert {run.info.status for run in (main, *nested)} == {"FINISHED"}
+    stages = {run.data.tags["mats.stage"] for run in nested}
+    assert stages >= {
+        "prepare",
+        "sft",
+        "rollout-plans",
+        "rollout-pool",
+        "pairs",
+        "orpo",
+        "assemble",
+        "evaluate",
+        "compare",
+    }
+
+
+def test_training_runs_have_curves_and_every_run_names_the_commit(client: MlflowClient) -> None:
+    trained = runs(client, "sft planner")[0]
+    losses = client.get_metric_history(trained.info.run_id, "train/loss")
+    assert len(losses) > 2
+    assert all("mats.commit" in run.data.tags for run in runs(client))
+
+
+def test_a_second_run_computes_nothing_and_registers_nothing(finished: Finished) -> None:
+    again = finished[0].run("main")
+    assert again.returncode == 0, again.stderr
+    assert "✓" not in again.stderr
+    assert "nothing new" in again.stdout
+
+
+def test_from_a_team_one_walks_to_every_dataset_and_model_it_came_from(store: Store) -> None:
+    root = lineage(store, "models:/small.team/1")
+    names = {node.name for node in root.walk()}
+    assert {"team", "model", "pool", "plans", "questions", "base"} <= names
+
+
+def test_the_registered_team_answers_a_question_with_sql(store: Store) -> None:
+    database = next((store.work_dir / "lab").rglob("dev_databases/*/*.sqlite"))
+    team = mlflow.pyfunc.load_model("models:/small.team/1")
+    answer = team.predict(
+        pd.DataFrame([{"question": "How many are there?", "database": str(database), "evidence": ""}])
+    )
+    assert list(answer.columns) == ["sql", "score", "outcome", "candidates"]
+    assert isinstance(answer.loc[0, "sql"], str)
+
+
+def test_promote_moves_the_champion_and_refuses_with_the_reason(finished: Finished, client: MlflowClient) -> None:
+    place = finished[0]
+    evaluated = runs(client, "evaluate ORPO INDEP%")[0].info.run_id
+    refused = place.run("promote", "--run-id", evaluated, "--set", "promote.min_selector_ex=1.0")
+    assert refused.returncode == 2
+    assert "min_selector_ex" in refused.stderr.splitlines()[-1]
+    promoted = place.run("promote", "--run-id", evaluated)
+    assert promoted.returncode == 0, promoted.stderr
+    assert client.get_model_version_by_alias("small.team", "champion") is not None
+
+
+def test_compare_takes_regimes_and_run_ids(finished: Finished, client: MlflowClient) -> None:
+    place = finished[0]
+    ids = [runs(client, f"evaluate {name}%")[0].info.run_id for name in ("PLANNER-only", "SFT-VF")]
+    for baseline, treatment in (("indep", "collab_v2"), ids):
+        done = place.run("compare", "--baseline", baseline, "--treatment", treatment)
+        assert done.returncode == 0, done.stderr
+        assert "Look number" in done.stdout
+
+
+def test_search_keeps_one_run_per_trial_and_warns_of_its_optimism(finished: Finished, client: MlflowClient) -> None:
+    done = finished[0].run("search", "--regime", "collab_v2")
+    assert done.returncode == 0, done.stderr
+    assert "overstates itself" in done.stdout
+    assert len(runs(client, "trial %")) == 2
+
+
+def test_diagnose_ends_with_the_station_where_the_signal_is_lost(finished: Finished) -> None:
+    done = finished[0].run("diagnose")
+    assert done.returncode == 0, done.stderr
+    assert "Where the signal is lost" in done.stdout
+
+
+def test_nothing_is_written_outside_the_work_folder_and_the_store(finished: Finished) -> None:
+    place = finished[0]
+    assert {path.name for path in place.folder.iterdir()} <= {"experiment.yaml", "mlflow.db", "work", "mlruns"}
+    assert not (Path.cwd() / "small").exists()
