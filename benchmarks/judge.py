@@ -3,15 +3,15 @@
     python benchmarks/judge.py --inputs a b c     the table; needs the shared candidates (MATS_SHARED)
     python benchmarks/judge.py --scale 10000 100000 1000000
 
-Inputs: (a) BIRD-dev, 287 questions x 54 systems; (b) Spider-dev, 511 x 119; (c) part of (a) with 2% runaway queries put in.
+Inputs: (a) BIRD-dev, 287 questions x 54 systems; (b) Spider-dev, 511 x 119; (c) part of (a) with 2% runaway queries.
 All systems judge the same candidates with the same number of processes, one after the other on the same machine, each
 in a process of its own. Wall time includes starting Python and reading the candidates. CPU time is that of the whole
 process tree. Peak memory is the sum of the processes' own peaks (VmHWM).
 
-The published procedure is written plainly here: a pool of processes; per candidate open the database, run prediction and
-gold in a thread that is waited for 30 seconds, compare the sets of rows. The bare loop executes each distinct SQL once on a
-warm connection with nothing around it, and stops reading at the first row outside gold's set; ``bare, bounded`` has our
-bound on virtual-machine steps besides, as a runaway would otherwise make it look slow.
+The published procedure is written plainly here: a pool of processes; per candidate open the database, run prediction
+and gold in a thread that is waited for 30 seconds, compare the sets of rows. The bare loop executes each distinct SQL
+once on a warm connection with nothing around it, and stops reading at the first row outside gold's set; the bounded
+one has our bound on virtual-machine steps besides, as a runaway would otherwise make the bare loop look slow.
 """
 
 from __future__ import annotations

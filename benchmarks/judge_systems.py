@@ -80,6 +80,7 @@ def _bare_group(task: tuple[str, str, list[str], int]) -> tuple[tuple[str, str, 
     if database not in _connections:
         _connections[database] = sqlite3.connect(f"file:{database}?mode=ro&immutable=1", uri=True)
     connection = _connections[database]
+    connection.set_progress_handler(None, 0)
     rows = set(connection.execute(gold).fetchall())
     return task, [_bare_one(connection, rows, sql, steps) for sql in sqls]
 

@@ -24,9 +24,10 @@ class Outcome(StrEnum):
 class Execution:
     """The outcome of one SQL on one database.
 
-    ``preview`` holds the first few rows only. ``digest`` is the order-free digest of all rows under BIRD's set
-    reading (equal exactly when the sets of rows are equal; empty string without a complete result);
-    ``ordered_digest`` also depends on order and multiplicity. ``elapsed_s`` never takes part in equality of meaning.
+    ``preview`` holds the first few rows only, long values cut. ``digest`` is the order-free digest of all rows under
+    BIRD's set reading (equal exactly when the sets of rows are equal; empty string without a complete result);
+    ``multiset_digest`` also depends on multiplicity, ``ordered_digest`` on order too. ``elapsed_s`` never takes part in
+    equality of meaning.
     """
 
     outcome: Outcome
@@ -37,6 +38,7 @@ class Execution:
     ordered_digest: str = ""
     error: str = ""
     elapsed_s: float = 0.0
+    multiset_digest: str = ""
 
     @property
     def ran(self) -> bool:

@@ -85,9 +85,11 @@ class SqlExecutor:
 
 def to_execution(answer: ExecutionTuple) -> Execution:
     """Return the worker's plain answer as an :class:`Execution`."""
-    outcome, columns, preview, row_count, digest, ordered_digest, error, elapsed_s = answer
+    outcome, columns, preview, row_count, digest, ordered_digest, error, elapsed_s, multiset_digest = answer
     rows = cast("tuple[Row, ...]", preview)
-    return Execution(Outcome(outcome), columns, rows, row_count, digest, ordered_digest, error, elapsed_s)
+    return Execution(
+        Outcome(outcome), columns, rows, row_count, digest, ordered_digest, error, elapsed_s, multiset_digest
+    )
 
 
 class _Batches:

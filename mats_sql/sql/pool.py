@@ -26,7 +26,7 @@ from mats_sql.errors import ConfigError, DatabaseError
 from mats_sql.sql import protocol
 from mats_sql.sql.database import DatabaseFile
 
-ExecutionTuple = tuple[str, tuple[str, ...], tuple[tuple[object, ...], ...], int, str, str, str, float]
+ExecutionTuple = tuple[str, tuple[str, ...], tuple[tuple[object, ...], ...], int, str, str, str, float, str]
 Reply = tuple[ExecutionTuple | None, protocol.Verdicts | None, tuple[bytes | None, int] | None]
 _PREFETCH = 2
 _START = "import sys; sys.path.append(sys.argv[1]); from mats_sql.sql.worker import main; main()"
@@ -317,7 +317,7 @@ class _Worker:
 
     def _blame(self, job: Job, death: tuple[str, str]) -> Answer:
         outcome, error = death
-        execution: ExecutionTuple = (outcome, (), (), 0, "", "", error, 0.0)
+        execution: ExecutionTuple = (outcome, (), (), 0, "", "", error, 0.0, "")
         if job.gold is not None and job.gold.wanted:
             job.gold.wanted, job.gold.failed = False, True
             return Answer(job, _GOLD, (execution, None, (None, 0)))

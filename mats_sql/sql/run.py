@@ -51,7 +51,7 @@ class Run:
         self.verdict = ""
         self.outcome, self.error, self.exhausted = "", "", False
         self.elapsed_s = 0.0
-        self.digests = ("", "")
+        self.digests = ("", "", "")
 
     def execute(self, sql: str) -> None:
         """Run ``sql`` within the limits; afterwards ``outcome`` and ``verdict`` are set."""
@@ -187,18 +187,27 @@ class Run:
     def execution(self) -> tuple[object, ...]:
         """Return the execution as plain values, in the order of :class:`mats_sql.sql.execution.Execution`."""
         if self.outcome not in ("rows", "empty"):
-            return (self.outcome, (), (), 0, "", "", self.error, self.elapsed_s)
+            return (self.outcome, (), (), 0, "", "", self.error, self.elapsed_s, "")
         preview = tuple(_short(row) for row in self.rows[: self.limits.preview_rows])
-        return (self.outcome, self.columns, preview, self.count, *self.digests, "", self.elapsed_s)
+        return (self.outcome, self.columns, preview, self.count, *self.digests[:2], "", self.elapsed_s, self.digests[2])
 
 
-def digest_rows(rows: list[Row]) -> tuple[str, str]:
-    """Return the digest of the set of rows and that of the sequence of rows.
+def digest_rows(rows: list[Row]) -> tuple[str, str, str]:
+    """Return the digests of the set, the sequence and the multiset of rows.
 
     Rows that Python holds equal (1 and 1.0, -0.0 and 0) have one spelling: ``repr`` with whole floats as integers.
     """
-    ordered = [repr(_canonical(row)) for row in rows]
-    return _digest(sorted(set(ordered))), _digest(ordered)
+    lines = [repr(_canonical(row)) for row in rows]
+    return digest_lines(lines)
+
+
+def digest_lines(lines: list[str]) -> tuple[str, str, str]:
+    """Return the digests of rows that are spelled already, each without a newline."""
+    ordered = _digest(lines)
+    arranged = sorted(lines)
+    distinct = sorted(set(lines))
+    multiset = _digest(arranged)
+    return multiset if len(distinct) == len(arranged) else _digest(distinct), ordered, multiset
 
 
 def _canonical(row: Row) -> Row:

@@ -1,0 +1,306 @@
+"""The executor's interface on PostgreSQL and MySQL, through SQLAlchemy.
+
+What is covered. Every SQL runs alone in a read-only transaction that is always rolled back, under the server's
+statement timeout; a timer cancels the statement on the server when the whole execution takes longer. On PostgreSQL the
+SQL travels as a parameter to a function that opens a cursor for it, so that a text of several statements cannot leave
+its transaction. Rows and bytes are bounded as on SQLite; results are read through a server-side cursor.
+
+What is not covered. The server runs the SQL with the rights of the URL's user: give one that may only read, and no file
+or superuser rights. There is no bound on virtual-machine steps or on the server's memory. Verdicts are not kept on
+disk, as a server's content has no digest. The MySQL dialect is not run by this project's tests.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import islice
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self
+
+from mats_sql.config import SqlLimits
+from mats_sql.errors import DatabaseError
+from mats_sql.sql.compare import compare
+from mats_sql.sql.execution import Execution, Outcome, Value
+from mats_sql.sql.executor import SqlRequest
+from mats_sql.sql.judge import NO_SQL, JudgeItem
+from mats_sql.sql.run import MAX_ERROR_TEXT, MAX_PREVIEW_TEXT, digest_lines
+from mats_sql.sql.verdict import Judgement
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+_WINDOW = 1024
+_CHUNK = 500
+_READS = re.compile(
+    r"(?:\s|--[^\n]*\n|#[^\n]*\n|/\*.*?\*/|\()*(select|with|values|table|show|explain|desc)\b", re.I | re.S
+)
+_WRITES_A_FILE = re.compile(r"\binto\s+(?:outfile|dumpfile|@)", re.IGNORECASE)
+_OPEN_CURSOR = """
+CREATE OR REPLACE FUNCTION pg_temp.mats_open(query text) RETURNS refcursor LANGUAGE plpgsql AS
+$$ DECLARE opened refcursor := 'mats'; BEGIN OPEN opened NO SCROLL FOR EXECUTE query; RETURN opened; END $$
+"""
+
+
+class Executor(Protocol):
+    """What runs SQL: :class:`mats_sql.sql.executor.SqlExecutor` and :class:`ServerExecutor`."""
+
+    def execute_many(self, requests: Iterable[SqlRequest]) -> Iterator[Execution]:
+        """Yield one execution per request, in request order."""
+
+
+class ServerExecutor:
+    """Executes SQL on a database server; a request's database fills ``{database}`` in the URL.
+
+    ``url`` is SQLAlchemy's, e.g. ``postgresql+psycopg2://reader@host/{database}``. Raises
+    :class:`~mats_sql.errors.DatabaseError` when a server cannot be reached.
+    """
+
+    def __init__(self, url: str, limits: SqlLimits, workers: int) -> None:
+        self._url, self._limits, self._workers = url, limits, workers
+        self._engines: dict[str, Engine] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        for engine in self._engines.values():
+            engine.dispose()
+        self._engines.clear()
+
+    def execute_many(self, requests: Iterable[SqlRequest]) -> Iterator[Execution]:
+        """Yield one execution per request, in request order."""
+        stream = iter(requests)
+        with ThreadPoolExecutor(self._workers) as threads:
+            while window := list(islice(stream, _WINDOW)):
+                engines = [self._engine(request.database.stem) for request in window]
+                yield from threads.map(self._execute, engines, (request.sql for request in window))
+
+    def _engine(self, database: str) -> Engine:
+        from sqlalchemy import create_engine
+
+        url = self._url.replace("{database}", database)
+        if url not in self._engines:
+            self._engines[url] = create_engine(url, pool_size=self._workers, pool_pre_ping=True)
+        return self._engines[url]
+
+    def _execute(self, engine: Engine, sql: str) -> Execution:
+        from sqlalchemy.exc import DBAPIError
+
+        dialect = _DIALECTS[engine.dialect.name]
+        try:
+            connection = engine.connect()
+        except DBAPIError as error:
+            raise DatabaseError(f"the database server must be reachable, but {engine.url}: {_line(error)}") from None
+        with connection:
+            dialect.prepare(connection, self._limits.timeout_s)
+            started = time.monotonic()
+            timer = threading.Timer(self._limits.timeout_s, dialect.canceller(engine, connection))
+            timer.start()
+            reader = _Reader(self._limits)
+            try:
+                execution = reader.read(dialect.rows(connection, sql))
+            except (DBAPIError, _RefusedError, ValueError) as error:
+                execution = Execution(dialect.outcome(error), error=_line(error))
+            finally:
+                timer.cancel()
+                timer.join()
+                dialect.abandon(connection)
+            return _timed(execution, time.monotonic() - started)
+
+
+class ServerJudge:
+    """Judges on any executor by comparing whole executions; keeps nothing on disk."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+
+    def judge_many(self, items: Iterable[JudgeItem]) -> Iterator[Judgement]:
+        """Yield one judgement per item, in item order."""
+        return (judgement for _, judgement in self.execute_and_judge(items))
+
+    def execute_and_judge(self, items: Iterable[JudgeItem]) -> Iterator[tuple[Execution, Judgement]]:
+        """Yield each item's execution and judgement; equal SQL runs once per window of 1,024 items."""
+        stream = iter(items)
+        while window := list(islice(stream, _WINDOW)):
+            wanted = dict.fromkeys(SqlRequest(item.database, item.gold_sql) for item in window)
+            wanted |= dict.fromkeys(SqlRequest(item.database, item.sql) for item in window if item.sql is not None)
+            done = dict(zip(wanted, self._executor.execute_many(wanted), strict=True))
+            for item in window:
+                execution = NO_SQL if item.sql is None else done[SqlRequest(item.database, item.sql)]
+                yield execution, compare(done[SqlRequest(item.database, item.gold_sql)], execution)
+
+
+class _RefusedError(Exception):
+    """The SQL would do more than read."""
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Reads a result within the limits."""
+
+    limits: SqlLimits
+
+    def read(self, chunks: Iterator[tuple[tuple[str, ...], Sequence[Sequence[object]]]]) -> Execution:
+        columns: tuple[str, ...] = ()
+        lines: list[str] = []
+        preview: list[tuple[Value, ...]] = []
+        size = 0
+        for names, rows in chunks:
+            columns = names
+            for row in rows:
+                canonical = tuple(map(_canonical, row))
+                lines.append(repr(canonical))
+                size += len(lines[-1])
+                if len(preview) < self.limits.preview_rows:
+                    preview.append(tuple(map(_shown, row)))
+            if len(lines) > self.limits.max_rows or size > self.limits.max_result_bytes:
+                return Execution(Outcome.TOO_BIG, error="more rows or bytes than allowed")
+        digest, ordered, multiset = digest_lines(lines)
+        outcome = Outcome.ROWS if lines else Outcome.EMPTY
+        return Execution(outcome, columns, tuple(preview), len(lines), digest, ordered, multiset_digest=multiset)
+
+
+def _canonical(value: object) -> object:
+    """Return one spelling for values that Python holds equal: 1, 1.0, True and Decimal('1.00')."""
+    if isinstance(value, memoryview):
+        return bytes(value)
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Decimal) and value.is_finite():
+        if value == value.to_integral_value():
+            return int(value)
+        return float(value) if Decimal(float(value)) == value else value.normalize()
+    return value
+
+
+def _shown(value: object) -> Value:
+    value = _canonical(value)
+    if isinstance(value, str | bytes):
+        return value[:MAX_PREVIEW_TEXT]
+    if value is None or isinstance(value, int | float):
+        return value
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    return str(value)[:MAX_PREVIEW_TEXT]
+
+
+def _timed(execution: Execution, elapsed_s: float) -> Execution:
+    from dataclasses import replace
+
+    return replace(execution, elapsed_s=elapsed_s)
+
+
+def _line(error: Exception) -> str:
+    cause = getattr(error, "orig", None) or error
+    return " ".join(str(cause).split())[:MAX_ERROR_TEXT]
+
+
+Rows = Iterator[tuple[tuple[str, ...], Sequence[Sequence[object]]]]
+
+
+class _Dialect(Protocol):
+    """What differs between servers."""
+
+    def prepare(self, connection: Connection, timeout_s: float) -> None: ...
+    def rows(self, connection: Connection, sql: str) -> Rows: ...
+    def canceller(self, engine: Engine, connection: Connection) -> Callable[[], None]: ...
+    def outcome(self, error: Exception) -> Outcome: ...
+    def abandon(self, connection: Connection) -> None: ...
+
+
+class _PostgreSql:
+    """A read-only transaction; the SQL goes to the server as a parameter of a cursor-opening function."""
+
+    _OUTCOMES: ClassVar = {
+        "57014": Outcome.TIMEOUT,
+        "25006": Outcome.REFUSED,
+        "42501": Outcome.REFUSED,
+        "53200": Outcome.TOO_BIG,
+        "54000": Outcome.TOO_BIG,
+    }
+
+    def prepare(self, connection: Connection, timeout_s: float) -> None:
+        connection.exec_driver_sql(_OPEN_CURSOR)
+        connection.commit()
+        connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+        connection.exec_driver_sql(f"SET LOCAL statement_timeout = {max(1, int(timeout_s * 1000))}")
+
+    def rows(self, connection: Connection, sql: str) -> Rows:
+        connection.exec_driver_sql("SELECT pg_temp.mats_open(%s)", (sql,))
+        while True:
+            result = connection.exec_driver_sql(f"FETCH FORWARD {_CHUNK} FROM mats")
+            rows = result.fetchall()
+            yield tuple(result.keys()), rows
+            if len(rows) < _CHUNK:
+                return
+
+    def canceller(self, _engine: Engine, connection: Connection) -> Callable[[], None]:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        return driver.cancel  # type: ignore[no-any-return]
+
+    def outcome(self, error: Exception) -> Outcome:
+        state = getattr(getattr(error, "orig", None), "pgcode", None)
+        if state == "42P11":  # "cannot open INSERT query as cursor", "cannot open multi-query plan as cursor"
+            return Outcome.ERROR if "multi-query" in str(error) else Outcome.REFUSED
+        return self._OUTCOMES.get(state or "", Outcome.ERROR)
+
+    def abandon(self, connection: Connection) -> None:
+        connection.rollback()
+        if not connection.invalidated:
+            connection.exec_driver_sql("SELECT pg_advisory_unlock_all()")
+            connection.rollback()
+
+
+class _MySql:
+    """A read-only transaction and ``max_execution_time``; cancelled by ``KILL QUERY`` from another connection."""
+
+    _OUTCOMES: ClassVar = {3024: Outcome.TIMEOUT, 1317: Outcome.TIMEOUT, 1792: Outcome.REFUSED, 1142: Outcome.REFUSED}
+
+    def prepare(self, connection: Connection, timeout_s: float) -> None:
+        connection.exec_driver_sql(f"SET SESSION max_execution_time = {max(1, int(timeout_s * 1000))}")
+        connection.commit()
+        connection.exec_driver_sql("START TRANSACTION READ ONLY")
+
+    def rows(self, connection: Connection, sql: str) -> Rows:
+        if not _READS.match(sql) or _WRITES_A_FILE.search(sql):
+            raise _RefusedError("only reading is allowed")
+        streaming = connection.execution_options(stream_results=True)
+        with streaming.exec_driver_sql(sql.replace("%", "%%")) as result:
+            columns = tuple(result.keys())
+            while rows := result.fetchmany(_CHUNK):
+                yield columns, rows
+            yield columns, ()
+
+    def canceller(self, engine: Engine, connection: Connection) -> Callable[[], None]:
+        identity = connection.exec_driver_sql("SELECT connection_id()").scalar_one()
+
+        def cancel() -> None:
+            with engine.connect() as other:
+                other.exec_driver_sql(f"KILL QUERY {int(identity)}")
+
+        return cancel
+
+    def outcome(self, error: Exception) -> Outcome:
+        if isinstance(error, _RefusedError):
+            return Outcome.REFUSED
+        arguments = getattr(getattr(error, "orig", None), "args", ()) or (0,)
+        return self._OUTCOMES.get(arguments[0], Outcome.ERROR)
+
+    def abandon(self, connection: Connection) -> None:
+        connection.rollback()
+
+
+_DIALECTS: dict[str, _Dialect] = {"postgresql": _PostgreSql(), "mysql": _MySql(), "mariadb": _MySql()}
