@@ -19,10 +19,10 @@ $(STAMP): pyproject.toml
 	touch $@
 
 quickstart: setup
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/mlflow run . --env-manager local -e main
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/mlflow run . --env-manager local --experiment-name quickstart -e main
 
 lab: setup
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/mlflow run . --env-manager local -e main -P config=configs/lab.yaml
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/mlflow run . --env-manager local --experiment-name lab -e main -P config=configs/lab.yaml
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile

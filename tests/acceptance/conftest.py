@@ -46,7 +46,7 @@ class Place:
         self.config.write_text(yaml.safe_dump({**experiment, "work_dir": str(self.folder / "work")}))
 
     def command(self, entry_point: str, *arguments: str) -> list[str]:
-        return [sys.executable, f"entrypoints/{entry_point}.py", "--config", str(self.config), *arguments]
+        return [sys.executable, str(ROOT / "entrypoints" / f"{entry_point}.py"), "--config", str(self.config), *arguments]
 
     def environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
@@ -56,7 +56,7 @@ class Place:
         """Run an entry point to its end."""
         return subprocess.run(
             self.command(entry_point, *arguments),
-            cwd=ROOT,
+            cwd=self.folder,
             env=self.environment(),
             capture_output=True,
             text=True,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from tests.acceptance.conftest import ROOT, Place, new_place
+from tests.acceptance.conftest import Place, new_place
 
 KILLED_STAGES = ("rollout-pool", "orpo", "evaluate")
 
@@ -27,7 +27,7 @@ def kill_within(place: Place, stage: str, delay_s: float) -> bool:
     """Start `main`, kill it ``delay_s`` after the stage began; false when it ended before."""
     process = subprocess.Popen(
         place.command("main"),
-        cwd=ROOT,
+        cwd=place.folder,
         env=place.environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
