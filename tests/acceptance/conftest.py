@@ -46,7 +46,8 @@ class Place:
         self.config.write_text(yaml.safe_dump({**experiment, "work_dir": str(self.folder / "work")}))
 
     def command(self, entry_point: str, *arguments: str) -> list[str]:
-        return [sys.executable, str(ROOT / "entrypoints" / f"{entry_point}.py"), "--config", str(self.config), *arguments]
+        script = ROOT / "entrypoints" / f"{entry_point}.py"
+        return [sys.executable, str(script), "--config", str(self.config), *arguments]
 
     def environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
