@@ -8,6 +8,10 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mats_sql.benchmark.benchmark import Benchmark
 
 SHARED = Path(os.environ.get("MATS_SHARED", Path(__file__).parents[2] / "shared")) / "data"
 INPUTS = {"a": "BIRD-dev", "b": "Spider-dev", "c": "BIRD-dev with 2% runaways"}
@@ -59,20 +63,21 @@ def _with_runaways(candidates: list[Candidate]) -> list[Candidate]:
     return candidates
 
 
-def lab_candidates(root: Path, size: int) -> Iterator[Candidate]:
-    """Yield ``size`` candidates for the lab's dev questions: each SQL comes about three times, as in a real pool."""
+def write_lab_benchmark(root: Path) -> Benchmark:
+    """Generate the lab's dev split and read it."""
     from mats_sql.benchmark.bird import read_bird
     from mats_sql.config import LabSettings
     from mats_sql.lab.generator import write_lab
 
-    if not (root / "dev.json").exists() and not (root / "dev").exists():
-        write_lab(root, LabSettings(train_databases=1, train_questions=10))
-    benchmark = read_bird(root, "dev")
+    write_lab(root, LabSettings(train_databases=1, train_questions=10))
+    return read_bird(root, "dev")
+
+
+def lab_candidates(benchmark: Benchmark, size: int) -> Iterator[Candidate]:
+    """Yield ``size`` candidates for the lab's dev questions: each SQL comes about three times, as in a real pool."""
     golds = list(benchmark.golds.values())
     each = -(-size // len(golds))
-    made = 0
-    for gold in golds:
-        for number in range(min(each, size - made)):
-            sql = f"SELECT * FROM ({gold.sql.rstrip('; ')}) LIMIT {number // 3}" if number % 7 else gold.sql
-            yield Candidate(benchmark.databases[gold.db_id], gold.sql, sql)
-            made += 1
+    for made in range(size):
+        gold, number = golds[made // each], made % each
+        sql = f"SELECT * FROM ({gold.sql.rstrip('; ')}) LIMIT {number // 3}" if number % 7 else gold.sql
+        yield Candidate(benchmark.databases[gold.db_id], gold.sql, sql)

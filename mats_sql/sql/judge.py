@@ -180,8 +180,9 @@ class _Plan:
             return _NONE
         entry = group.texts.get(item.sql)
         if entry is None:
-            spelling = item.sql if self._full else spelling_of(item.sql)
-            entry = group.entries.setdefault(spelling, _Entry(item.sql, spelling))
+            new = _Entry(item.sql, spelling_of(item.sql))
+            # Column names are part of an execution, and only a text itself decides them.
+            entry = group.entries.setdefault(new.sql if self._full else new.spelling, new)
             group.texts[item.sql] = entry
         return entry
 

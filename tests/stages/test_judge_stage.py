@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -17,21 +18,36 @@ from mats_sql.stages.judge import JudgeReport, JudgeRequest, judge_file
 from tests.sql.real_data import PlainEvaluator, real_candidates, shared
 
 COMMAND = [sys.executable, str(Path(__file__).parents[2] / "entrypoints" / "judge.py")]
-ROOTS = {"bird": ("bird",), "spider": ("spider",)}
 
 
-def judge_real(name: str, folder: Path) -> tuple[JudgeReport, dict[tuple[int, str], dict[str, str]]]:
-    request = JudgeRequest(
-        shared(*ROOTS[name]), shared("candidates", f"{name}_dev.jsonl.gz"), folder / "out.jsonl", cache=folder / "cache"
-    )
-    report = judge_file(request)
-    lines = [json.loads(line) for line in request.out.read_text().splitlines()]
-    return report, {(line["question_id"], line["system"]): line for line in lines}
+Verdicts = dict[tuple[int, str], dict[str, str]]
+
+
+@dataclass(slots=True)
+class RealJudgings:
+    """Judges each real input once, for all tests."""
+
+    folder: Path
+    done: dict[str, tuple[JudgeReport, Verdicts]] = field(default_factory=dict)
+
+    def of(self, name: str) -> tuple[JudgeReport, Verdicts]:
+        if name not in self.done:
+            root, candidates = shared(name), shared("candidates", f"{name}_dev.jsonl.gz")
+            request = JudgeRequest(root, candidates, self.folder / f"{name}.jsonl", cache=self.folder / "cache")
+            report = judge_file(request)
+            lines = [json.loads(line) for line in request.out.read_text().splitlines()]
+            self.done[name] = report, {(line["question_id"], line["system"]): line for line in lines}
+        return self.done[name]
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> RealJudgings:
+    return RealJudgings(tmp_path_factory.mktemp("real"))
 
 
 @pytest.mark.parametrize("name", ["bird", "spider"])
-def test_every_official_verdict_on_real_candidates_is_birds(name: str, tmp_path: Path) -> None:
-    report, verdicts = judge_real(name, tmp_path)
+def test_every_official_verdict_on_real_candidates_is_birds(name: str, real: RealJudgings) -> None:
+    report, verdicts = real.of(name)
     plain = PlainEvaluator()
     known: dict[tuple[Path, str, str], bool] = {}
     different = []
@@ -47,8 +63,8 @@ def test_every_official_verdict_on_real_candidates_is_birds(name: str, tmp_path:
     assert report.receipt.correct == report.receipt.judged == {"bird": 287, "spider": 1034}[name]
 
 
-def test_multiset_agrees_with_the_published_labels(tmp_path: Path) -> None:
-    _, verdicts = judge_real("bird", tmp_path)
+def test_multiset_agrees_with_the_published_labels(real: RealJudgings) -> None:
+    _, verdicts = real.of("bird")
     labels = json.loads(shared("candidates", "bird_dev_multiset_labels.json").read_text())
     pairs = [(system, int(qid), label) for system, of in labels.items() for qid, label in of.items()]
     different = [
