@@ -24,8 +24,9 @@ quickstart: setup
 lab: setup
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/mlflow run . --env-manager local --experiment-name lab -e main -P config=configs/lab.yaml
 
+# one torch thread per test process: two processes of two threads on two cores are ten times slower
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .

@@ -23,7 +23,7 @@ from tests.lab_source import GENERATION, lab_source
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
-    return lab_source(tmp_path_factory.mktemp("lab"))
+    return lab_source(tmp_path_factory.mktemp("lab"), questions=6)
 
 
 @pytest.fixture(scope="module")
@@ -62,12 +62,12 @@ def test_exactly_one_candidate_of_the_pool_is_selected(engine: Engine, executor:
 def test_answers_do_not_depend_on_what_else_is_asked(engine: Engine, executor: SqlExecutor, source: Source) -> None:
     tasks = list(source.tasks.values())
     whole = team(engine, executor).answer_many(tasks)
-    alone = [team(engine, executor).answer(task) for task in reversed(tasks)]
-    assert rows(alone[::-1]) == rows(whole)
+    alone = [team(engine, executor).answer(task) for task in (tasks[2], tasks[0])]
+    assert rows(alone[::-1]) == rows([whole[0], whole[2]])
 
 
 def test_a_larger_k_extends_a_smaller_one(engine: Engine, executor: SqlExecutor, source: Source) -> None:
-    tasks = list(source.tasks.values())[:6]
+    tasks = list(source.tasks.values())[:4]
     large, small = (team(engine, executor, k=k).answer_many(tasks) for k in (3, 2))
     for more, less in zip(large, small, strict=True):
         kept = [(row.sample_index, row.origin, row.sql) for row in more.candidates if row.sample_index < 2]

@@ -126,6 +126,17 @@ def _print(tables: Sequence[Table], gaps: Mapping[str, Sequence[Comparison]], re
         console.print(f"Paired gaps on {name}:")
         for comparison in compared:
             console.print(f"  {comparison.verdict}")
-    new = ", ".join(registered) if registered else "nothing new: equal content keeps its version"
-    console.print(f"\nRegistered: {new}")
+    console.print(f"\nRegistered: {registered_text(registered)}")
     console.print("Look at it: `make ui`, then the experiment's runs, models and charts.")
+
+
+def registered_text(versions: Sequence[str]) -> str:
+    """Return new versions (``name/number``) by name, models first, with their numbers together."""
+    if not versions:
+        return "nothing new: equal content keeps its version"
+    numbers: dict[str, list[str]] = {}
+    for version in versions:
+        name, _, number = version.rpartition("/")
+        numbers.setdefault(name, []).append(number)
+    ordered = sorted(numbers, key=lambda name: (".dataset." in name, name))
+    return "\n  " + "\n  ".join(f"{name}/{', '.join(numbers[name])}" for name in ordered)

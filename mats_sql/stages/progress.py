@@ -10,7 +10,7 @@ class Progress:
     """Print what runs and what ended to standard error; results go to standard output."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False)
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._status: Status | None = None
         self._title = ""
 

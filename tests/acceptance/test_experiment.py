@@ -48,7 +48,7 @@ def test_main_prints_the_result_table_the_gap_and_what_was_registered(finished: 
         "Validator reward accuracies",
         "outside the validation split",
         "95% CI",
-        "Registered: small.planner/1",
+        "small.planner/1",
         "make ui",
     ):
         assert expected in printed

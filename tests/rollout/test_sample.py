@@ -25,7 +25,7 @@ from tests.pools import pools
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
-    return lab_source(tmp_path_factory.mktemp("lab"), questions=8)
+    return lab_source(tmp_path_factory.mktemp("lab"), questions=5)
 
 
 @pytest.fixture(scope="module")
