@@ -13,6 +13,7 @@ from mats_sql.agents.critique import Critique, Validator, Verdict
 from mats_sql.errors import StageInputError
 from mats_sql.evaluation.frames import candidates_frame, candidates_from_frame
 from mats_sql.evaluation.metrics import team_metrics
+from mats_sql.evaluation.plots import verdict_confusion
 from mats_sql.evaluation.records import JudgedCandidate
 from mats_sql.evaluation.report import EvaluatedTeam, result_tables
 from mats_sql.generation.engine import Engine
@@ -93,6 +94,28 @@ def judged(workspace: Workspace, answers: Sequence[TeamAnswer], source: Source) 
     ]
 
 
+def answers_frame(candidates: Sequence[JudgedCandidate], source: Source) -> pd.DataFrame:
+    """Return a row per question: what was asked, what was selected and whether it is right."""
+    return pd.DataFrame(
+        [
+            {
+                "question_id": row.question_id,
+                "db_id": row.db_id,
+                "difficulty": row.difficulty,
+                "question": source.tasks[row.question_id].question.text,
+                "selected_sql": row.sql or "",
+                "verdict": row.verdict.value,
+                "origin": row.origin,
+                "sample_index": row.sample_index,
+                "selector_score": row.selector_score,
+                "group_size": row.group_size,
+            }
+            for row in candidates
+            if row.selected
+        ]
+    )
+
+
 def _compute(
     workspace: Workspace, run: StageRun, team: Artifact, questions: Artifact, *, validation_only: bool
 ) -> None:
@@ -109,6 +132,9 @@ def _compute(
     candidates_frame(candidates).to_parquet(path, index=False)
     run.output("candidates", ArtifactKind.DATASET, path, {"team": team.metadata["team"]})
     run.log_metrics(team_metrics(candidates).as_mlflow())
+    run.log_table("answers", answers_frame(candidates, source))
+    if any(row.select_verdict is not Verdict.MISSING for row in candidates):
+        run.log_figure("verdicts", verdict_confusion(team.metadata["team"], candidates))
     if not validation_only:
         rest = [row for row in candidates if row.question_id not in validation]
         run.log_metrics({f"rest/{name}": value for name, value in team_metrics(rest).as_mlflow().items()})
