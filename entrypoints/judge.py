@@ -42,12 +42,13 @@ def judge(
 ) -> None:
     with one_line_errors():
         from mats_sql.config import SqlLimits
-        from mats_sql.stages.judge import JudgeRequest, judge_file
+        from mats_sql.stages.judge import JudgeRequest
+        from mats_sql.stages.judge_run import tracked_judging
 
         limits = SqlLimits(timeout_s=timeout_s)
         kind = benchmark_kind
         request = JudgeRequest(benchmark_root, candidates, out, split, kind, workers, limits, cache)  # type: ignore[arg-type]
-        _print(judge_file(request), request.receipt)
+        _print(tracked_judging(request, Path("mats-runs")), request.receipt)
 
 
 def _print(report: JudgeReport, receipt: Path) -> None:
@@ -63,7 +64,7 @@ def _print(report: JudgeReport, receipt: Path) -> None:
         shares = (system.official[VerdictClass.CORRECT], system.multiset_correct, system.ordered_correct)
         counts = (str(system.official[verdict]) for verdict in found)
         table.add_row(system.system, *counts, *(f"{100 * share / total:.2f}" for share in shares))
-    console = Console()
+    console = Console(width=140, highlight=False)
     console.print(table)
     gold = report.receipt
     console.print(f"{report.judged} verdicts in {report.elapsed_s:.2f} s; {report.executed} SQL executed")

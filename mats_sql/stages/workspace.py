@@ -66,7 +66,7 @@ class Workspace:
         if self._judge is None:
             from mats_sql.sql.judge import Judge
 
-            self._judge = Judge(self.executor(), self.cache / "judge")
+            self._judge = self._open.enter_context(Judge(self.executor(), self.cache / "judge"))
         return self._judge
 
     def within(self, experiment: Experiment, command: StageRun) -> Workspace:

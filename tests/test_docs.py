@@ -1,0 +1,47 @@
+"""The README and the settings page say what is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from mats_sql.config import Experiment
+
+ROOT = Path(__file__).parent.parent
+
+
+def keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """Return every setting of the experiment, dotted."""
+    found = []
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            found += keys(kind, f"{prefix}{name}.")
+        else:
+            found.append(f"{prefix}{name}")
+    return found
+
+
+def test_the_settings_page_names_every_setting_and_no_other() -> None:
+    page = (ROOT / "docs" / "config.md").read_text()
+    named = set(re.findall(r"^\| `([a-z_.]+)` \|", page, re.MULTILINE))
+    # the four agents of sft share one section's settings
+    expected = {re.sub(r"^sft\.(planner|validator|fixer|selector)\.", "sft.AGENT.", key) for key in keys(Experiment)}
+    assert named == {key.replace("AGENT", "agent") for key in expected}
+
+
+def test_every_command_of_the_readme_exists() -> None:
+    text = (ROOT / "README.md").read_text()
+    scripts = set(re.findall(r"python (entrypoints/\w+\.py)", text))
+    assert scripts == {f"entrypoints/{path.name}" for path in (ROOT / "entrypoints").glob("*.py")}
+    targets = set(re.findall(r"(?:^ +|`)make (\w+)", text, re.MULTILINE))
+    known = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert targets <= known
+
+
+def test_every_link_of_the_readme_leads_somewhere() -> None:
+    text = (ROOT / "README.md").read_text()
+    links = re.findall(r"\]\(([^)#]+)\)", text)
+    assert [link for link in links if not link.startswith("http") and not (ROOT / link).exists()] == []
