@@ -14,13 +14,13 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from mats_sql.agents.condition_validator import condition_validator_messages, parse_condition_critique
-from mats_sql.agents.critique import Critique, Verdict
+from mats_sql.agents.condition_validator import condition_validator_messages
+from mats_sql.agents.critique import Critique, Validator, Verdict, parse_critique
 from mats_sql.agents.fixer import feedback_text, fixer_messages, parse_fix
 from mats_sql.agents.messages import Messages
 from mats_sql.agents.planner import parse_plan, planner_messages
 from mats_sql.agents.review import Review, response_text
-from mats_sql.agents.select_validator import parse_select_critique, select_validator_messages
+from mats_sql.agents.select_validator import select_validator_messages
 from mats_sql.agents.selector import NO, YES, selector_messages
 from mats_sql.agents.teacher import write_plan
 from mats_sql.benchmark.benchmark import Benchmark
@@ -115,9 +115,12 @@ def _run(judge: Judge, dev: Benchmark, question: Question, sqls: list[str]) -> l
 
 def _measure_others(base: Path, dev: Benchmark, judge: Judge, reviews: list[Review], right: list[bool]) -> None:
     engine = open_engine(GenerationSettings(), base)
-    select = [parse_select_critique(text) for text in _answers(engine, map(select_validator_messages, reviews))]
+    select = [
+        parse_critique(Validator.SELECT, text) for text in _answers(engine, map(select_validator_messages, reviews))
+    ]
     condition = [
-        parse_condition_critique(text) for text in _answers(engine, map(condition_validator_messages, reviews))
+        parse_critique(Validator.CONDITION, text)
+        for text in _answers(engine, map(condition_validator_messages, reviews))
     ]
     approved = [_approves(one) and _approves(two) for one, two in zip(select, condition, strict=True)]
     _say("both validators' joint verdict is right", [a == b for a, b in zip(approved, right, strict=True)])

@@ -109,10 +109,10 @@ class PretrainSettings(Section):
     heads: Positive = 4
     feed_forward: Positive = 384
     context_tokens: Positive = 1024
-    copy_steps: int = Field(400, ge=0)
+    copy_steps: int = Field(350, ge=0)
     copy_tokens: Positive = 40
-    examples: Positive = 100_000
-    batch_size: Positive = 16
+    examples: Positive = 85_000
+    batch_size: Positive = 12
     learning_rate: Rate = 2e-3
     warmup_steps: int = Field(100, ge=0)
     weight_decay: float = Field(0.05, ge=0)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import random
-import re
 import sqlite3
 from pathlib import Path
 
@@ -13,7 +11,7 @@ from mats_sql.config import LabSettings
 from mats_sql.errors import ConfigError
 from mats_sql.lab import words
 from mats_sql.lab.databases import LabDatabase, LabTable, build_database, create_tables
-from mats_sql.lab.questions import SHARES, LabQuestion, draw_question
+from mats_sql.lab.questions import LabQuestion, draw_questions
 from mats_sql.seeds import derive_random
 
 GENERATOR_VERSION = 1
@@ -21,9 +19,6 @@ GENERATOR_VERSION = 1
 
 ROWS = (34, 56)
 """Rows per table: few enough to be quick, enough that a wrong SQL seldom returns the right rows."""
-
-_MAX_BARREN_DRAWS = 300
-"""Repeated or bad draws in a row after which a database counts as exhausted."""
 
 
 def write_lab(root: Path, settings: LabSettings) -> None:
@@ -37,11 +32,6 @@ def write_lab(root: Path, settings: LabSettings) -> None:
     dev, train = names[: settings.dev_databases], names[settings.dev_databases :]
     _write_split(root, "dev", dev, settings.dev_questions, settings.seed, seen)
     _write_split(root, "train", train, settings.train_questions, settings.seed, seen)
-
-
-def normalised(text: str) -> str:
-    """Return a question's words in lower case: two questions of one lab never agree in them."""
-    return " ".join(re.findall(r"\w+", text.lower()))
 
 
 def _database_names(settings: LabSettings) -> list[tuple[str, str]]:
@@ -72,45 +62,13 @@ def _write_split(
         folder = root / f"{split}_databases" / db_id
         connection = _write_database(folder, database)
         try:
-            drawn = _draw_questions(rng, database, connection, share, seen)
+            drawn = draw_questions(rng, database, connection, share, seen)
         finally:
             connection.close()
         items += [_question_item(len(items) + i, db_id, question) for i, question in enumerate(drawn)]
         tables.append(_tables_item(database))
     _write_json(root / f"{split}.json", items)
     _write_json(root / f"{split}_tables.json", tables)
-
-
-def _draw_questions(
-    rng: random.Random, database: LabDatabase, connection: sqlite3.Connection, count: int, seen: set[str]
-) -> list[LabQuestion]:
-    drawn: list[LabQuestion] = []
-    for difficulty in _difficulties(rng, count):
-        question, barren = None, 0
-        while question is None:
-            question = draw_question(rng, database, connection, difficulty)
-            if question is None or normalised(question.text) in seen:
-                question, barren = None, barren + 1
-            if barren > _MAX_BARREN_DRAWS:
-                raise ConfigError(
-                    f"a lab database must yield its questions, but {database.db_id} has no {count} distinct ones; "
-                    "ask for fewer questions or more databases"
-                )
-        seen.add(normalised(question.text))
-        drawn.append(question)
-    return drawn
-
-
-def _difficulties(rng: random.Random, count: int) -> list[str]:
-    """Return a shuffled list of ``count`` difficulties in BIRD's proportions, rounded by chance."""
-    exact = {name: share * count for name, share in SHARES.items()}
-    counts = {name: int(value) for name, value in exact.items()}
-    rest = {name: exact[name] - counts[name] for name in exact}
-    extra = count - sum(counts.values())
-    names = rng.choices(list(rest), [value + 1e-9 for value in rest.values()], k=extra)
-    plan = [name for name, number in counts.items() for _ in range(number)] + names
-    rng.shuffle(plan)
-    return plan
 
 
 def _write_database(folder: Path, database: LabDatabase) -> sqlite3.Connection:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import re
 import sqlite3
 from dataclasses import dataclass, replace
 
+from mats_sql.errors import ConfigError
 from mats_sql.lab import challenging, moderate, simple
 from mats_sql.lab.databases import LabDatabase
 from mats_sql.lab.draft import Draft, Family
@@ -45,6 +47,9 @@ FAMILIES: dict[str, tuple[tuple[Family, int], ...]] = {
 SHARES = {"simple": 0.6, "moderate": 0.3, "challenging": 0.1}
 """The proportions of BIRD's difficulties."""
 
+_MAX_BARREN_DRAWS = 60
+"""Repeated or bad draws in a row after which a database counts as exhausted."""
+
 
 @dataclass(frozen=True, slots=True)
 class LabQuestion:
@@ -67,6 +72,35 @@ def draw_question(
         if draft is not None and _is_good(connection, draft.query):
             return LabQuestion(draft.text, draft.evidence, draft.query, render(draft.query), difficulty)
     return None
+
+
+def draw_questions(
+    rng: random.Random, database: LabDatabase, connection: sqlite3.Connection, count: int, seen: set[str]
+) -> list[LabQuestion]:
+    """Return ``count`` good questions in BIRD's proportions; their texts are new to ``seen``, and enter it.
+
+    Raises :class:`ConfigError` when the database does not yield that many.
+    """
+    drawn: list[LabQuestion] = []
+    for difficulty in _difficulties(rng, count):
+        question, barren = None, 0
+        while question is None:
+            question = draw_question(rng, database, connection, difficulty)
+            if question is None or normalised(question.text) in seen:
+                question, barren = None, barren + 1
+            if barren > _MAX_BARREN_DRAWS:
+                raise ConfigError(
+                    f"a lab database must yield its questions, but {database.db_id!r} has no {count} distinct ones; "
+                    "ask for fewer questions or more databases"
+                )
+        seen.add(normalised(question.text))
+        drawn.append(question)
+    return drawn
+
+
+def normalised(text: str) -> str:
+    """Return a question's words in lower case: two questions of one lab never agree in them."""
+    return " ".join(re.findall(r"\w+", text.lower()))
 
 
 def rows_of(connection: sqlite3.Connection, query: Query) -> list[tuple[object, ...]]:
@@ -97,3 +131,15 @@ def _cut_is_clear(connection: sqlite3.Connection, query: Query) -> bool:
         return True
     keys = rows_of(connection, replace(query, items=(query.order,), limit=query.limit + 1))
     return len(keys) > query.limit and keys[-1] != keys[-2]
+
+
+def _difficulties(rng: random.Random, count: int) -> list[str]:
+    """Return a shuffled list of ``count`` difficulties in BIRD's proportions, rounded by chance."""
+    exact = {name: share * count for name, share in SHARES.items()}
+    counts = {name: int(value) for name, value in exact.items()}
+    rest = {name: exact[name] - counts[name] for name in exact}
+    extra = count - sum(counts.values())
+    names = rng.choices(list(rest), [value + 1e-9 for value in rest.values()], k=extra)
+    plan = [name for name, number in counts.items() for _ in range(number)] + names
+    rng.shuffle(plan)
+    return plan
