@@ -9,17 +9,21 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
 PROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
 ENTRY_POINTS = sorted(PROJECT["entry_points"])
 
 
-def test_the_environment_file_names_the_packages_of_the_project() -> None:
+def test_the_environment_file_pins_the_packages_of_the_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     environment = yaml.safe_load((ROOT / "conda.yaml").read_text())["dependencies"]
     (pip,) = (item["pip"] for item in environment if isinstance(item, dict))
-    assert sorted(pip) == sorted(project["dependencies"])
+    pinned = dict(item.split("==") for item in pip)
+    wanted = {item.name: item.specifier for item in map(Requirement, project["dependencies"])}
+    assert pinned.keys() == wanted.keys()
+    assert [name for name, specifier in wanted.items() if pinned[name] not in specifier] == []
 
 
 def test_every_dependency_earns_its_place_in_the_docs() -> None:
