@@ -32,16 +32,15 @@ def test_formats_and_words_in_any_order_come_back_exactly(text: str) -> None:
     assert _round_trip(text) == text
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.task.value)
-def test_prompts_and_answers_come_back_exactly(example: object) -> None:
-    assert _round_trip(example.messages[0].content) == example.messages[0].content  # type: ignore[attr-defined]
-    assert _round_trip(example.answer) == example.answer  # type: ignore[attr-defined]
+def test_prompts_and_answers_come_back_exactly() -> None:
+    texts = [text for example in EXAMPLES for text in (example.messages[0].content, example.answer)]
+    assert [text for text in texts if _round_trip(text) != text] == []
 
 
-@pytest.mark.parametrize("word", words.all_words())
-def test_every_word_of_the_lists_is_one_token_apart_from_a_final_s(tokenizer: Tokenizer, word: str) -> None:
-    tokens = tokenizer.encode(word).tokens
-    assert [token for token in tokens if token != "s"] == [MARK + word.removesuffix("s")] or tokens == [MARK + word]
+def test_every_word_of_the_lists_is_one_token_apart_from_a_final_s(tokenizer: Tokenizer) -> None:
+    split = {word: tokenizer.encode(word).tokens for word in words.all_words()}
+    whole = {word: ([MARK + word], [MARK + word.removesuffix("s"), "s"]) for word in split}
+    assert {word: tokens for word, tokens in split.items() if tokens not in whole[word]} == {}
 
 
 @pytest.mark.parametrize(
