@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
 from mats_sql.agents.critique import Validator
 from mats_sql.config import RolloutSettings, SqlLimits
@@ -85,11 +85,12 @@ def test_swapped_feedback_comes_from_another_question(pool: Pool, source: Source
     assert {fix.review_id for fix in fixes} == set(feedback)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25)
-@given(pools())
-def test_a_pool_reads_back_as_it_was_written(pool: Pool, tmp_path: Path) -> None:
-    write_pool(pool, tmp_path)
-    assert read_pool(tmp_path) == pool
+@settings(deadline=None, max_examples=25)
+@given(drawn=pools())
+def test_a_pool_reads_back_as_it_was_written(drawn: Pool, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("pool")
+    write_pool(drawn, folder)
+    assert read_pool(folder) == drawn
 
 
 def test_a_damaged_table_is_named(pool: Pool, tmp_path: Path) -> None:
