@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @experiment_options
 @click.option(
     "--regime",
-    type=click.Choice([*Regime, "all"]),
+    type=click.Choice([*(regime.value for regime in Regime), "all"]),
     default="all",
     show_default=True,
     help="The rule that labels critiques; all: every regime of the experiment.",

@@ -94,7 +94,8 @@ def test_a_second_run_computes_nothing_and_registers_nothing(finished: Finished)
 def test_from_a_team_one_walks_to_every_dataset_and_model_it_came_from(store: Store) -> None:
     root = lineage(store, "models:/small.team/1")
     names = {node.name for node in root.walk()}
-    assert {"team", "model", "pool", "plans", "questions", "base"} <= names
+    datasets, agents = {"pool", "plans", "questions"}, {"planner", "fixer", "selector", "select-validator"}
+    assert {"base", *datasets, *agents} <= names
 
 
 def test_the_registered_team_answers_a_question_with_sql(store: Store) -> None:
