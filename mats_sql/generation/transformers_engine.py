@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.utils.logging import disable_progress_bar
 
 from mats_sql.agents.messages import Messages
 from mats_sql.config import GenerationSettings
@@ -98,6 +99,7 @@ def resolve_device(device: str) -> torch.device:
 def _load_model(settings: GenerationSettings, model: Path | str) -> PreTrainedModel:
     device = resolve_device(settings.device)
     try:
+        disable_progress_bar()  # a bar per loaded file says nothing: stages show what runs
         loaded = AutoModelForCausalLM.from_pretrained(str(model), dtype=getattr(torch, settings.dtype))
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"a model's weights must load, but {model}: {one_line(error)}; mend the files") from None
