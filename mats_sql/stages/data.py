@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from mats_sql.benchmark.benchmark import Benchmark
@@ -12,7 +13,7 @@ from mats_sql.benchmark.prompts import SchemaTexts
 from mats_sql.benchmark.question import Question
 from mats_sql.benchmark.spider import read_spider
 from mats_sql.config import BenchmarkSettings, Experiment
-from mats_sql.digests import digest_json
+from mats_sql.digests import digest_file, digest_json
 from mats_sql.errors import BenchmarkError
 from mats_sql.rollout.sample import Source
 from mats_sql.team import Task
@@ -50,17 +51,38 @@ def benchmark_root(experiment: Experiment) -> Path:
 
 
 def read_split(experiment: Experiment, split: str) -> Benchmark:
-    """Return one split of the experiment's benchmark, as its own files have it."""
-    root = benchmark_root(experiment)
-    reader = read_spider if experiment.benchmark.kind == "spider" else read_bird
-    return reader(root, split)
+    """Return one split of the experiment's benchmark, as its own files have it; read once per process."""
+    return _read(experiment.benchmark.kind, benchmark_root(experiment), split)
+
+
+def split_digest(experiment: Experiment, split: str) -> str:
+    """Return a digest of everything a split holds: questions, golds, schemas and database files."""
+    return _digest(experiment.benchmark.kind, benchmark_root(experiment), split)
 
 
 def has_train_split(experiment: Experiment) -> bool:
     """Return whether the benchmark's folder holds training questions."""
     root = benchmark_root(experiment)
     names = ("train_spider.json", "train_spider_min.json") if experiment.benchmark.kind == "spider" else ("train.json",)
-    return any((root / name).exists() for name in names)
+    return any((root / folder / name).exists() for folder in ("", "train") for name in names)
+
+
+@lru_cache(maxsize=8)
+def _read(kind: str, root: Path, split: str) -> Benchmark:
+    return (read_spider if kind == "spider" else read_bird)(root, split)
+
+
+@lru_cache(maxsize=8)
+def _digest(kind: str, root: Path, split: str) -> str:
+    benchmark = _read(kind, root, split)
+    return digest_json(
+        {
+            "questions": [asdict(question) for question in benchmark.questions],
+            "golds": [asdict(gold) for _, gold in sorted(benchmark.golds.items())],
+            "schemas": [asdict(schema) for _, schema in sorted(benchmark.schemas.items())],
+            "databases": {name: digest_file(path) for name, path in sorted(benchmark.databases.items())},
+        }
+    )
 
 
 def source(benchmark: Benchmark, question_ids: Iterable[int], settings: BenchmarkSettings) -> Source:

@@ -15,12 +15,12 @@ from mats_sql.benchmark.leaks import check_no_leak
 from mats_sql.benchmark.question import Question
 from mats_sql.benchmark.splits import split_questions
 from mats_sql.benchmark.usable import Exclusion, usable_questions
-from mats_sql.digests import digest_file, digest_json
+from mats_sql.digests import digest_file
 from mats_sql.errors import BenchmarkError
 from mats_sql.seeds import derive_seed
 from mats_sql.sql.execution import Execution
 from mats_sql.sql.judge import JudgeItem
-from mats_sql.stages.data import DEV, TRAIN, QuestionRow, has_train_split, read_split
+from mats_sql.stages.data import DEV, TRAIN, QuestionRow, has_train_split, read_split, split_digest
 from mats_sql.stages.tables import write_table
 from mats_sql.stages.workspace import Workspace
 from mats_sql.tracking.artifact import ArtifactKind
@@ -38,7 +38,7 @@ def prepare(workspace: Workspace) -> StageResult:
     benchmarks = {split: read_split(experiment, split) for split in splits}
     for benchmark in benchmarks.values():
         require_questions_for_databases(benchmark)
-    manifest = {split: benchmark_digest(benchmark) for split, benchmark in benchmarks.items()}
+    manifest = {split: split_digest(experiment, split) for split in splits}
     return workspace.run(
         KEY,
         title=f"prepare {experiment.benchmark.kind} benchmark",
@@ -50,18 +50,6 @@ def prepare(workspace: Workspace) -> StageResult:
         },
         inputs={},
         compute=lambda run: _compute(workspace, run, benchmarks),
-    )
-
-
-def benchmark_digest(benchmark: Benchmark) -> str:
-    """Return a digest of everything a benchmark holds: questions, golds, schemas and database files."""
-    return digest_json(
-        {
-            "questions": [asdict(question) for question in benchmark.questions],
-            "golds": [asdict(gold) for _, gold in sorted(benchmark.golds.items())],
-            "schemas": [asdict(schema) for _, schema in sorted(benchmark.schemas.items())],
-            "databases": {name: digest_file(path) for name, path in sorted(benchmark.databases.items())},
-        }
     )
 
 
