@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
-import platform
-import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from mats_sql.benchmark.benchmark import Benchmark, require_questions_for_databases
-from mats_sql.benchmark.leaks import check_no_leak
+from mats_sql.benchmark.leaks import check_no_leak, drop_shared_texts
 from mats_sql.benchmark.question import Question
 from mats_sql.benchmark.splits import split_questions
 from mats_sql.benchmark.usable import Exclusion, usable_questions
-from mats_sql.digests import digest_file
+from mats_sql.config import Experiment
 from mats_sql.errors import BenchmarkError
 from mats_sql.seeds import derive_seed
 from mats_sql.sql.execution import Execution
 from mats_sql.sql.judge import JudgeItem
+from mats_sql.sql.receipt import make_receipt
 from mats_sql.stages.data import DEV, TRAIN, QuestionRow, has_train_split, read_split, split_digest
 from mats_sql.stages.tables import write_table
 from mats_sql.stages.workspace import Workspace
@@ -29,6 +27,7 @@ from mats_sql.tracking.stage_run import StageRun
 
 KEY = StageKey("prepare", 1)
 OUTSIDE = "outside the part asked for"
+SHARED = "its text is also a dev question's"
 
 
 def prepare(workspace: Workspace) -> StageResult:
@@ -54,25 +53,26 @@ def prepare(workspace: Workspace) -> StageResult:
 
 
 def _compute(workspace: Workspace, run: StageRun, benchmarks: dict[str, Benchmark]) -> None:
-    settings, seed = workspace.experiment.benchmark, workspace.experiment.seed
+    experiment = workspace.experiment
     rows: list[QuestionRow] = []
-    receipt: dict[str, object] = {"sqlite": sqlite3.sqlite_version, "host": platform.platform()}
+    receipts: dict[str, object] = {}
     kept: dict[str, list[Question]] = {}
     for split, benchmark in benchmarks.items():
-        golds = _gold_executions(workspace, benchmark)
-        usable = usable_questions(benchmark, golds)
-        limit = settings.dev_questions if split == DEV else settings.train_questions
-        questions = _limited(usable.questions, limit, derive_seed(seed, "prepare", split))
-        validation = _validation(questions, settings.validation_questions, seed) if split == DEV else frozenset()
-        kept[split] = questions
-        rows += _rows(split, benchmark, questions, usable.excluded, validation)
-        receipt[split] = _receipt(benchmark, golds, usable.excluded)
-        run.log_metrics({f"{split}_questions": len(benchmark.questions), f"{split}_usable": len(questions)})
-        workspace.progress.note(_summary(split, benchmark, questions, usable.excluded))
-    if not kept[DEV]:
-        raise BenchmarkError("evaluation needs a usable dev question, but there is none; see the reasons above")
+        usable = usable_questions(benchmark, _gold_executions(workspace, benchmark))
+        excluded = list(usable.excluded)
+        kept[split] = _part(experiment, split, usable.questions)
+        if split == TRAIN and experiment.benchmark.kind == "spider":
+            # Spider's published files share a few texts between train and dev
+            own, shared = drop_shared_texts(kept[TRAIN], kept[DEV])
+            kept[TRAIN] = list(own)
+            excluded += [Exclusion(item.question_id, item.db_id, SHARED) for item in shared]
+        validation = _validation(kept[DEV], experiment) if split == DEV else frozenset()
+        rows += _rows(split, benchmark, kept[split], excluded, validation)
+        receipts[split] = make_receipt(benchmark, workspace.judge(), experiment.sql.limits).as_json()
+        run.log_metrics({f"{split}_questions": len(benchmark.questions), f"{split}_usable": len(kept[split])})
+        workspace.progress.note(_summary(split, benchmark, kept[split], excluded))
     check_no_leak(kept.get(TRAIN, []), kept[DEV])
-    _write(run, rows, receipt)
+    _write(run, rows, receipts)
 
 
 def _gold_executions(workspace: Workspace, benchmark: Benchmark) -> dict[int, Execution]:
@@ -82,21 +82,27 @@ def _gold_executions(workspace: Workspace, benchmark: Benchmark) -> dict[int, Ex
     return {gold.question_id: execution for gold, execution in zip(golds, executions, strict=True)}
 
 
-def _limited(questions: Sequence[Question], limit: int | None, seed: int) -> list[Question]:
-    """Return a stratified part of the questions, or all of them."""
+def _part(experiment: Experiment, split: str, questions: Sequence[Question]) -> list[Question]:
+    """Return the stratified part of the questions that the experiment asks for, or all of them."""
+    limit = experiment.benchmark.dev_questions if split == DEV else experiment.benchmark.train_questions
     if limit is None or limit >= len(questions):
         return list(questions)
+    seed = derive_seed(experiment.seed, "prepare", split)
     wanted = set(split_questions(questions, validation=limit, seed=seed).validation)
     return [question for question in questions if question.question_id in wanted]
 
 
-def _validation(questions: Sequence[Question], size: int, seed: int) -> frozenset[int]:
+def _validation(questions: Sequence[Question], experiment: Experiment) -> frozenset[int]:
+    size = experiment.benchmark.validation_questions
+    if not questions:
+        raise BenchmarkError("evaluation needs a usable dev question, but there is none; see docs/benchmarks.md")
     if size >= len(questions):
         raise BenchmarkError(
             f"the validation split must leave questions to test on, but benchmark.validation_questions={size} "
             f"of {len(questions)} usable; lower it"
         )
-    return frozenset(split_questions(questions, validation=size, seed=derive_seed(seed, "validation")).validation)
+    seed = derive_seed(experiment.seed, "validation")
+    return frozenset(split_questions(questions, validation=size, seed=seed).validation)
 
 
 def _rows(
@@ -117,21 +123,11 @@ def _rows(
             text=question.text,
             evidence=question.evidence,
             usable=question.question_id in usable,
-            reason=""
-            if question.question_id in usable
-            else reasons.get(question.question_id, "outside the part asked for"),
+            reason="" if question.question_id in usable else reasons.get(question.question_id, OUTSIDE),
             in_validation=question.question_id in validation,
         )
         for question in benchmark.questions
     ]
-
-
-def _receipt(benchmark: Benchmark, golds: dict[int, Execution], excluded: Sequence[Exclusion]) -> dict[str, object]:
-    return {
-        "databases": {name: digest_file(path) for name, path in sorted(benchmark.databases.items())},
-        "outcomes": Counter(execution.outcome.value for execution in golds.values()),
-        "excluded": [asdict(exclusion) for exclusion in excluded],
-    }
 
 
 def _summary(split: str, benchmark: Benchmark, kept: Sequence[Question], excluded: Sequence[Exclusion]) -> str:
@@ -140,10 +136,10 @@ def _summary(split: str, benchmark: Benchmark, kept: Sequence[Question], exclude
     return f"  {split}: {len(kept)} of {len(benchmark.questions)} questions{told}"
 
 
-def _write(run: StageRun, rows: Sequence[QuestionRow], receipt: dict[str, object]) -> None:
+def _write(run: StageRun, rows: Sequence[QuestionRow], receipts: dict[str, object]) -> None:
     questions, receipt_file = run.work / "questions.parquet", run.work / "gold_receipt.json"
     write_table(rows, questions)
-    _write_json(receipt_file, receipt)
+    _write_json(receipt_file, receipts)
     run.output("questions", ArtifactKind.DATASET, questions)
     run.output("gold_receipt", ArtifactKind.REPORT, receipt_file)
 
