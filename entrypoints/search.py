@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mats_sql.config import Regime
-from mats_sql.stages.command import experiment_options, run_command
+from mats_sql.stages.command import experiment_options, regime_option, run_command
 
 if TYPE_CHECKING:
     from mats_sql.stages.workspace import Workspace
@@ -16,13 +15,7 @@ if TYPE_CHECKING:
 
 @click.command(help=__doc__)
 @experiment_options
-@click.option(
-    "--regime",
-    type=click.Choice([*(regime.value for regime in Regime), "all"]),
-    default="all",
-    show_default=True,
-    help="The rule that labels critiques; all: every regime of the experiment.",
-)
+@regime_option
 @click.option(
     "--trials", type=click.IntRange(min=1), default=None, help="How many trials; default: search.trials of the config."
 )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from mats_sql.config import Regime
 from mats_sql.errors import ConfigError, MatsError
 
 if TYPE_CHECKING:
@@ -40,6 +41,17 @@ def experiment_options(function: Function) -> Function:
         default=DEFAULT_CONFIG,
         show_default=True,
         help="The experiment, a YAML file.",
+    )(function)
+
+
+def regime_option(function: Function) -> Function:
+    """Add ``--regime``: one rule that labels critiques, or all of the experiment's."""
+    return click.option(
+        "--regime",
+        type=click.Choice([*(regime.value for regime in Regime), "all"]),
+        default="all",
+        show_default=True,
+        help="The rule that labels critiques; all: every regime of the experiment.",
     )(function)
 
 
