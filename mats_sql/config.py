@@ -177,7 +177,27 @@ class GenerationSettings(Section):
 
     def answer_settings(self) -> dict[str, object]:
         """Return the settings that can change an answer: not how much is computed at a time, nor where."""
-        return self.model_dump(mode="json", exclude={"batch_tokens", "decode_rows", "base_url", "api_key_variable"})
+        how = {"batch_tokens", "decode_rows", "base_url", "api_key_variable", "concurrency", "attempts", "timeout_s"}
+        return self.model_dump(mode="json", exclude=how)
+
+
+class TeacherSettings(Section):
+    """Who writes the answers that SFT teaches: rules over syntax trees, or a large model that sees the hidden gold.
+
+    The large model is behind an OpenAI-compatible server: give its ``base_url`` and ``model``.
+    """
+
+    kind: Literal["rules", "large_model"] = "rules"
+    model: str = ""
+    base_url: str | None = None
+    api_key_variable: str = "OPENAI_API_KEY"
+    max_new_tokens: Positive = 512
+
+    @model_validator(mode="after")
+    def _server_is_given(self) -> TeacherSettings:
+        if self.kind == "large_model" and not (self.model and self.base_url):
+            raise ValueError("teacher.model and teacher.base_url must be set when teacher.kind is 'large_model'")
+        return self
 
 
 class LoraSettings(Section):
@@ -313,6 +333,7 @@ class Experiment(Section):
     models: ModelSettings = ModelSettings()
     sql: SqlSettings = SqlSettings()
     generation: GenerationSettings = GenerationSettings()
+    teacher: TeacherSettings = TeacherSettings()
     sft: SftAgents = SftAgents()
     fixers: tuple[FixerCritique, ...] = Field((FixerCritique.AWARE,), min_length=1)
     rollout: RolloutSettings = RolloutSettings()

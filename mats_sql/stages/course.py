@@ -42,6 +42,7 @@ def train(workspace: Workspace, course: Course) -> StageResult:
         settings={
             "agent": course.agent,
             "sft": settings,
+            "teacher": experiment.teacher,
             "benchmark": experiment.benchmark.prompt_settings(),
             "seed": seed,
             **course.tags,

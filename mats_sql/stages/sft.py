@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from mats_sql.agents.critique import Critique, Validator
 from mats_sql.agents.review import Review
-from mats_sql.agents.teacher import RuleTeacher
 from mats_sql.config import FixerCritique
 from mats_sql.rollout.pool import Pool, read_pool
 from mats_sql.rollout.sample import Source, reviews_of
@@ -15,6 +14,7 @@ from mats_sql.stages.data import TRAIN, read_split
 from mats_sql.stages.prepare import prepare
 from mats_sql.stages.questions import train_source
 from mats_sql.stages.rollout_plans import rollout_plans
+from mats_sql.stages.teaching import teacher
 from mats_sql.stages.workspace import Workspace
 from mats_sql.tracking.artifact import Artifact
 from mats_sql.tracking.stage import StageResult
@@ -32,14 +32,15 @@ def sft_validator(workspace: Workspace, validator: Validator) -> StageResult:
     experiment = workspace.experiment
 
     def examples() -> Sequence[SftExample]:
-        return validator_examples(
-            validator,
-            labelled_reviews(workspace),
-            RuleTeacher(),
-            schemas=read_split(experiment, TRAIN).schemas,
-            seed=experiment.seed,
-            limit=None,
-        )
+        with teacher(workspace) as opened:
+            return validator_examples(
+                validator,
+                labelled_reviews(workspace),
+                opened,
+                schemas=read_split(experiment, TRAIN).schemas,
+                seed=experiment.seed,
+                limit=None,
+            )
 
     return train(
         workspace,
@@ -52,14 +53,15 @@ def sft_fixer(workspace: Workspace, mode: FixerCritique) -> StageResult:
     experiment = workspace.experiment
 
     def examples() -> Sequence[SftExample]:
-        return fixer_examples(
-            labelled_reviews(workspace),
-            RuleTeacher(),
-            schemas=read_split(experiment, TRAIN).schemas,
-            mode=mode,
-            seed=experiment.seed,
-            limit=None,
-        )
+        with teacher(workspace) as opened:
+            return fixer_examples(
+                labelled_reviews(workspace),
+                opened,
+                schemas=read_split(experiment, TRAIN).schemas,
+                mode=mode,
+                seed=experiment.seed,
+                limit=None,
+            )
 
     tags = {"fixer_critique": mode.value}
     return train(workspace, Course("fixer", experiment.models.fixer, _plan_inputs(workspace), examples, tags))

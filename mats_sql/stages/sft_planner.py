@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mats_sql.agents.teacher import RuleTeacher
 from mats_sql.stages.course import Course, train
 from mats_sql.stages.data import TRAIN, read_split
 from mats_sql.stages.prepare import prepare
 from mats_sql.stages.questions import train_source
+from mats_sql.stages.teaching import teacher
 from mats_sql.stages.workspace import Workspace
 from mats_sql.tracking.stage import StageResult
 from mats_sql.training.example import SftExample
@@ -25,12 +25,13 @@ def sft_planner(workspace: Workspace) -> StageResult:
         schemas = read_split(experiment, TRAIN).schemas
         tasks = source.tasks.values()
         texts = {task.question.question_id: task.schema_text for task in tasks}
-        return planner_examples(
-            [task.question for task in tasks],
-            lambda question: texts[question.question_id],
-            source.golds,
-            schemas,
-            RuleTeacher(),
-        )
+        with teacher(workspace) as opened:
+            return planner_examples(
+                [task.question for task in tasks],
+                lambda question: texts[question.question_id],
+                source.golds,
+                schemas,
+                opened,
+            )
 
     return train(workspace, Course("planner", experiment.models.planner, {"questions": questions}, examples))

@@ -1,0 +1,34 @@
+"""The experiment's teacher: the one place where gold SQL becomes training answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mats_sql.agents.teacher import RuleTeacher, Teacher
+from mats_sql.config import GenerationSettings
+from mats_sql.stages.workspace import Workspace
+
+
+@contextmanager
+def teacher(workspace: Workspace) -> Iterator[Teacher]:
+    """Open the experiment's teacher; a large model's unusable answers are counted and told at the end.
+
+    Raises :class:`~mats_sql.errors.EngineError` when the large model's server cannot be reached.
+    """
+    settings = workspace.experiment.teacher
+    if settings.kind == "rules":
+        yield RuleTeacher()
+        return
+    from mats_sql.agents.large_model_teacher import LargeModelTeacher
+    from mats_sql.generation.open import open_engine
+
+    server = GenerationSettings(engine="openai", base_url=settings.base_url, api_key_variable=settings.api_key_variable)
+    engine = open_engine(server, settings.model, cache=workspace.cache / "teacher.sqlite")
+    try:
+        large = LargeModelTeacher(engine, max_new_tokens=settings.max_new_tokens)
+        yield large
+        if large.unusable:
+            workspace.progress.note(f"  {large.unusable} of the teacher's answers were unusable and left out")
+    finally:
+        engine.close()
