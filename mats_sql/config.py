@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from mats_sql.choices import FixerCritique, Gate, PoolRule, Regime, SelectorRule
 from mats_sql.errors import ConfigError
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -21,45 +21,6 @@ class Section(BaseModel):
     """A frozen part of the experiment; unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False, protected_namespaces=())
-
-
-class Regime(StrEnum):
-    """The rule that turns a pool into preference pairs (DESIGN.md, section 4)."""
-
-    INDEP = "indep"
-    COLLAB = "collab"
-    COLLAB_V2 = "collab_v2"
-    STRICT = "strict"
-
-
-class FixerCritique(StrEnum):
-    """What the fixer's SFT examples carry as feedback: one identical critique, or each its own."""
-
-    FIXED = "fixed"
-    AWARE = "aware"
-
-
-class Gate(StrEnum):
-    """When a SQL is sent to the fixer."""
-
-    ON_ERROR = "on_error"
-    ON_COMPLAINT = "on_complaint"
-    ALWAYS = "always"
-
-
-class PoolRule(StrEnum):
-    """Whether a fix replaces the plan's SQL among the candidates or joins it."""
-
-    REPLACE = "replace"
-    KEEP_BOTH = "keep_both"
-
-
-class SelectorRule(StrEnum):
-    """Who picks among the candidates."""
-
-    TRAINED = "trained"
-    MAJORITY = "majority"
-    FIRST = "first"
 
 
 class BenchmarkSettings(Section):

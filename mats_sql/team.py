@@ -21,7 +21,8 @@ from mats_sql.agents.review import Review, response_text
 from mats_sql.agents.selector import NO, YES, selector_messages
 from mats_sql.agents.validators import VALIDATOR_MESSAGES
 from mats_sql.benchmark.question import Question
-from mats_sql.config import Gate, GenerationSettings, Policy, PoolRule, SelectorRule
+from mats_sql.choices import Gate, PoolRule, SelectorRule
+from mats_sql.config import GenerationSettings, Policy
 from mats_sql.generation.engine import Engine, Request, Sampling
 from mats_sql.sql.execution import Execution, Outcome
 from mats_sql.sql.executor import SqlExecutor, SqlRequest

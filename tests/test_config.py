@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mats_sql.config import Experiment, Regime, load_experiment
+from mats_sql.choices import Regime
+from mats_sql.config import Experiment, load_experiment
 from mats_sql.errors import ConfigError
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))

@@ -14,7 +14,7 @@ LAYERS = [
     {"team"},
     {"agents", "generation"},
     {"sql", "benchmark"},
-    {"config", "errors", "seeds", "digests"},
+    {"config", "choices", "errors", "seeds", "digests"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 

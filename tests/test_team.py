@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mats_sql.agents.critique import Critique, Validator, Verdict
-from mats_sql.config import Gate, Policy, PoolRule, SelectorRule, SqlLimits
+from mats_sql.choices import Gate, PoolRule, SelectorRule
+from mats_sql.config import Policy, SqlLimits
 from mats_sql.generation.engine import Engine
 from mats_sql.generation.open import open_engine
 from mats_sql.lab.base import base_model_path

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from mats_sql.agents.critique import Validator
-from mats_sql.config import Regime
+from mats_sql.choices import Regime
 from mats_sql.evaluation.metrics import TeamMetrics
 from mats_sql.evaluation.pool_diagnosis import PoolDiagnosis
 from mats_sql.evaluation.statistics import Comparison

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mats_sql.agents.critique import Validator
-from mats_sql.config import Regime
+from mats_sql.choices import Regime
 from mats_sql.evaluation.diagnosis import Diagnosis, RegimeOutcome, net_gain
 from mats_sql.evaluation.figures import GREY, INK, colour, new_figure, plain_axes
 from mats_sql.evaluation.fixer_sensitivity import CausalEffect

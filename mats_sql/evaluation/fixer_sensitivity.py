@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mats_sql.agents.critique import Validator, Verdict
-from mats_sql.config import Gate, Regime
+from mats_sql.choices import Gate, Regime
 from mats_sql.evaluation.intervals import UNKNOWN, Interval, cluster_mean
 from mats_sql.evaluation.proportion import Proportion
 from mats_sql.preference.regimes import LabelledCritique, label_critiques

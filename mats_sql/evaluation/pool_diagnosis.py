@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from mats_sql.agents.critique import Critique, Validator, Verdict
-from mats_sql.config import Gate, Regime
+from mats_sql.choices import Gate, Regime
 from mats_sql.errors import StageInputError
 from mats_sql.evaluation.fixer_sensitivity import FixerSensitivity, fixer_sensitivity
 from mats_sql.evaluation.metrics import Confusion, Effect

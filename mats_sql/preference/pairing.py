@@ -12,7 +12,7 @@ from mats_sql.agents.messages import Messages
 from mats_sql.agents.planner import planner_messages
 from mats_sql.agents.review import Review
 from mats_sql.agents.validators import VALIDATOR_MESSAGES
-from mats_sql.config import Gate, Regime
+from mats_sql.choices import Gate, Regime
 from mats_sql.preference.pair import PreferencePair
 from mats_sql.preference.regimes import LabelledCritique, label_critiques
 from mats_sql.rollout.pool import FixRow, Pool

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from mats_sql.agents.critique import Critique, Validator, Verdict
-from mats_sql.config import Gate, Regime
+from mats_sql.choices import Gate, Regime
 from mats_sql.rollout.pool import CritiqueRow, FixRow, PlanRow, Pool
 from mats_sql.sql.execution import Execution
 from mats_sql.team import gate_opens

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from mats_sql.config import Regime
+from mats_sql.choices import Regime
 from mats_sql.errors import ConfigError, MatsError
 
 if TYPE_CHECKING:

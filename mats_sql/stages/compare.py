@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from mats_sql.config import Regime
+from mats_sql.choices import Regime
 from mats_sql.errors import StageInputError
 from mats_sql.evaluation.plots import gap_forest
 from mats_sql.evaluation.power import power_notice

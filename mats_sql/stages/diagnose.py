@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from rich.console import Console
 
 from mats_sql.agents.critique import Validator
-from mats_sql.config import Regime
+from mats_sql.choices import Regime
 from mats_sql.evaluation.diagnosis import Diagnosis, RegimeOutcome
 from mats_sql.evaluation.diagnosis import diagnose as diagnose_regime
 from mats_sql.evaluation.diagnosis_page import causal_effects, diagnosis_page, pairs_by_k

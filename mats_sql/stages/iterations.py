@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from itertools import product
 
 from mats_sql.agents.critique import Validator
-from mats_sql.config import Experiment, FixerCritique, Regime
+from mats_sql.choices import FixerCritique, Regime
+from mats_sql.config import Experiment
 from mats_sql.stages.orpo import PreferenceCourse, prefer
 from mats_sql.stages.pairs import fixer_pairs_of_pool, pairs_of_pool
 from mats_sql.stages.rollout import draw_pool

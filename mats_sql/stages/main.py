@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from rich.console import Console
 
 from mats_sql.agents.critique import Validator
-from mats_sql.config import Regime
+from mats_sql.choices import Regime
 from mats_sql.evaluation.plots import pass_at_k, team_bars
 from mats_sql.evaluation.report import (
     EvaluatedTeam,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mats_sql.agents.critique import Validator
-from mats_sql.config import Regime
+from mats_sql.choices import Regime
 from mats_sql.preference.pair import PreferencePair
 from mats_sql.preference.pairing import fixer_pairs, hold_out, validator_pairs
 from mats_sql.preference.table import write_pairs

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mats_sql.config import Experiment, Regime
+from mats_sql.choices import Regime
+from mats_sql.config import Experiment
 from mats_sql.search.plots import search_scatter
 from mats_sql.search.study import run_search
 from mats_sql.search.trials import SearchResult, TrialResult, TrialRow, TrialSettings

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mats_sql.agents.critique import Critique, Validator
 from mats_sql.agents.review import Review
-from mats_sql.config import FixerCritique
+from mats_sql.choices import FixerCritique
 from mats_sql.rollout.pool import Pool, read_pool
 from mats_sql.rollout.sample import Source, reviews_of
 from mats_sql.stages.course import Course, train

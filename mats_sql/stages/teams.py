@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from mats_sql.agents.critique import Validator
-from mats_sql.config import Regime
+from mats_sql.choices import Regime
 from mats_sql.errors import ConfigError
 from mats_sql.stages.iterations import Line, fixer_of, lines, orpo, selector_of
 from mats_sql.stages.sft import sft_fixer, sft_validator

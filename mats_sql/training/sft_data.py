@@ -21,7 +21,7 @@ from mats_sql.agents.teacher import CritiqueTask, PlanTask, Teacher, statement
 from mats_sql.agents.validators import VALIDATOR_MESSAGES
 from mats_sql.benchmark.question import Question
 from mats_sql.benchmark.schema import Schema
-from mats_sql.config import FixerCritique
+from mats_sql.choices import FixerCritique
 from mats_sql.digests import digest_json
 from mats_sql.seeds import derive_seed
 from mats_sql.training.example import SftExample

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 
 from mats_sql.agents.critique import Validator, Verdict
-from mats_sql.config import Gate, Regime
+from mats_sql.choices import Gate, Regime
 from mats_sql.errors import StageInputError
 from mats_sql.evaluation.diagnosis import RegimeOutcome, Station, diagnose
 from mats_sql.evaluation.diagnosis_page import diagnosis_page

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mats_sql.agents.critique import Validator, Verdict
-from mats_sql.config import Policy, SelectorRule
+from mats_sql.choices import SelectorRule
+from mats_sql.config import Policy
 from mats_sql.errors import StageInputError
 from mats_sql.evaluation.frames import COLUMNS, candidates_frame, candidates_from_frame
 from mats_sql.evaluation.metrics import pass_at_k_curve, team_metrics

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from mats_sql.agents.critique import Validator, Verdict
-from mats_sql.config import Gate
+from mats_sql.choices import Gate
 from mats_sql.errors import StageInputError
 from mats_sql.evaluation.diagnosis_page import causal_effects, pairs_by_k
 from mats_sql.evaluation.figures import save_png

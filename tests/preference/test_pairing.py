@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mats_sql.agents.critique import Validator
 from mats_sql.agents.messages import user
-from mats_sql.config import Gate, Regime
+from mats_sql.choices import Gate, Regime
 from mats_sql.preference.pair import PreferencePair
 from mats_sql.preference.pairing import (
     Answer,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mats_sql.agents.critique import Validator, Verdict
-from mats_sql.config import Gate, Regime
+from mats_sql.choices import Gate, Regime
 from mats_sql.preference.regimes import label_critiques
 from mats_sql.rollout.pool import CritiqueRow, FixRow, PlanRow, Pool, review_id
 from mats_sql.sql.execution import Outcome

@@ -17,7 +17,7 @@ from mats_sql.agents.selector import NO, YES
 from mats_sql.agents.teacher import CritiqueTask, PlanTask, RuleTeacher, write_critique
 from mats_sql.benchmark.question import Question
 from mats_sql.benchmark.schema import Column, ForeignKey, Schema, Table
-from mats_sql.config import FixerCritique
+from mats_sql.choices import FixerCritique
 from mats_sql.training.example import SftExample
 from mats_sql.training.sft_data import (
     KEPT_SHARE,

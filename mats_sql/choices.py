@@ -1,0 +1,44 @@
+"""The named choices of an experiment, light enough for a command's ``--help``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Regime(StrEnum):
+    """The rule that turns a pool into preference pairs (DESIGN.md, section 4)."""
+
+    INDEP = "indep"
+    COLLAB = "collab"
+    COLLAB_V2 = "collab_v2"
+    STRICT = "strict"
+
+
+class FixerCritique(StrEnum):
+    """What the fixer's SFT examples carry as feedback: one identical critique, or each its own."""
+
+    FIXED = "fixed"
+    AWARE = "aware"
+
+
+class Gate(StrEnum):
+    """When a SQL is sent to the fixer."""
+
+    ON_ERROR = "on_error"
+    ON_COMPLAINT = "on_complaint"
+    ALWAYS = "always"
+
+
+class PoolRule(StrEnum):
+    """Whether a fix replaces the plan's SQL among the candidates or joins it."""
+
+    REPLACE = "replace"
+    KEEP_BOTH = "keep_both"
+
+
+class SelectorRule(StrEnum):
+    """Who picks among the candidates."""
+
+    TRAINED = "trained"
+    MAJORITY = "majority"
+    FIRST = "first"
