@@ -4,7 +4,7 @@
 
 Every candidate's verdict is known beforehand. The run fails when a verdict is lost or differs, when a worker process is
 left over, or when memory grows: the parent's and the workers' resident memory at the end may exceed that of the first
-tenth by a quarter at most. SQL that only the wall clock can end is left out, as its verdict depends on the machine.
+tenth by a quarter at most. SQL that only the clock can end is left out, as its verdict depends on the machine.
 """
 
 from __future__ import annotations

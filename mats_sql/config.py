@@ -95,7 +95,8 @@ class SqlLimits(Section):
     Steps are SQLite's virtual-machine steps: they come first, so that a verdict does not depend on the machine's speed
     (about 50 million a second). A candidate that is only judged may take ``judge_steps_per_gold_step`` times gold's
     steps, ``judge_steps_per_page`` times the database's pages, or ``judge_min_steps``, whichever is most, and never
-    more than ``max_steps``: on a small database an honest query cannot be busy for long.
+    more than ``max_steps``: on a small database an honest query cannot be busy for long. ``timeout_s`` is CPU time in a
+    SQLite worker (a busy machine changes no verdict) and the statement timeout of a database server.
     """
 
     timeout_s: float = Field(30.0, gt=0)

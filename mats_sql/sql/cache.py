@@ -24,7 +24,7 @@ from mats_sql.sql.database import DatabaseFile
 from mats_sql.sql.pool import ExecutionTuple
 from mats_sql.sql.protocol import Verdicts, pack
 
-EVALUATOR_VERSION = 2
+EVALUATOR_VERSION = 3
 """Raised whenever the same inputs may get another verdict."""
 
 _SCHEMA = """

@@ -4,14 +4,15 @@ What is covered. Each SQL runs in a worker process on a read-only, immutable con
 reading and nothing else: no write, ATTACH, transaction, extension, temporary table, or PRAGMA that changes anything.
 SQLite's limits bound the SQL's length and depth and every value's size; a hard heap limit and an address-space limit
 bound memory; sorting stays in memory and the process may not write a byte to any file. A progress handler stops a
-statement after a number of virtual-machine steps, then by wall clock; a kernel timer ends a worker that is stuck inside
-one operation, and the parent replaces it and judges the rest. No answer is ever retried into another.
+statement after a number of virtual-machine steps, then after a CPU time; a kernel timer ends a worker that is stuck
+inside one operation, and the parent one that is silent for far longer: it is replaced and the rest is judged. No answer
+is ever retried into another.
 
 What is not covered. A worker is an ordinary process of the same user: there is no seccomp filter, no namespace, no
-protection from a bug in SQLite that would let SQL run machine code. Wall-clock and out-of-memory outcomes (``timeout``
-inside one operation, ``too_big`` for memory) can differ between machines; the step count and the row and byte bounds
-cannot. SQL that asks for the time or for random numbers answers differently each time. A database that another process
-changes in place during a run is not noticed.
+protection from a bug in SQLite that would let SQL run machine code. CPU-time and out-of-memory outcomes (``timeout``
+inside one operation, ``too_big`` for memory) can differ between machines, but not with how busy a machine is; the step
+count and the row and byte bounds cannot. SQL that asks for the time or for random numbers answers differently each
+time. A database that another process changes in place during a run is not noticed.
 """
 
 from __future__ import annotations

@@ -32,6 +32,9 @@ _PREFETCH = 2
 _START = "import sys; sys.path.append(sys.argv[1]); from mats_sql.sql.worker import main; main()"
 _GOLD = -1
 _MAX_FALSE_STARTS = 3
+_POLL_S = 1.0
+_PATIENCE = 5.0
+"""How many times the CPU limit a worker may be silent while the parent listens, before it counts as blocked."""
 
 
 @dataclass(slots=True)
@@ -131,16 +134,19 @@ class WorkerPool:
             selector.close()
 
     def _collect(self, selector: selectors.BaseSelector) -> Iterator[Answer]:
-        events = selector.select(timeout=1.0)
+        began = time.monotonic()
+        events = selector.select(timeout=_POLL_S)
+        listened = min(time.monotonic() - began, 2 * _POLL_S)
         for key, mask in events:
             worker: _Worker = key.data
             if mask & selectors.EVENT_WRITE:
                 worker.flush(selector)
             if mask & selectors.EVENT_READ:
                 yield from worker.read(selector)
-        now = time.monotonic()
+        heard = {id(key.data) for key, mask in events if mask & selectors.EVENT_READ}
         for worker in self._workers:
-            if worker.jobs and now - worker.last_sign > self.limits.timeout_s + 3 * protocol.GRACE_S:
+            worker.silence_s = worker.silence_s + listened if worker.jobs and id(worker) not in heard else 0.0
+            if worker.silence_s > _PATIENCE * self.limits.timeout_s + 3 * protocol.GRACE_S:
                 yield from worker.give_up(selector)
 
 
@@ -157,7 +163,7 @@ class _Worker:
         self.gold_key = b""
         self.overdue = False
         self.false_starts = 0
-        self.last_sign = 0.0
+        self.silence_s = 0.0
         self._incoming = bytearray()
         self._outgoing = bytearray()
         self._registered = 0
@@ -176,8 +182,6 @@ class _Worker:
             self._reap()
         if self.process is None:
             self._start()
-        if not self.jobs:
-            self.last_sign = time.monotonic()
         gold = None
         if job.gold is not None and not job.gold.failed:
             blob = None if job.gold.key == self.gold_key else job.gold.blob
@@ -243,7 +247,6 @@ class _Worker:
         if not data:
             yield from self._bury(selector)
             return
-        self.last_sign = time.monotonic()
         self._incoming += data
         yield from self._answers()
 
@@ -294,7 +297,7 @@ class _Worker:
         jobs = list(self.jobs)
         overdue, status = self.overdue, self._reap()
         if overdue:
-            status = -signal.SIGALRM
+            status = -signal.SIGPROF
         blamed = jobs[0] if jobs and (jobs[0].begun or overdue) else None
         if blamed is None:
             self._count_false_start(status)
@@ -334,7 +337,7 @@ class _Worker:
         except subprocess.TimeoutExpired:
             self.process.kill()
             status = self.process.wait()
-        self.process, self.socket, self.overdue = None, None, False
+        self.process, self.socket, self.overdue, self.silence_s = None, None, False, 0.0
         self.last_database, self.gold_key = None, b""
         self.jobs.clear()
         return status
@@ -363,8 +366,8 @@ def _environment() -> dict[str, str]:
 
 def _verdict_of_death(status: int) -> tuple[str, str]:
     """Return the outcome and message for the SQL that a worker died of."""
-    if status == -signal.SIGALRM:
-        return "timeout", "more time than allowed, inside one operation"
+    if status == -signal.SIGPROF:
+        return "timeout", "more CPU time than allowed, inside one operation"
     if status == -signal.SIGKILL:
         return "too_big", "the worker process was killed, most likely for its memory"
     return "error", f"the worker process died (status {status})"

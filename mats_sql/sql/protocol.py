@@ -13,7 +13,7 @@ from typing import NamedTuple
 RECYCLED = 3
 """Exit code of a worker that answered, and wants a fresh process because memory ran out."""
 GRACE_S = 2.0
-"""How long after the wall-clock deadline the kernel ends a worker that is stuck inside one operation."""
+"""CPU seconds after the deadline at which the kernel ends a worker that is stuck inside one operation."""
 MAX_GOLD_BLOB = 64 * 1024 * 1024
 """Gold results above this many bytes are not handed to the parent; they are executed again when needed again."""
 

@@ -59,7 +59,7 @@ class Run:
         guard.refused = ""
         started = time.monotonic()
         meter.start(self.limits.max_steps if self.full else self._judge_steps(), self.limits.timeout_s)
-        signal.setitimer(signal.ITIMER_REAL, self.limits.timeout_s + GRACE_S)
+        signal.setitimer(signal.ITIMER_PROF, self.limits.timeout_s + GRACE_S)
         try:
             self._read(sql)
             self.outcome = "rows" if self.count else "empty"
@@ -70,7 +70,7 @@ class Run:
         except _FAILURES as error:
             self._classify(error)
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0.0)
+            signal.setitimer(signal.ITIMER_PROF, 0.0)
         self.elapsed_s = time.monotonic() - started
         if self.full and self.outcome in ("rows", "empty"):
             self._digest()

@@ -21,7 +21,7 @@ from tests.sql.hostile_cases import hostile_cases
 
 V = VerdictClass
 SLOW = (Outcome.TIMEOUT, Outcome.TOO_BIG)
-"""Outcomes that the wall clock of a busy machine may turn into one another."""
+"""Outcomes that the clock of a slow machine may turn into one another."""
 Value = None | int | float | str | bytes
 Table = list[tuple[Value, ...]]
 
