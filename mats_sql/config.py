@@ -234,9 +234,13 @@ class OrpoSettings(TrainerSettings):
 
 
 class RolloutSettings(Section):
-    """How a training pool is drawn: the largest K once, every smaller K is a prefix."""
+    """How a training pool is drawn: the largest K once, every smaller K is a prefix.
+
+    With ``folds`` above 1 the plans of each part of the train questions come from a planner trained on the other parts.
+    """
 
     questions: int | None = Field(None, ge=1)
+    folds: Positive = 1
     plans: Positive = 4
     critiques: Positive = 4
     fixes: Positive = 1

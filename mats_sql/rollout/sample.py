@@ -6,7 +6,7 @@ Labels come from the judge and are written into each record as it is made. What 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,11 @@ class Source:
 
     tasks: Mapping[int, Task]
     golds: Mapping[int, str]
+
+    def part(self, question_ids: Collection[int]) -> Source:
+        """Return these questions alone, in the order they have here."""
+        kept = [question_id for question_id in self.tasks if question_id in question_ids]
+        return Source({key: self.tasks[key] for key in kept}, {key: self.golds[key] for key in kept})
 
 
 @dataclass(frozen=True, slots=True)

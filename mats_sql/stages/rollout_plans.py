@@ -1,4 +1,7 @@
-"""The plans of the train questions: what the other agents' SFT data and every pool are made of."""
+"""The plans of the train questions: what the other agents' SFT data and every pool are made of.
+
+They come from the SFT planner itself, or, with ``rollout.folds``, from planners that never saw the question.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from collections.abc import Sequence
 
 from mats_sql.rollout.pool import FixRow, PlanRow, Pool, write_pool
 from mats_sql.rollout.sample import Sampler, Source
+from mats_sql.stages.cross_fitting import train_folds
 from mats_sql.stages.prepare import prepare
 from mats_sql.stages.questions import train_source
 from mats_sql.stages.sft_planner import sft_planner
@@ -23,14 +27,24 @@ def rollout_plans(workspace: Workspace) -> StageResult:
     """Return the judged plans of every train question (`plans`): what the other agents' SFT data are made of."""
     experiment = workspace.experiment
     questions = prepare(workspace).outputs["questions"]
-    planner = sft_planner(workspace).outputs["model"]
+    folds = range(experiment.rollout.folds)
+    planners = [_planner_for(workspace, fold).outputs["model"] for fold in folds]
     return workspace.run(
         KEY,
         title=f"rollout {experiment.rollout.plans} plans per train question",
         settings=rollout_settings(workspace),
-        inputs={"questions": questions, "planner": planner},
-        compute=lambda run: _draw_plans(workspace, run, train_source(experiment, questions), planner),
+        inputs={"questions": questions, **{_planner_name(fold, len(folds)): planners[fold] for fold in folds}},
+        compute=lambda run: _draw_plans(workspace, run, train_source(experiment, questions), planners),
     )
+
+
+def _planner_for(workspace: Workspace, fold: int) -> StageResult:
+    """Return the planner that writes the plans of a fold: with one fold, the team's own."""
+    return sft_planner(workspace, without_fold=fold if workspace.experiment.rollout.folds > 1 else None)
+
+
+def _planner_name(fold: int, folds: int) -> str:
+    return "planner" if folds == 1 else f"planner_without_fold_{fold + 1}"
 
 
 def rollout_settings(workspace: Workspace) -> dict[str, object]:
@@ -70,10 +84,13 @@ def publish_pool(run: StageRun, pool: Pool, name: str, elapsed_s: float) -> None
     )
 
 
-def _draw_plans(workspace: Workspace, run: StageRun, source: Source, planner: Artifact) -> None:
+def _draw_plans(workspace: Workspace, run: StageRun, source: Source, planners: Sequence[Artifact]) -> None:
     started = time.monotonic()
-    with workspace.engine(planner.path) as engine:
-        plans = sampler(workspace).plans(source, engine)
+    plans: list[PlanRow] = []
+    for planner, fold in zip(planners, train_folds(workspace.experiment, source), strict=True):
+        with workspace.engine(planner.path) as engine:
+            plans += sampler(workspace).plans(source.part(fold), engine)
+    plans.sort(key=lambda row: (row.question_id, row.sample_index))
     publish_pool(run, Pool(tuple(plans)), "plans", time.monotonic() - started)
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mats_sql.config import Experiment
+from mats_sql.rollout.sample import Source
 from mats_sql.stages.course import Course, train
+from mats_sql.stages.cross_fitting import train_folds
 from mats_sql.stages.data import TRAIN, read_split
 from mats_sql.stages.prepare import prepare
 from mats_sql.stages.questions import train_source
@@ -15,13 +18,13 @@ from mats_sql.training.example import SftExample
 from mats_sql.training.sft_data import planner_examples
 
 
-def sft_planner(workspace: Workspace) -> StageResult:
-    """Return the SFT planner (`model`)."""
+def sft_planner(workspace: Workspace, *, without_fold: int | None = None) -> StageResult:
+    """Return the SFT planner (`model`), or one that learns from all but a fold of the train questions."""
     experiment = workspace.experiment
     questions = prepare(workspace).outputs["questions"]
 
     def examples() -> Sequence[SftExample]:
-        source = train_source(experiment, questions)
+        source = _without(experiment, train_source(experiment, questions), without_fold)
         schemas = read_split(experiment, TRAIN).schemas
         tasks = source.tasks.values()
         texts = {task.question.question_id: task.schema_text for task in tasks}
@@ -34,4 +37,11 @@ def sft_planner(workspace: Workspace) -> StageResult:
                 opened,
             )
 
-    return train(workspace, Course("planner", experiment.models.planner, {"questions": questions}, examples))
+    tags = {} if without_fold is None else {"without_fold": f"{without_fold + 1} of {experiment.rollout.folds}"}
+    return train(workspace, Course("planner", experiment.models.planner, {"questions": questions}, examples, tags))
+
+
+def _without(experiment: Experiment, source: Source, fold: int | None) -> Source:
+    if fold is None:
+        return source
+    return source.part(source.tasks.keys() - train_folds(experiment, source)[fold])
