@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 from mats_sql.errors import ConfigError
 from mats_sql.stages.cross_fitting import folds_of
 
-DATABASES = st.dictionaries(st.integers(0, 500), st.sampled_from([f"db{number}" for number in range(9)]), min_size=60)
+NAMES = [f"db{number}" for number in range(9)]
+DATABASES = st.dictionaries(st.integers(9, 300), st.sampled_from(NAMES)).map(
+    lambda found: {**found, **dict(enumerate(NAMES[:3]))}
+)
 
 
 @given(database_of=DATABASES, seed=st.integers(0, 9))
