@@ -1,13 +1,17 @@
-"""The executor's interface on PostgreSQL and MySQL, through SQLAlchemy.
+"""The executor's interface on PostgreSQL, MySQL and MariaDB, through SQLAlchemy.
 
 What is covered. Every SQL runs alone in a read-only transaction that is always rolled back, under the server's
 statement timeout; a timer cancels the statement on the server when the whole execution takes longer. On PostgreSQL the
 SQL travels as a parameter to a function that opens a cursor for it, so that a text of several statements cannot leave
-its transaction. Rows and bytes are bounded as on SQLite; results are read through a server-side cursor.
+its transaction. On MySQL and MariaDB the driver sends one statement at a time, only a text that begins by reading and
+holds no executable comment is run, and the session ends with its SQL, so that no temporary table, variable or lock
+reaches the next one. Rows and bytes are bounded as on SQLite; results are read a few rows at a time.
 
 What is not covered. The server runs the SQL with the rights of the URL's user: give one that may only read, and no file
-or superuser rights. There is no bound on virtual-machine steps or on the server's memory. Verdicts are not kept on
-disk, as a server's content has no digest. The MySQL dialect is not run by this project's tests.
+or superuser rights. There is no bound on virtual-machine steps or on the server's memory, and some rows of enormous
+values are in this process's memory before they are found too big. The time limit is one of wall-clock time, so a busy
+server can turn a verdict into a timeout. Verdicts are not kept on disk, as a server's content has no digest. The tests
+run PostgreSQL and MariaDB; of MySQL, what it shares with MariaDB: all but its statement timeout.
 """
 
 from __future__ import annotations
@@ -18,10 +22,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import islice
-from typing import TYPE_CHECKING, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
+
+from sqlalchemy import Connection, CursorResult, Engine, create_engine
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from mats_sql.config import SqlLimits
 from mats_sql.errors import DatabaseError
@@ -32,15 +40,14 @@ from mats_sql.sql.judge import NO_SQL, JudgeItem
 from mats_sql.sql.run import MAX_ERROR_TEXT, MAX_PREVIEW_TEXT, digest_lines
 from mats_sql.sql.verdict import Judgement
 
-if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
-
 _WINDOW = 1024
-_CHUNK = 500
-_READS = re.compile(
-    r"(?:\s|--[^\n]*\n|#[^\n]*\n|/\*.*?\*/|\()*(select|with|values|table|show|explain|desc)\b", re.I | re.S
-)
-_WRITES_A_FILE = re.compile(r"\binto\s+(?:outfile|dumpfile|@)", re.IGNORECASE)
+_FIRST_CHUNK, _LAST_CHUNK = 8, 512
+# Atomic: a comment ends at its first end, and never reaches over SQL to the end of another one.
+_GAP = r"(?>\s|--[^\n]*\n|#[^\n]*\n|/\*.*?\*/)"
+_READS = re.compile(rf"(?:{_GAP}|\()*+(?:select|with|values|table|show|explain|desc|describe)\b", re.I | re.S)
+# Looked for in strings too: refusing a text for nothing is better than writing a file.
+_WRITES_A_FILE = re.compile(rf"\binto{_GAP}*+(?:outfile|dumpfile|@)", re.I | re.S)
+_EXECUTABLE_COMMENT = re.compile(r"/\*M?!")
 _OPEN_CURSOR = """
 CREATE OR REPLACE FUNCTION pg_temp.mats_open(query text) RETURNS refcursor LANGUAGE plpgsql AS
 $$ DECLARE opened refcursor := 'mats'; BEGIN OPEN opened NO SCROLL FOR EXECUTE query; RETURN opened; END $$
@@ -57,7 +64,8 @@ class Executor(Protocol):
 class ServerExecutor:
     """Executes SQL on a database server; a request's database fills ``{database}`` in the URL.
 
-    ``url`` is SQLAlchemy's, e.g. ``postgresql+psycopg2://reader@host/{database}``. Raises
+    ``url`` is SQLAlchemy's, e.g. ``postgresql+psycopg2://reader@host/{database}``. For a MySQL or MariaDB on the same
+    machine end it with ``?ssl_disabled=true``: PyMySQL otherwise loads all certificates for every SQL, 20 ms. Raises
     :class:`~mats_sql.errors.DatabaseError` when a server cannot be reached.
     """
 
@@ -86,16 +94,12 @@ class ServerExecutor:
                 yield from threads.map(self._execute, engines, (request.sql for request in window))
 
     def _engine(self, database: str) -> Engine:
-        from sqlalchemy import create_engine
-
         url = self._url.replace("{database}", database)
         if url not in self._engines:
             self._engines[url] = create_engine(url, pool_size=self._workers, pool_pre_ping=True)
         return self._engines[url]
 
     def _execute(self, engine: Engine, sql: str) -> Execution:
-        from sqlalchemy.exc import DBAPIError
-
         dialect = _DIALECTS[engine.dialect.name]
         try:
             connection = engine.connect()
@@ -103,19 +107,26 @@ class ServerExecutor:
             raise DatabaseError(f"the database server must be reachable, but {engine.url}: {_line(error)}") from None
         with connection:
             dialect.prepare(connection, self._limits.timeout_s)
+            cancel = dialect.canceller(engine, connection)
             started = time.monotonic()
-            timer = threading.Timer(self._limits.timeout_s, dialect.canceller(engine, connection))
+            timer = threading.Timer(self._limits.timeout_s, cancel)
             timer.start()
-            reader = _Reader(self._limits)
             try:
-                execution = reader.read(dialect.rows(connection, sql))
+                execution = _Reader(self._limits).read(dialect.rows(connection, sql, cancel))
             except (DBAPIError, _RefusedError, ValueError) as error:
                 execution = Execution(dialect.outcome(error), error=_line(error))
             finally:
+                elapsed_s = time.monotonic() - started
                 timer.cancel()
                 timer.join()
                 dialect.abandon(connection)
-            return _timed(execution, time.monotonic() - started)
+            return self._timed(execution, elapsed_s)
+
+    def _timed(self, execution: Execution, elapsed_s: float) -> Execution:
+        """Set the time; MySQL's ``SLEEP`` gives a row instead of an error when it is interrupted."""
+        if execution.ran and elapsed_s >= self._limits.timeout_s:
+            return Execution(Outcome.TIMEOUT, error="stopped at the time limit", elapsed_s=elapsed_s)
+        return replace(execution, elapsed_s=elapsed_s)
 
 
 class ServerJudge:
@@ -196,26 +207,29 @@ def _shown(value: object) -> Value:
     return str(value)[:MAX_PREVIEW_TEXT]
 
 
-def _timed(execution: Execution, elapsed_s: float) -> Execution:
-    from dataclasses import replace
-
-    return replace(execution, elapsed_s=elapsed_s)
-
-
 def _line(error: Exception) -> str:
     cause = getattr(error, "orig", None) or error
     return " ".join(str(cause).split())[:MAX_ERROR_TEXT]
 
 
+def _chunk_sizes() -> Iterator[int]:
+    """Yield the rows to fetch next: few at first, so that enormous values are found out early."""
+    size = _FIRST_CHUNK
+    while True:
+        yield size
+        size = min(2 * size, _LAST_CHUNK)
+
+
 Rows = Iterator[tuple[tuple[str, ...], Sequence[Sequence[object]]]]
+Cancel = Callable[[], None]
 
 
 class _Dialect(Protocol):
     """What differs between servers."""
 
     def prepare(self, connection: Connection, timeout_s: float) -> None: ...
-    def rows(self, connection: Connection, sql: str) -> Rows: ...
-    def canceller(self, engine: Engine, connection: Connection) -> Callable[[], None]: ...
+    def canceller(self, engine: Engine, connection: Connection) -> Cancel: ...
+    def rows(self, connection: Connection, sql: str, cancel: Cancel) -> Rows: ...
     def outcome(self, error: Exception) -> Outcome: ...
     def abandon(self, connection: Connection) -> None: ...
 
@@ -237,19 +251,19 @@ class _PostgreSql:
         connection.exec_driver_sql("SET TRANSACTION READ ONLY")
         connection.exec_driver_sql(f"SET LOCAL statement_timeout = {max(1, int(timeout_s * 1000))}")
 
-    def rows(self, connection: Connection, sql: str) -> Rows:
-        connection.exec_driver_sql("SELECT pg_temp.mats_open(%s)", (sql,))
-        while True:
-            result = connection.exec_driver_sql(f"FETCH FORWARD {_CHUNK} FROM mats")
-            rows = result.fetchall()
-            yield tuple(result.keys()), rows
-            if len(rows) < _CHUNK:
-                return
-
-    def canceller(self, _engine: Engine, connection: Connection) -> Callable[[], None]:
+    def canceller(self, _engine: Engine, connection: Connection) -> Cancel:
         driver = connection.connection.driver_connection
         assert driver is not None
         return driver.cancel  # type: ignore[no-any-return]
+
+    def rows(self, connection: Connection, sql: str, _cancel: Cancel) -> Rows:
+        connection.exec_driver_sql("SELECT pg_temp.mats_open(%s)", (sql,))
+        for size in _chunk_sizes():
+            result = connection.exec_driver_sql(f"FETCH FORWARD {size} FROM mats")
+            rows = result.fetchall()
+            yield tuple(result.keys()), rows
+            if len(rows) < size:
+                return
 
     def outcome(self, error: Exception) -> Outcome:
         state = getattr(getattr(error, "orig", None), "pgcode", None)
@@ -258,40 +272,73 @@ class _PostgreSql:
         return self._OUTCOMES.get(state or "", Outcome.ERROR)
 
     def abandon(self, connection: Connection) -> None:
-        connection.rollback()
-        if not connection.invalidated:
-            connection.exec_driver_sql("SELECT pg_advisory_unlock_all()")
+        try:
             connection.rollback()
+            if not connection.invalidated:
+                connection.exec_driver_sql("SELECT pg_advisory_unlock_all()")
+                connection.rollback()
+        except DBAPIError:  # a cancel that comes late
+            connection.invalidate()
 
 
 class _MySql:
-    """A read-only transaction and ``max_execution_time``; cancelled by ``KILL QUERY`` from another connection."""
+    """A read-only transaction and the server's statement timeout; cancelled by ``KILL QUERY`` from another connection.
 
-    _OUTCOMES: ClassVar = {3024: Outcome.TIMEOUT, 1317: Outcome.TIMEOUT, 1792: Outcome.REFUSED, 1142: Outcome.REFUSED}
+    MySQL's timeout is ``max_execution_time`` (milliseconds, for SELECT alone), MariaDB's ``max_statement_time``
+    (seconds). SQLAlchemy knows the two apart by the version that the server gives.
+    """
+
+    _OUTCOMES: ClassVar = {
+        1317: Outcome.TIMEOUT,  # KILL QUERY
+        1969: Outcome.TIMEOUT,  # MariaDB's statement timeout
+        3024: Outcome.TIMEOUT,  # MySQL's
+        **dict.fromkeys((1044, 1142, 1143, 1227, 1370), Outcome.REFUSED),  # no right to it
+        1290: Outcome.REFUSED,  # an option of the server forbids it
+        1295: Outcome.REFUSED,  # cannot be prepared
+        1792: Outcome.REFUSED,  # in a read-only transaction
+        **dict.fromkeys((1038, 1104, 1114, 1153), Outcome.TOO_BIG),  # sort memory, join size, full table, packet
+    }
 
     def prepare(self, connection: Connection, timeout_s: float) -> None:
-        connection.exec_driver_sql(f"SET SESSION max_execution_time = {max(1, int(timeout_s * 1000))}")
+        if getattr(connection.dialect, "is_mariadb", False):
+            timeout = f"max_statement_time = {max(0.001, timeout_s):f}"
+        else:
+            timeout = f"max_execution_time = {max(1, int(timeout_s * 1000))}"
+        connection.exec_driver_sql(f"SET SESSION {timeout}")
         connection.commit()
         connection.exec_driver_sql("START TRANSACTION READ ONLY")
 
-    def rows(self, connection: Connection, sql: str) -> Rows:
-        if not _READS.match(sql) or _WRITES_A_FILE.search(sql):
-            raise _RefusedError("only reading is allowed")
+    def canceller(self, engine: Engine, connection: Connection) -> Cancel:
+        identity = int(connection.exec_driver_sql("SELECT connection_id()").scalar_one())
+
+        def cancel() -> None:
+            with suppress(SQLAlchemyError), engine.connect() as other:
+                other.exec_driver_sql(f"KILL QUERY {identity}")
+
+        return cancel
+
+    def rows(self, connection: Connection, sql: str, cancel: Cancel) -> Rows:
+        self._refuse_writing(connection, sql)
         streaming = connection.execution_options(stream_results=True)
         with streaming.exec_driver_sql(sql.replace("%", "%%")) as result:
             columns = tuple(result.keys())
-            while rows := result.fetchmany(_CHUNK):
-                yield columns, rows
-            yield columns, ()
+            try:
+                for size in _chunk_sizes():
+                    rows = result.fetchmany(size)
+                    yield columns, rows
+                    if len(rows) < size:
+                        return
+            except GeneratorExit:
+                cancel()
+                _drain(result)
+                raise
 
-    def canceller(self, engine: Engine, connection: Connection) -> Callable[[], None]:
-        identity = connection.exec_driver_sql("SELECT connection_id()").scalar_one()
-
-        def cancel() -> None:
-            with engine.connect() as other:
-                other.exec_driver_sql(f"KILL QUERY {int(identity)}")
-
-        return cancel
+    def _refuse_writing(self, connection: Connection, sql: str) -> None:
+        if _EXECUTABLE_COMMENT.search(sql) or _WRITES_A_FILE.search(sql):
+            raise _RefusedError("only reading is allowed: no executable comment, no INTO")
+        if not _READS.match(sql):
+            connection.exec_driver_sql("PREPARE mats FROM %s", (sql,))  # what is not SQL is an error, not refused
+            raise _RefusedError("only reading is allowed")
 
     def outcome(self, error: Exception) -> Outcome:
         if isinstance(error, _RefusedError):
@@ -300,7 +347,17 @@ class _MySql:
         return self._OUTCOMES.get(arguments[0], Outcome.ERROR)
 
     def abandon(self, connection: Connection) -> None:
-        connection.rollback()
+        with suppress(DBAPIError):
+            connection.rollback()
+            connection.exec_driver_sql("SELECT RELEASE_ALL_LOCKS()")  # a server may notice late that a session ended
+        connection.invalidate()
+
+
+def _drain(result: CursorResult[Any]) -> None:
+    """Read what a cancelled statement had sent already; closing the cursor would, and let its error out."""
+    with suppress(DBAPIError):
+        while result.fetchmany(_LAST_CHUNK):
+            pass
 
 
 _DIALECTS: dict[str, _Dialect] = {"postgresql": _PostgreSql(), "mysql": _MySql(), "mariadb": _MySql()}

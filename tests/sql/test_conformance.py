@@ -1,4 +1,5 @@
-"""One suite for every SQL backend: what the executor and the judge promise, on SQLite and on a real PostgreSQL."""
+"""One suite for every SQL backend: what the executor and the judge promise, on SQLite, a real PostgreSQL
+and a real MariaDB."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from mats_sql.sql.executor import SqlExecutor, SqlRequest
 from mats_sql.sql.judge import Judge, JudgeItem
 from mats_sql.sql.servers import Executor, ServerExecutor, ServerJudge
 from mats_sql.sql.verdict import VerdictClass
+from tests.sql.mariadb import mariadb_server
 from tests.sql.postgres import postgres_server
 
 LIMITS = SqlLimits(timeout_s=2, max_steps=20_000_000, max_rows=50_000, max_result_bytes=8 << 20, memory_mib=512)
@@ -26,21 +28,24 @@ TABLE = [
     "CREATE TABLE many (i INTEGER)",
     "INSERT INTO many WITH RECURSIVE r(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM r WHERE i < 1000) SELECT i FROM r",
 ]
+SERVERS = {"postgresql": postgres_server, "mariadb": mariadb_server}
 
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """An executor, a judge, and the name of their database."""
+    """A kind of database, its executor and judge, the name of one database, and the URL of a server."""
 
+    kind: str
     executor: Executor
     judge: Judge | ServerJudge
     database: Path
+    url: str = ""
 
     def run(self, *sqls: str) -> list[Execution]:
         return list(self.executor.execute_many(SqlRequest(self.database, sql) for sql in sqls))
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=["sqlite", *SERVERS])
 def backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
     if request.param == "sqlite":
         path = tmp_path_factory.mktemp("conformance") / "hero.sqlite"
@@ -49,16 +54,23 @@ def backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
                 connection.execute(statement)
         connection.close()
         with SqlExecutor(LIMITS, 2) as executor, Judge(executor, None) as judge:
-            yield Backend(executor, judge, path)
+            yield Backend(request.param, executor, judge, path)
         return
-    with postgres_server() as url:
+    with SERVERS[request.param]() as url:
         engine = create_engine(url.replace("{database}", "hero"))
         with engine.begin() as connection:
-            for statement in TABLE:
+            for statement in [*TABLE, "CREATE SEQUENCE counter"]:
                 connection.execute(text(statement))
         engine.dispose()
         with ServerExecutor(url, LIMITS, 2) as executor:
-            yield Backend(executor, ServerJudge(executor), Path("hero"))
+            yield Backend(request.param, executor, ServerJudge(executor), Path("hero"), url)
+
+
+@pytest.fixture
+def server(backend: Backend) -> Backend:
+    if backend.kind == "sqlite":
+        pytest.skip("SQLite has no server")
+    return backend
 
 
 @pytest.mark.parametrize(
@@ -85,7 +97,7 @@ def backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         ("DELETE FROM hero", Outcome.REFUSED),
         ("DROP TABLE hero", Outcome.REFUSED),
         ("CREATE TABLE x (a INTEGER)", Outcome.REFUSED),
-        ("CREATE TEMP TABLE x (a INTEGER)", Outcome.REFUSED),
+        ("CREATE TEMPORARY TABLE x (a INTEGER)", Outcome.REFUSED),
         ("BEGIN", Outcome.REFUSED),
         ("COMMIT", Outcome.REFUSED),
         ("ROLLBACK", Outcome.REFUSED),
@@ -95,7 +107,7 @@ def backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     ],
 )
 def test_outcomes_are_the_same_on_every_backend(backend: Backend, sql: str, outcome: Outcome) -> None:
-    if sql == "SELECT" and isinstance(backend.executor, SqlExecutor):
+    if sql == "SELECT" and backend.kind != "postgresql":
         pytest.skip("an empty select list is PostgreSQL's")
     before, execution, after = backend.run("SELECT * FROM hero ORDER BY id", sql, "SELECT * FROM hero ORDER BY id")
     assert execution.outcome is outcome, execution
@@ -150,29 +162,112 @@ def test_comparing_digests_gives_the_verdicts_of_comparing_rows(backend: Backend
     assert list(ServerJudge(backend.executor).judge_many(items)) == list(backend.judge.judge_many(items))
 
 
-def test_a_statement_past_its_time_is_cancelled_on_the_server(backend: Backend) -> None:
-    if isinstance(backend.executor, SqlExecutor):
-        pytest.skip("SQLite has no server")
-    slow = "SELECT set_config('statement_timeout', '0', true), pg_sleep(60)"
-    (execution,) = backend.run(slow)
+WRITING = {
+    "postgresql": [
+        "SELECT nextval('counter')",
+        "WITH x AS (DELETE FROM hero RETURNING id) SELECT * FROM x",
+        "SELECT * INTO x FROM hero",
+    ],
+    "mariadb": [
+        "SELECT NEXTVAL(counter)",
+        "SELECT SETVAL(counter, 7)",
+        "CREATE TEMPORARY TABLE hero (id INTEGER)",
+        "/**/ CREATE TEMPORARY TABLE hero /**/ SELECT 1 AS id",
+        "/*! CREATE TEMPORARY TABLE hero */ SELECT 1 AS id",
+        "/*M! SET STATEMENT max_statement_time = 0 FOR */ SELECT sleep(60)",
+        "SET STATEMENT max_statement_time = 0 FOR SELECT sleep(60)",
+        "SET autocommit = 1",
+        "SELECT 1 INTO @kept",
+        "SELECT 1 INTO OUTFILE '/tmp/mats-sql-written'",
+        "SELECT 1 INTO/**/OUTFILE '/tmp/mats-sql-written'",
+        "SELECT 1 /*! INTO */ DUMPFILE '/tmp/mats-sql-written'",
+        "PREPARE x FROM 'DROP TABLE hero'",
+        "EXECUTE IMMEDIATE 'DROP TABLE hero'",
+        "LOCK TABLES hero WRITE",
+        "XA START 'x'",
+        "DO sleep(60)",
+        "KILL CONNECTION_ID()",
+    ],
+}
+
+
+def test_what_a_server_could_do_besides_reading_is_refused(server: Backend) -> None:
+    tables = ("SELECT * FROM hero", "SELECT * FROM counter")
+    before = [table.digest for table in server.run(*tables)]
+    found = dict(zip(WRITING[server.kind], server.run(*WRITING[server.kind]), strict=True))
+    assert {sql: execution for sql, execution in found.items() if execution.outcome is not Outcome.REFUSED} == {}
+    assert [table.digest for table in server.run(*tables)] == before
+
+
+KEPT = {
+    "postgresql": [
+        ("SELECT pg_advisory_lock(7)", "SELECT count(*) = 0 FROM pg_locks WHERE locktype = 'advisory'"),
+        ("SELECT set_config('mats.kept', '7', false)", "SELECT coalesce(current_setting('mats.kept', true), '') = ''"),
+    ],
+    "mariadb": [
+        ("SELECT get_lock('mine', 0)", "SELECT is_free_lock('mine')"),
+        ("SELECT @kept := 7", "SELECT @kept IS NULL"),
+    ],
+}
+
+
+def test_what_a_session_keeps_ends_with_its_sql(server: Backend) -> None:
+    for sql, look in KEPT[server.kind]:
+        assert server.run(sql)[0].outcome is Outcome.ROWS
+        assert {execution.preview for execution in server.run(*[look] * 4)} == {((1,),)}, look
+
+
+def test_rows_of_large_values_are_too_big(server: Backend) -> None:
+    (execution,) = server.run("SELECT repeat('x', 1000000) FROM many")
+    assert execution.outcome is Outcome.TOO_BIG
+
+
+NAPS = {
+    "postgresql": "SELECT set_config('statement_timeout', '0', true), pg_sleep(60)",
+    "mariadb": "SELECT sleep(60)",
+}
+LEFT = {
+    "postgresql": "SELECT count(*) FROM pg_stat_activity"
+    " WHERE query LIKE '%{}%' AND pid <> pg_backend_pid() AND state = 'active'",
+    "mariadb": "SELECT count(*) FROM information_schema.processlist WHERE info LIKE '%{}%' AND id <> connection_id()",
+}
+
+
+def test_a_result_that_is_too_big_is_cancelled_on_the_server(server: Backend) -> None:
+    with ServerExecutor(server.url, LIMITS.model_copy(update={"timeout_s": 3600.0}), 1) as executor:
+        (execution,) = executor.execute_many([SqlRequest(server.database, "SELECT 1 FROM many a, many b, many c")])
+    assert execution.outcome is Outcome.TOO_BIG
+    assert server.run(LEFT[server.kind].format("many c"))[0].preview == ((0,),)
+
+
+def test_a_text_of_nothing_but_comments_is_an_error(server: Backend) -> None:
+    (execution,) = server.run("/* */" * 20_000 + "x")
+    assert execution.outcome is Outcome.ERROR
+
+
+def test_a_statement_past_its_time_is_cancelled_on_the_server(server: Backend) -> None:
+    (execution,) = server.run(NAPS[server.kind])
     assert execution.outcome is Outcome.TIMEOUT
-    left = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()"
-    assert backend.run(left + " AND state = 'active'")[0].preview == ((0,),)
+    assert server.run(LEFT[server.kind].format("sleep(60)"))[0].preview == ((0,),)
 
 
-def test_a_session_that_ends_itself_costs_one_error_only(backend: Backend) -> None:
-    if isinstance(backend.executor, SqlExecutor):
-        pytest.skip("SQLite has no sessions")
-    killed, after = backend.run("SELECT pg_terminate_backend(pg_backend_pid())", "SELECT 1")
+def test_a_session_that_ends_itself_costs_one_error_only(server: Backend) -> None:
+    if server.kind != "postgresql":
+        pytest.skip("only PostgreSQL has a function for it")
+    killed, after = server.run("SELECT pg_terminate_backend(pg_backend_pid())", "SELECT 1")
     assert killed.outcome is Outcome.ERROR
     assert after.preview == ((1,),)
 
 
-def test_a_server_that_is_not_there_is_a_database_error() -> None:
-    with (
-        ServerExecutor("postgresql+psycopg2://nobody@/{database}?host=/nowhere", LIMITS, 1) as executor,
-        pytest.raises(DatabaseError, match="must be reachable"),
-    ):
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg2://nobody@/{database}?host=/nowhere",
+        "mysql+pymysql://nobody@localhost/{database}?unix_socket=/nowhere",
+    ],
+)
+def test_a_server_that_is_not_there_is_a_database_error(url: str) -> None:
+    with ServerExecutor(url, LIMITS, 1) as executor, pytest.raises(DatabaseError, match="must be reachable"):
         list(executor.execute_many([SqlRequest(Path("hero"), "SELECT 1")]))
 
 
