@@ -67,10 +67,25 @@ def test_answers_settled_alone_are_the_answers_of_the_batch(
     decoder = Decoder(model, STOPS, Limits(64, 8), shared=True)
     batched = _decode(decoder, prompts)
     assert decoder.settled == 0
-    monkeypatch.setattr(decoding, "_CLOSE_PROBABILITIES", 1.0)
-    monkeypatch.setattr(decoding, "_CLOSE_LOGITS", 1e9)
+    monkeypatch.setattr(decoding, "_ROUNDING", 1e9)
     assert _decode(decoder, prompts) == batched
     assert decoder.settled == sum(len(tokens) for tokens in batched.values())
+
+
+@settings(deadline=None, max_examples=50)
+@given(seed=st.integers(0, 2**32), scale=st.floats(0.1, 30), temperature=st.floats(0.3, 2))
+def test_whatever_rounding_changes_is_settled_alone(seed: int, scale: float, temperature: float) -> None:
+    random = torch.Generator().manual_seed(seed)
+    logits = scale * torch.randn(64, 200, generator=random)
+    error = decoding._ROUNDING * logits.abs().amax(dim=1, keepdim=True)
+    rounded = logits + error * (2 * torch.rand(logits.shape, generator=random) - 1)
+    cumulative = torch.softmax(logits / temperature, dim=1).cumsum(dim=1, dtype=torch.float64)
+    boundary = cumulative[:, 20:21] / cumulative[:, -1:]
+    uniforms = (boundary * (1 + 1e-6 * torch.randn(64, 1, generator=random))).clamp(0, 1)
+    for greedy in (torch.zeros(64, dtype=torch.bool), torch.ones(64, dtype=torch.bool)):
+        drawn, close = decoding._choose(logits, uniforms, greedy, temperature)
+        again, _ = decoding._choose(rounded, uniforms, greedy, temperature)
+        assert bool((close | (drawn == again)).all())
 
 
 def test_an_answer_ends_with_the_first_stop_token(model: PreTrainedModel) -> None:
