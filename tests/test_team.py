@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -11,33 +10,13 @@ from hypothesis import strategies as st
 
 from mats_sql.agents.critique import Critique, Validator, Verdict
 from mats_sql.choices import Gate, PoolRule, SelectorRule
-from mats_sql.config import Policy, SqlLimits
+from mats_sql.config import Policy
 from mats_sql.generation.engine import Engine
-from mats_sql.generation.open import open_engine
-from mats_sql.lab.base import base_model_path
 from mats_sql.rollout.sample import Source
 from mats_sql.sql.execution import Execution, Outcome
 from mats_sql.sql.executor import SqlExecutor
 from mats_sql.team import Agents, Candidate, Team, TeamAnswer, gate_opens, select, with_groups
-from tests.lab_source import GENERATION, lab_source
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
-    return lab_source(tmp_path_factory.mktemp("lab"), questions=6)
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    opened = open_engine(GENERATION, base_model_path())
-    yield opened
-    opened.close()
-
-
-@pytest.fixture(scope="module")
-def executor() -> Iterator[SqlExecutor]:
-    with SqlExecutor(SqlLimits(), 1) as opened:
-        yield opened
+from tests.lab_source import GENERATION
 
 
 def team(engine: Engine, executor: SqlExecutor, **policy: object) -> Team:

@@ -9,36 +9,22 @@ import pytest
 from hypothesis import given, settings
 
 from mats_sql.agents.critique import Validator
-from mats_sql.config import RolloutSettings, SqlLimits
+from mats_sql.config import RolloutSettings
 from mats_sql.errors import StageInputError
 from mats_sql.generation.engine import Engine
-from mats_sql.generation.open import open_engine
-from mats_sql.lab.base import base_model_path
 from mats_sql.rollout.pool import Pool, read_pool, write_pool
 from mats_sql.rollout.sample import Sampler, Source, reviews_of
 from mats_sql.rollout.swapped import draw_swapped_fixes, swapped_feedback
 from mats_sql.sql.executor import SqlExecutor
 from mats_sql.sql.judge import Judge, JudgeItem
-from tests.lab_source import GENERATION, lab_source
+from tests.lab_source import GENERATION
 from tests.pools import pools
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
-    return lab_source(tmp_path_factory.mktemp("lab"), questions=5)
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    opened = open_engine(GENERATION, base_model_path())
-    yield opened
-    opened.close()
-
-
-@pytest.fixture(scope="module")
-def judge() -> Iterator[Judge]:
-    with SqlExecutor(SqlLimits(), 1) as executor:
-        yield Judge(executor, None)
+def judge(executor: SqlExecutor) -> Iterator[Judge]:
+    with Judge(executor, None) as opened:
+        yield opened
 
 
 def draw(source: Source, engine: Engine, judge: Judge, k: int) -> Pool:
