@@ -190,7 +190,7 @@ class OpenAIEngine(DrawingEngine):
             raise EngineError(message) from None
 
     def _unreachable(self, error: Exception) -> str:
-        return f"generation.base_url must be reachable, but {self._url}: {_line(str(error))}; start the server"
+        return f"base_url must be reachable, but {self._url}: {_line(str(error))}; start the server"
 
 
 def _draw_body(draw: Draw, sampling: Sampling) -> dict[str, object]:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import functools
-import json
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +25,7 @@ from mats_sql.config import GenerationSettings
 from mats_sql.generation.draws import Draw
 from mats_sql.generation.engine import Sampling
 from mats_sql.generation.transformers_engine import TransformersEngine
+from tests.chat_server import ChatServer, reply, serving
 
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}<|{{ message.role }}|>\n{{ message.content }}<|end|>\n{% endfor %}"
@@ -112,70 +110,21 @@ def qwen2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_qwen2(tmp_path_factory.mktemp("qwen2"))
 
 
-class ChatHandler(BaseHTTPRequestHandler):
-    """As much of OpenAI's chat interface as the engine uses, answered by a real model."""
-
-    server: ChatServer
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        """List the one model."""
-        self._reply(200, {"data": [{"id": self.server.model_name}]})
-
-    def do_POST(self) -> None:
-        """Answer a chat request, or refuse it as the server has been told to."""
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        with self.server.lock:
-            self.server.bodies.append(body)
-            if self.server.refusals:
-                self._reply(self.server.refusals.pop(0), {"error": {"message": "busy"}})
-                return
-            self._reply(*self.server.answer(body))
-
-    def log_message(self, *_arguments: object) -> None:
-        """Say nothing."""
-
-    def _reply(self, status: int, document: object) -> None:
-        content = json.dumps(document).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-
-class ChatServer(ThreadingHTTPServer):
-    """A local OpenAI-compatible server over one tiny checkpoint."""
-
-    daemon_threads = True
-    model_name = "tiny"
+class ModelAnswers:
+    """Answers chat requests with a checkpoint."""
 
     def __init__(self, checkpoint: Path) -> None:
-        super().__init__(("127.0.0.1", 0), ChatHandler)
         self.engine = TransformersEngine(GenerationSettings(device="cpu"), checkpoint)
         self.reference = Reference(checkpoint)
-        self.lock = threading.Lock()
-        self.refusals: list[int] = []
-        self.bodies: list[dict[str, Any]] = []
 
-    @property
-    def url(self) -> str:
-        """The address to give as ``generation.base_url``."""
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
-
-    def answer(self, body: dict[str, Any]) -> tuple[int, object]:
+    def __call__(self, body: dict[str, Any]) -> tuple[int, object]:
         """Return status and document for one chat request."""
-        if body["model"] != self.model_name:
-            return 404, {"error": {"message": f"no model {body['model']}"}}
         messages = tuple(ChatMessage(turn["role"], turn["content"]) for turn in body["messages"])
         if len(self.reference.prompt(messages)) > 400:
             return 400, {"error": {"message": "This model's maximum context length is 400 tokens."}}
         sampling = Sampling(temperature=body["temperature"], max_new_tokens=body["max_tokens"])
         [(_, completion)] = self.engine._complete([Draw(messages, body.get("seed"))], sampling)
-        choice: dict[str, Any] = {
-            "message": {"role": "assistant", "content": completion.text},
-            "finish_reason": "stop" if completion.finished else "length",
-        }
+        choice: dict[str, Any] = {}
         if body.get("logprobs"):
             logprobs = self.reference.first_logprobs(messages).topk(body["top_logprobs"])
             listed = [
@@ -183,7 +132,7 @@ class ChatServer(ThreadingHTTPServer):
                 for logprob, token in zip(logprobs.values.tolist(), logprobs.indices.tolist(), strict=True)
             ]
             choice["logprobs"] = {"content": [{"top_logprobs": listed}]}
-        return 200, {"choices": [choice], "usage": {"completion_tokens": completion.token_count}}
+        return reply(completion.text, completion.token_count, finished=completion.finished, **choice)
 
 
 class Reference:
@@ -224,12 +173,8 @@ class Reference:
 @pytest.fixture(scope="session")
 def chat_server(llama: Path) -> Iterator[ChatServer]:
     """A running local server over the tiny Llama."""
-    server = ChatServer(llama)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with serving(ModelAnswers(llama)) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

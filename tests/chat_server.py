@@ -1,0 +1,85 @@
+"""A local server with as much of OpenAI's chat interface as the engine uses; who writes the answers is given."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Answer = Callable[[dict[str, Any]], tuple[int, object]]
+"""Returns status and document for the body of one chat request."""
+
+
+class ChatHandler(BaseHTTPRequestHandler):
+    """Reads requests, writes replies, and refuses where the server has been told to."""
+
+    server: ChatServer
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        """List the one model."""
+        self._reply(200, {"data": [{"id": self.server.model_name}]})
+
+    def do_POST(self) -> None:
+        """Answer a chat request, or refuse it as the server has been told to."""
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with self.server.lock:
+            self.server.bodies.append(body)
+            if self.server.refusals:
+                self._reply(self.server.refusals.pop(0), {"error": {"message": "busy"}})
+            elif body["model"] != self.server.model_name:
+                self._reply(404, {"error": {"message": f"no model {body['model']}"}})
+            else:
+                self._reply(*self.server.answer(body))
+
+    def log_message(self, *_arguments: object) -> None:
+        """Say nothing."""
+
+    def _reply(self, status: int, document: object) -> None:
+        content = json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+class ChatServer(ThreadingHTTPServer):
+    """Serves one model on a free port; ``bodies`` are the requests so far, ``refusals`` the next replies' statuses."""
+
+    daemon_threads = True
+    model_name = "tiny"
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(("127.0.0.1", 0), ChatHandler)
+        self.answer = answer
+        self.lock = threading.Lock()
+        self.refusals: list[int] = []
+        self.bodies: list[dict[str, Any]] = []
+
+    @property
+    def url(self) -> str:
+        """The address to give as ``generation.base_url``."""
+        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+
+@contextmanager
+def serving(answer: Answer) -> Iterator[ChatServer]:
+    """Run a server."""
+    server = ChatServer(answer)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def reply(text: str, tokens: int, *, finished: bool, **choice: object) -> tuple[int, object]:
+    """Return status and document of one answer."""
+    message = {"role": "assistant", "content": text}
+    choices = [{"message": message, "finish_reason": "stop" if finished else "length", **choice}]
+    return 200, {"choices": choices, "usage": {"completion_tokens": tokens}}
