@@ -1,4 +1,4 @@
-"""Train the validators with ORPO on a regime's pairs."""
+"""Train the validators (on a regime's pairs), the planner or the fixer with ORPO."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mats_sql.stages.command import experiment_options, regime_option, run_command
+from mats_sql.choices import PreferredAgent
+from mats_sql.stages.command import experiment_options, preferred_agent_option, regime_option, run_command
 
 if TYPE_CHECKING:
     from mats_sql.stages.workspace import Workspace
@@ -15,12 +16,13 @@ if TYPE_CHECKING:
 
 @click.command(help=__doc__)
 @experiment_options
+@preferred_agent_option
 @regime_option
-def orpo(config: Path, overrides: tuple[str, ...], regime: str) -> None:
+def orpo(config: Path, overrides: tuple[str, ...], agent: str, regime: str) -> None:
     def body(workspace: Workspace) -> None:
-        from mats_sql.stages.iterations import orpo_all
+        from mats_sql.stages.agent_preferences import prefer_agent
 
-        orpo_all(workspace, workspace.experiment.regimes_named(regime))
+        prefer_agent(workspace, PreferredAgent(agent), regime)
 
     run_command("orpo", config, overrides, body)
 

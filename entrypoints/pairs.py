@@ -1,4 +1,4 @@
-"""Label the pool under a regime and join critiques to preference pairs."""
+"""Join the better and worse answers of a pool to preference pairs; a regime labels the validators' critiques."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mats_sql.stages.command import experiment_options, regime_option, run_command
+from mats_sql.choices import PreferredAgent
+from mats_sql.stages.command import experiment_options, preferred_agent_option, regime_option, run_command
 
 if TYPE_CHECKING:
     from mats_sql.stages.workspace import Workspace
@@ -15,15 +16,13 @@ if TYPE_CHECKING:
 
 @click.command(help=__doc__)
 @experiment_options
+@preferred_agent_option
 @regime_option
-def pairs(config: Path, overrides: tuple[str, ...], regime: str) -> None:
+def pairs(config: Path, overrides: tuple[str, ...], agent: str, regime: str) -> None:
     def body(workspace: Workspace) -> None:
-        from mats_sql.stages.iterations import lines
-        from mats_sql.stages.iterations import pairs as stage
+        from mats_sql.stages.agent_preferences import build_pairs
 
-        for line in lines(workspace.experiment):
-            for item in workspace.experiment.regimes_named(regime):
-                stage(workspace, item, line)
+        build_pairs(workspace, PreferredAgent(agent), regime)
 
     run_command("pairs", config, overrides, body)
 

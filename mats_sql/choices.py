@@ -14,6 +14,14 @@ class Regime(StrEnum):
     STRICT = "strict"
 
 
+class PreferredAgent(StrEnum):
+    """Whom preference pairs are made for."""
+
+    VALIDATORS = "validators"
+    PLANNER = "planner"
+    FIXER = "fixer"
+
+
 class FixerCritique(StrEnum):
     """What the fixer's SFT examples carry as feedback: one identical critique, or each its own."""
 

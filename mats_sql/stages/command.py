@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from mats_sql.choices import Regime
+from mats_sql.choices import PreferredAgent, Regime
 from mats_sql.errors import ConfigError, MatsError
 
 if TYPE_CHECKING:
@@ -52,6 +52,17 @@ def regime_option(function: Function) -> Function:
         default="all",
         show_default=True,
         help="The rule that labels critiques; all: every regime of the experiment.",
+    )(function)
+
+
+def preferred_agent_option(function: Function) -> Function:
+    """Add ``--agent``: whom preference pairs are made for."""
+    return click.option(
+        "--agent",
+        type=click.Choice([agent.value for agent in PreferredAgent]),
+        default=PreferredAgent.VALIDATORS.value,
+        show_default=True,
+        help="Whose answers: the validators' critiques, the planner's plans or the fixer's SQL.",
     )(function)
 
 

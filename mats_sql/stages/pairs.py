@@ -1,4 +1,4 @@
-"""`pairs`: join better and worse answers of a pool to preference pairs, for the validators and the fixer."""
+"""`pairs`: join better and worse answers of a pool to preference pairs: validators, fixer, planner."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from mats_sql.agents.critique import Validator
 from mats_sql.choices import Regime
 from mats_sql.preference.pair import PreferencePair
-from mats_sql.preference.pairing import fixer_pairs, hold_out, validator_pairs
+from mats_sql.preference.pairing import fixer_pairs, hold_out, planner_pairs, validator_pairs
 from mats_sql.preference.table import write_pairs
 from mats_sql.rollout.pool import Pool, read_pool
 from mats_sql.seeds import derive_random
@@ -17,6 +17,7 @@ from mats_sql.stages.workspace import Workspace
 from mats_sql.tracking.artifact import Artifact, ArtifactKind
 from mats_sql.tracking.stage import StageKey, StageResult
 from mats_sql.tracking.stage_run import StageRun
+from mats_sql.tracking.team_folder import FIXER, PLANNER
 
 KEY = StageKey("pairs", 1)
 
@@ -43,21 +44,38 @@ def pairs_of_pool(workspace: Workspace, pool: Artifact, regime: Regime) -> Stage
 
 def fixer_pairs_of_pool(workspace: Workspace, pool: Artifact) -> StageResult:
     """Return the fixer's pairs: `fixer` and `fixer_evaluation`."""
-    experiment = workspace.experiment
     questions = prepare(workspace).outputs["questions"]
     return workspace.run(
         KEY,
-        title=f"pairs fixer, {experiment.pairs.fixer}",
-        settings={
-            "agent": "fixer",
-            "pairs": experiment.pairs,
-            "benchmark": experiment.benchmark.prompt_settings(),
-            "seed": experiment.seed,
-        },
+        title=f"pairs fixer, {workspace.experiment.pairs.fixer}",
+        settings=_settings(workspace, FIXER),
         inputs={"pool": pool, "questions": questions},
         compute=lambda run: _pair_fixes(workspace, run, pool, questions),
-        tags={"agent": "fixer"},
+        tags={"agent": FIXER},
     )
+
+
+def planner_pairs_of_plans(workspace: Workspace, plans: Artifact) -> StageResult:
+    """Return the planner's pairs, a correct against a wrong plan: `planner` and `planner_evaluation`."""
+    questions = prepare(workspace).outputs["questions"]
+    return workspace.run(
+        KEY,
+        title="pairs planner",
+        settings=_settings(workspace, PLANNER),
+        inputs={"plans": plans, "questions": questions},
+        compute=lambda run: _pair_plans(workspace, run, plans, questions),
+        tags={"agent": PLANNER},
+    )
+
+
+def _settings(workspace: Workspace, agent: str) -> dict[str, object]:
+    experiment = workspace.experiment
+    return {
+        "agent": agent,
+        "pairs": experiment.pairs,
+        "benchmark": experiment.benchmark.prompt_settings(),
+        "seed": experiment.seed,
+    }
 
 
 def _pair_critiques(workspace: Workspace, run: StageRun, pool: Artifact, questions: Artifact, regime: Regime) -> None:
@@ -85,7 +103,15 @@ def _pair_fixes(workspace: Workspace, run: StageRun, pool: Artifact, questions: 
         joint=settings.fixer == "joint",
         max_pairs_per_prompt=settings.max_pairs_per_prompt,
     )
-    _publish(workspace, run, "fixer", built, len(tasks))
+    _publish(workspace, run, FIXER, built, len(tasks))
+
+
+def _pair_plans(workspace: Workspace, run: StageRun, plans: Artifact, questions: Artifact) -> None:
+    tasks = train_source(workspace.experiment, questions).tasks
+    built = planner_pairs(
+        _prefix(workspace, plans), tasks, max_pairs_per_prompt=workspace.experiment.pairs.max_pairs_per_prompt
+    )
+    _publish(workspace, run, PLANNER, built, len(tasks))
 
 
 def _prefix(workspace: Workspace, pool: Artifact) -> Pool:

@@ -73,6 +73,11 @@ def test_a_missing_model_is_named(place: Place) -> None:
     assert_refused(place, "sft", "--set", "models.planner=nowhere", saying="nowhere")
 
 
+@pytest.mark.parametrize("entry_point", ["pairs", "orpo"])
+def test_a_regime_for_an_agent_without_one_is_named(place: Place, entry_point: str) -> None:
+    assert_refused(place, entry_point, "--agent", "planner", "--regime", "collab", saying="'collab'")
+
+
 def test_an_unknown_run_is_named(place: Place) -> None:
     assert_refused(place, "promote", "--run-id", "no-such-run", saying="no-such-run")
     assert_refused(place, "compare", "--baseline", "no-such-run", saying="no-such-run")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
 
 import mlflow
 import pandas as pd
@@ -10,6 +11,16 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from mats_sql.agents.planner import planner_messages
+from mats_sql.config import load_experiment
+from mats_sql.preference.table import read_pairs
+from mats_sql.rollout.pool import read_pool
+from mats_sql.stages.agent_preferences import planner_pairs
+from mats_sql.stages.prepare import prepare
+from mats_sql.stages.progress import Progress
+from mats_sql.stages.questions import train_source
+from mats_sql.stages.rollout_plans import rollout_plans
+from mats_sql.stages.workspace import Workspace
 from mats_sql.tracking.lineage import lineage
 from mats_sql.tracking.store import Store, connect
 from tests.acceptance.conftest import Place
@@ -126,6 +137,46 @@ def test_compare_takes_regimes_and_run_ids(finished: Finished, client: MlflowCli
         done = place.run("compare", "--baseline", baseline, "--treatment", treatment)
         assert done.returncode == 0, done.stderr
         assert "Look number" in done.stdout
+
+
+@pytest.fixture
+def workspace(finished: Finished, store: Store) -> Iterator[Workspace]:
+    with Workspace(load_experiment(finished[0].config), store, Progress()) as opened:
+        yield opened
+
+
+def test_the_planners_pairs_prefer_a_correct_plan_to_a_wrong_one_under_a_prompt_without_gold(
+    workspace: Workspace,
+) -> None:
+    plans = {row.plan_id: row for row in read_pool(rollout_plans(workspace).outputs["plans"].path).plans}
+    source = train_source(workspace.experiment, prepare(workspace).outputs["questions"])
+    built = planner_pairs(workspace).outputs
+    train, held_out = (read_pairs(built[name].path) for name in ("planner", "planner_evaluation"))
+    assert train
+    assert held_out
+    assert not {pair.question_id for pair in train} & {pair.question_id for pair in held_out}
+    for pair in (*train, *held_out):
+        chosen, rejected = plans[pair.chosen_source], plans[pair.rejected_source]
+        task = source.tasks[pair.question_id]
+        assert (chosen.correct, rejected.correct) == (True, False)
+        assert (chosen.text, rejected.text) == (pair.chosen, pair.rejected)
+        assert chosen.question_id == rejected.question_id == pair.question_id
+        assert pair.chosen_prompt == pair.rejected_prompt == planner_messages(task.question, task.schema_text)
+        assert source.golds[pair.question_id] not in pair.chosen_prompt[0].content
+
+
+@pytest.mark.parametrize(("agent", "regime"), [("planner", "execution"), ("fixer", "joint")])
+def test_orpo_trains_the_planner_and_the_fixer_too_and_registers_them(
+    finished: Finished, client: MlflowClient, agent: str, regime: str
+) -> None:
+    before = len(client.search_model_versions(f"name = 'small.{agent}'"))
+    for entry_point in ("pairs", "orpo"):
+        done = finished[0].run(entry_point, "--agent", agent)
+        assert done.returncode == 0, done.stderr
+    (trained,) = runs(client, f"orpo {agent}%")
+    assert 0 <= trained.data.metrics["eval_rewards/accuracies"] <= 1
+    newest, *older = client.search_model_versions(f"name = 'small.{agent}'", order_by=["version_number DESC"])
+    assert (len(older), newest.tags["regime"], newest.run_id) == (before, regime, trained.info.run_id)
 
 
 def test_search_keeps_one_run_per_trial_and_warns_of_its_optimism(finished: Finished, client: MlflowClient) -> None:
