@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from mats_sql.agents.messages import Messages
 from mats_sql.errors import EngineError
@@ -19,6 +20,12 @@ from mats_sql.generation.engine import Completion, Request, Sampling
 from mats_sql.seeds import derive_seed
 
 MAX_CHOICES = 64
+
+Result = TypeVar("Result")
+
+
+OnDrawn = Callable[[int, int], None]
+"""Receives (how many are done, of how many) of the draws or scored prompts that one call has to compute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +43,7 @@ class DrawingEngine(ABC):
         self._cache = cache
         self.computed = 0
         """How many draws and scored prompts this engine has computed, that is, not read from the cache."""
+        self.on_drawn: OnDrawn | None = None
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[tuple[Completion, ...]]:
         """Return ``sampling.n`` completions per request, in the order of the requests."""
@@ -55,9 +63,8 @@ class DrawingEngine(ABC):
         distinct = list(dict.fromkeys(request.messages for request in requests))
         known = self._cache.scores(distinct, choices) if self._cache is not None else {}
         missing = [messages for messages in distinct if messages not in known]
-        for messages, logprobs in self._score(missing, choices) if missing else ():
+        for messages, logprobs in self._counted(self._score(missing, choices), len(missing)) if missing else ():
             known[messages] = logprobs
-            self.computed += 1
             if self._cache is not None:
                 self._cache.add_score(messages, choices, logprobs)
         if self._cache is not None:
@@ -95,14 +102,20 @@ class DrawingEngine(ABC):
         """Compute draws, storing them as they come: what a killed process had done is not done again."""
         if not draws:
             return
-        for draw, completion in self._complete(draws, sampling):
-            self.computed += 1
+        for draw, completion in self._counted(self._complete(draws, sampling), len(draws)):
             if self._cache is not None:
                 key = (draw.messages, draw.seed)
                 self._cache.add_completion(key, sampling.temperature, sampling.max_new_tokens, completion)
             yield draw, completion
         if self._cache is not None:
             self._cache.commit()
+
+    def _counted(self, results: Iterable[Result], total: int) -> Iterator[Result]:
+        for done, result in enumerate(results, 1):
+            self.computed += 1
+            if self.on_drawn is not None:
+                self.on_drawn(done, total)
+            yield result
 
 
 def normalised(totals: Sequence[float]) -> tuple[float, ...]:

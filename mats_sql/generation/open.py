@@ -9,23 +9,29 @@ from mats_sql.config import GenerationSettings
 from mats_sql.digests import digest_json, digest_tree
 from mats_sql.errors import ModelError
 from mats_sql.generation.cache import CompletionCache
+from mats_sql.generation.draws import DrawingEngine, OnDrawn
 from mats_sql.generation.engine import Engine
 
 
-def open_engine(settings: GenerationSettings, model: Path | str, *, cache: Path | None = None) -> Engine:
+def open_engine(
+    settings: GenerationSettings, model: Path | str, *, cache: Path | None = None, on_drawn: OnDrawn | None = None
+) -> Engine:
     """Return an engine bound to ``model``; with ``cache`` (a SQLite file, made if absent) no draw is computed twice.
 
     ``model`` is a checkpoint folder, a hub name, or, for the ``openai`` engine, the name the server knows it by.
+    ``on_drawn`` hears how far each call is.
     Raises :class:`ModelError` for a checkpoint that is missing or has no chat template and :class:`EngineError` for an
     engine that is not installed or cannot be reached.
     """
     store = CompletionCache(cache, engine_identity(settings, model)) if cache is not None else None
     try:
-        return _open(settings, model, store)
+        engine = _open(settings, model, store)
     except BaseException:
         if store is not None:
             store.close()
         raise
+    engine.on_drawn = on_drawn
+    return engine
 
 
 def engine_identity(settings: GenerationSettings, model: Path | str) -> str:
@@ -40,7 +46,7 @@ def engine_identity(settings: GenerationSettings, model: Path | str) -> str:
     return digest_json([settings.engine, settings.dtype, _model_digest(path) if path.is_dir() else str(model)])
 
 
-def _open(settings: GenerationSettings, model: Path | str, cache: CompletionCache | None) -> Engine:
+def _open(settings: GenerationSettings, model: Path | str, cache: CompletionCache | None) -> DrawingEngine:
     if settings.engine == "openai":
         from mats_sql.generation.openai_engine import OpenAIEngine
 

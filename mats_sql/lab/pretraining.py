@@ -82,6 +82,11 @@ def pretrain(out: Path, settings: PretrainSettings, on_metrics: OnMetrics | None
     return report
 
 
+def step_count(settings: PretrainSettings) -> int:
+    """Return how many optimizer steps a pretraining takes."""
+    return settings.copy_steps + _task_steps(settings)
+
+
 def _help(rank: int, tokenizer: str, settings: PretrainSettings, meeting: Path) -> None:
     """Be one of the further processes."""
     torch.set_num_threads(1)
@@ -124,7 +129,7 @@ def _architecture(settings: PretrainSettings, tokenizer: Tokenizer) -> LlamaConf
 def _run_steps(
     model: LlamaForCausalLM, batches: Iterator[_Batch], settings: PretrainSettings, on_metrics: OnMetrics | None
 ) -> PretrainReport:
-    steps = settings.copy_steps + _task_steps(settings)
+    steps = step_count(settings)
     optimizer = _optimizer(model, settings)
     recent: list[float] = []
     losses = {"copy_loss": float("nan"), "loss": float("nan")}

@@ -56,6 +56,7 @@ def train(workspace: Workspace, course: Course) -> StageResult:
 def _compute(
     run: StageRun, progress: Progress, course: Course, base: Artifact, settings: SftSettings, seed: int
 ) -> None:
+    from mats_sql.training.arguments import planned_steps
     from mats_sql.training.sft import train_sft
 
     examples = course.examples()
@@ -68,7 +69,7 @@ def _compute(
         out=run.work / "model",
         settings=settings,
         seed=seed,
-        on_metrics=log_steps(run, progress),
+        on_metrics=log_steps(run, progress, planned_steps(len(examples), settings)),
         checkpoints=run.work / "checkpoints",
     )
     run.log_metrics({"examples": len(examples), "dropped": len(report.dropped), **report.metrics})

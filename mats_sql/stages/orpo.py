@@ -56,16 +56,18 @@ def prefer(workspace: Workspace, course: PreferenceCourse) -> StageResult:
 
 
 def _compute(run: StageRun, progress: Progress, course: PreferenceCourse, settings: OrpoSettings, seed: int) -> None:
+    from mats_sql.training.arguments import planned_steps
     from mats_sql.training.orpo import train_orpo
 
+    pairs = read_pairs(course.pairs.path)
     report = train_orpo(
-        read_pairs(course.pairs.path),
+        pairs,
         read_pairs(course.evaluation.path),
         base=course.base.path,
         out=run.work / "model",
         settings=settings,
         seed=seed,
-        on_metrics=log_steps(run, progress),
+        on_metrics=log_steps(run, progress, planned_steps(len(pairs), settings)),
         checkpoints=run.work / "checkpoints",
     )
     run.log_metrics({"dropped": len(report.dropped), **report.metrics})

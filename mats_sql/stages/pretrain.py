@@ -28,8 +28,10 @@ def pretrain(workspace: Workspace) -> StageResult:
 
 def _compute(workspace: Workspace, run: StageRun) -> None:
     from mats_sql.lab.pretraining import pretrain as make
+    from mats_sql.lab.pretraining import step_count
 
-    report = make(run.work / "model", workspace.experiment.pretrain, log_steps(run, workspace.progress))
+    settings = workspace.experiment.pretrain
+    report = make(run.work / "model", settings, log_steps(run, workspace.progress, step_count(settings)))
     run.log_metrics(
         {
             "copy_loss": report.copy_loss,

@@ -2,35 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rich.console import Console
-from rich.status import Status
+from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn
+from rich.progress import Progress as Bars
+from rich.table import Column
+
+_BAR_WIDTH = 16
 
 
 class Progress:
-    """Print what runs and what ended to standard error; results go to standard output."""
+    """Print what runs and what ended to standard error; results go to standard output.
 
-    def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
-        self._status: Status | None = None
-        self._title = ""
+    The live line is for terminals only: it has a bar, which fills where the work's total is known.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True, highlight=False, soft_wrap=True)
+        self._live: tuple[Bars, TaskID] | None = None
 
     def started(self, title: str) -> None:
-        """Show that a stage is at work; on a terminal only."""
-        self._title = title
+        """Show that a stage is at work."""
         if self._console.is_terminal:
-            self._status = self._console.status(title)
-            self._status.start()
+            self.stopped()
+            # the text gives way where the terminal is narrow, not the bar
+            text = TextColumn(
+                "{task.description}  {task.fields[detail]}", markup=False, table_column=Column(ratio=1, no_wrap=True)
+            )
+            columns = (SpinnerColumn(), BarColumn(_BAR_WIDTH), text)
+            bars = Bars(*columns, console=self._console, transient=True, expand=True)
+            self._live = bars, bars.add_task(title, total=None, detail="")
+            bars.start()
 
-    def update(self, detail: str) -> None:
-        """Show how far the stage at work is."""
-        if self._status is not None:
-            self._status.update(f"{self._title}  [dim]{detail}[/dim]")
+    def update(self, detail: str, done: int, total: int) -> None:
+        """Show how far the stage at work is: ``done`` of ``total``, in words and as a bar."""
+        if self._live is not None:
+            bars, task = self._live
+            bars.update(task, completed=done, total=total, detail=detail)
+
+    def counter(self, deed: str) -> Callable[[int, int], None]:
+        """Return a callback that shows how many of how many are done."""
+        return lambda done, total: self.update(f"{done:,} of {total:,} {deed}", done, total)
 
     def stopped(self) -> None:
         """Take the live line away."""
-        if self._status is not None:
-            self._status.stop()
-            self._status = None
+        if self._live is not None:
+            self._live[0].stop()
+            self._live = None
 
     def finished(self, title: str, run_id: str, elapsed_s: float, *, reused: bool) -> None:
         """Say that a stage ended, in which run and after how long."""

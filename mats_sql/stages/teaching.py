@@ -24,7 +24,8 @@ def teacher(workspace: Workspace) -> Iterator[Teacher]:
     from mats_sql.generation.open import open_engine
 
     server = GenerationSettings(engine="openai", base_url=settings.base_url, api_key_variable=settings.api_key_variable)
-    engine = open_engine(server, settings.model, cache=workspace.cache / "teacher.sqlite")
+    cache, counter = workspace.cache / "teacher.sqlite", workspace.progress.counter("taught")
+    engine = open_engine(server, settings.model, cache=cache, on_drawn=counter)
     try:
         large = LargeModelTeacher(engine, max_new_tokens=settings.max_new_tokens)
         yield large

@@ -13,6 +13,9 @@ from mats_sql.stages.tables import write_table
 from mats_sql.tracking.stage_run import StageRun
 from mats_sql.training.example import SftExample
 
+_SHOWN = ("copy_loss", "loss", "rewards/accuracies", "eval_loss", "eval_rewards/accuracies")
+"""What of a step's metrics fits on the live line."""
+
 
 @dataclass(frozen=True, slots=True)
 class _ExampleRow:
@@ -21,11 +24,12 @@ class _ExampleRow:
     answer: str
 
 
-def log_steps(run: StageRun, progress: Progress) -> Callable[[int, Mapping[str, float]], None]:
-    """Return a callback that logs one training step's metrics as a curve and shows them."""
+def log_steps(run: StageRun, progress: Progress, planned: int) -> Callable[[int, Mapping[str, float]], None]:
+    """Return a callback that logs one training step's metrics as a curve and shows them beside the steps planned."""
 
     def on_metrics(step: int, metrics: Mapping[str, float]) -> None:
-        progress.update(f"step {step}  " + "  ".join(f"{name} {value:.3g}" for name, value in metrics.items()))
+        values = "  ".join(f"{name} {metrics[name]:.3g}" for name in _SHOWN if name in metrics)
+        progress.update(f"step {step} of {planned}  {values}", step, planned)
         run.log_metrics({f"train/{name}": value for name, value in metrics.items()}, step=step)
 
     return on_metrics

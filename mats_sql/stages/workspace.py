@@ -64,9 +64,10 @@ class Workspace:
     def judge(self) -> Judge:
         """Return the process's judge."""
         if self._judge is None:
-            from mats_sql.sql.judge import Judge
+            from mats_sql.stages.shown_judge import ShownJudge
 
-            self._judge = self._open.enter_context(Judge(self.executor(), self.cache / "judge"))
+            shown = self.progress.counter("judged")
+            self._judge = self._open.enter_context(ShownJudge(self.executor(), self.cache / "judge", shown))
         return self._judge
 
     def within(self, experiment: Experiment, command: StageRun) -> Workspace:
@@ -79,7 +80,8 @@ class Workspace:
         """Open an engine on a checkpoint, with the experiment's completion cache."""
         from mats_sql.generation.open import open_engine
 
-        engine = open_engine(self.experiment.generation, model, cache=self.cache / "completions.sqlite")
+        cache = self.cache / "completions.sqlite"
+        engine = open_engine(self.experiment.generation, model, cache=cache, on_drawn=self.progress.counter("drawn"))
         try:
             yield engine
         finally:

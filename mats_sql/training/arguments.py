@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,6 +49,11 @@ def trainer_arguments(settings: TrainerSettings, *, work: Path, seed: int, keep:
 def step_size(settings: TrainerSettings) -> int:
     """Return how many items one optimizer step visits: over micro-batches and over the processes torchrun started."""
     return settings.batch_size * settings.gradient_accumulation * int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def planned_steps(items: int, settings: TrainerSettings) -> int:
+    """Return how many optimizer steps a training on that many items takes if none of them is too long."""
+    return math.ceil(max(1, round(settings.epochs * items)) / step_size(settings))
 
 
 def uses_bfloat16(settings: TrainerSettings) -> bool:

@@ -173,6 +173,16 @@ def test_equal_work_is_computed_once(engine: DrawingEngine) -> None:
     assert engine.computed - before == len(REQUESTS) * SAMPLING.n
 
 
+def test_a_listener_hears_how_many_of_all_draws_and_scores_are_done(engine: DrawingEngine) -> None:
+    heard: list[tuple[int, int]] = []
+    engine.on_drawn = lambda done, total: heard.append((done, total))
+    engine.generate(REQUESTS, SAMPLING)
+    engine.choice_logprobs(REQUESTS[:3], CHOICES)
+    engine.on_drawn = None
+    draws = len(REQUESTS) * SAMPLING.n
+    assert heard == [*((done, draws) for done in range(1, draws + 1)), (1, 3), (2, 3), (3, 3)]
+
+
 def test_choice_probabilities_sum_to_one(engine: DrawingEngine) -> None:
     scores = engine.choice_logprobs(REQUESTS, CHOICES)
     assert [sum(map(math.exp, row)) for row in scores] == pytest.approx([1.0] * len(REQUESTS))

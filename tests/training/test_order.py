@@ -5,6 +5,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mats_sql.config import SftSettings
+from mats_sql.training.arguments import planned_steps
 from mats_sql.training.order import STEPS_PER_WINDOW, visiting_order
 
 LENGTHS = st.lists(st.integers(1, 50), min_size=1, max_size=200)
@@ -21,6 +23,12 @@ def test_a_fractional_epoch_visits_its_share(lengths: list[int], epochs: float, 
     order = visiting_order(lengths, epochs=epochs, step_size=step, seed=0)
     assert len(order) == max(1, round(epochs * len(lengths)))
     assert max(Counter(order).values()) <= int(epochs) + 1
+
+
+@given(st.integers(1, 200), st.floats(0.01, 2.5), st.integers(1, 9))
+def test_the_planned_steps_are_those_of_the_order(items: int, epochs: float, step: int) -> None:
+    order = visiting_order([1] * items, epochs=epochs, step_size=step, seed=0)
+    assert planned_steps(items, SftSettings(epochs=epochs, batch_size=step)) == -(-len(order) // step)
 
 
 def test_the_order_is_a_function_of_the_seed() -> None:
