@@ -73,6 +73,24 @@ def pass_at_k(teams: NamedTeams) -> Figure:
     return figure
 
 
+def selector_by_seed(families: Mapping[str, Sequence[float]]) -> Figure:
+    """Return one row per team, in order: a dot per training seed at its selector EX (a share), a bar at their mean."""
+    figure = new_figure(
+        "Selector EX, one dot per training seed",
+        height=2.2 + 0.3 * len(families),
+        subtitle="Bar: mean of the seeds. Teams share their questions: compare them by paired gaps.",
+    )
+    axes = plain_axes(figure.add_subplot(), grid="x")
+    for row, scores in enumerate(families.values()):
+        values = [100 * score for score in scores]
+        axes.plot(sum(values) / len(values), row, "|", color=INK, ms=16, markeredgewidth=2)
+        axes.plot(values, [row] * len(values), "o", color=colour(0), markeredgecolor="white", ms=8)
+    axes.set_yticks(range(len(families)), list(families), fontsize=9)
+    axes.invert_yaxis()
+    axes.set_xlabel("selector EX, %")
+    return figure
+
+
 def gap_forest(comparison: Comparison) -> Figure:
     """Return the paired gap per database and overall, each with its 95% interval."""
     databases = sorted(comparison.databases, key=lambda gap: gap.difference)

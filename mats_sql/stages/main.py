@@ -8,7 +8,7 @@ from rich.console import Console
 
 from mats_sql.agents.critique import Validator
 from mats_sql.choices import Regime
-from mats_sql.evaluation.plots import pass_at_k, team_bars
+from mats_sql.evaluation.plots import pass_at_k, selector_by_seed, team_bars
 from mats_sql.evaluation.report import (
     EvaluatedTeam,
     RewardAccuracy,
@@ -110,9 +110,15 @@ def _rewards(workspace: Workspace) -> list[RewardAccuracy]:
 def _log(run: StageRun, tables: Sequence[Table], evaluated: Sequence[tuple[TeamModels, StageResult]]) -> None:
     run.log_text("report.md", "\n".join(table.to_markdown() for table in tables))
     run.log_text("results.csv", tables[0].to_csv())
-    teams = [(team.label, read_candidates(result.outputs["candidates"])) for team, result in evaluated]
+    families: dict[str, list[tuple[TeamModels, StageResult]]] = {}
+    for team, result in evaluated:
+        families.setdefault(team.family, []).append((team, result))
+    first = [members[0] for members in families.values()]
+    teams = [(team.label, read_candidates(result.outputs["candidates"])) for team, result in first]
     run.log_figure("teams", team_bars(teams))
     run.log_figure("pass_at_k", pass_at_k(teams))
+    scores = {name: [result.metrics["selector_ex"] for _, result in members] for name, members in families.items()}
+    run.log_figure("selector_ex_by_seed", selector_by_seed(scores))
     for team, result in evaluated:
         name = team.label.replace(", ", "_").replace(" ", "-").lower()
         run.log_metrics({f"selector_ex/{name}": result.metrics["selector_ex"]})

@@ -45,12 +45,12 @@ class TeamModels:
     @property
     def label(self) -> str:
         """The team's name in tables and run names, with its fixer and seed where it has them."""
-        parts = [self.name]
-        if self.line is not None:
-            parts.append(self.line.label)
-        if self.regime not in ("", "sft"):
-            parts.append(f"seed {self.seed}")
-        return ", ".join(parts)
+        return f"{self.family}, seed {self.seed}" if self.regime not in ("", "sft") else self.family
+
+    @property
+    def family(self) -> str:
+        """What teams that differ in their training seed alone have in common."""
+        return self.name if self.line is None else f"{self.name}, {self.line.label}"
 
     def tags(self) -> dict[str, str]:
         """Return what tells this team from others, as run and version tags."""

@@ -16,7 +16,7 @@ from mats_sql.errors import StageInputError
 from mats_sql.evaluation.diagnosis_page import causal_effects, pairs_by_k
 from mats_sql.evaluation.figures import save_png
 from mats_sql.evaluation.metrics import team_metrics
-from mats_sql.evaluation.plots import gap_forest, pass_at_k, team_bars, verdict_confusion
+from mats_sql.evaluation.plots import gap_forest, pass_at_k, selector_by_seed, team_bars, verdict_confusion
 from mats_sql.evaluation.pool_diagnosis import diagnose_pool
 from mats_sql.evaluation.proportion import Proportion
 from mats_sql.evaluation.question_results import answers, question_results
@@ -145,6 +145,7 @@ NAMED = [(team.name, team.candidates) for team in TEAMS]
 FIGURES = {
     "team_bars": lambda: team_bars(NAMED),
     "pass_at_k": lambda: pass_at_k(NAMED),
+    "selector_by_seed": lambda: selector_by_seed({"PLANNER-only": [0.4], "ORPO INDEP": [0.35, 0.36, 0.35]}),
     "gap_forest": lambda: gap_forest(COMPARISONS[0]),
     "verdict_confusion": lambda: verdict_confusion("SFT-VF", SFT),
     "pairs_by_k": lambda: pairs_by_k(small_pool()),
