@@ -143,9 +143,9 @@ class WorkerPool:
                 worker.flush(selector)
             if mask & selectors.EVENT_READ:
                 yield from worker.read(selector)
-        heard = {id(key.data) for key, mask in events if mask & selectors.EVENT_READ}
+        heard = {key.data for key, mask in events if mask & selectors.EVENT_READ}
         for worker in self._workers:
-            worker.silence_s = worker.silence_s + listened if worker.jobs and id(worker) not in heard else 0.0
+            worker.silence_s = worker.silence_s + listened if worker.jobs and worker not in heard else 0.0
             if worker.silence_s > _PATIENCE * self.limits.timeout_s + 3 * protocol.GRACE_S:
                 yield from worker.give_up(selector)
 

@@ -110,6 +110,14 @@ def _rewards(workspace: Workspace) -> list[RewardAccuracy]:
 def _log(run: StageRun, tables: Sequence[Table], evaluated: Sequence[tuple[TeamModels, StageResult]]) -> None:
     run.log_text("report.md", "\n".join(table.to_markdown() for table in tables))
     run.log_text("results.csv", tables[0].to_csv())
+    _log_figures(run, evaluated)
+    for team, result in evaluated:
+        name = team.label.replace(", ", "_").replace(" ", "-").lower()
+        run.log_metrics({f"selector_ex/{name}": result.metrics["selector_ex"]})
+
+
+def _log_figures(run: StageRun, evaluated: Sequence[tuple[TeamModels, StageResult]]) -> None:
+    """Log each team's first seed in detail, and the selector EX of all seeds."""
     families: dict[str, list[tuple[TeamModels, StageResult]]] = {}
     for team, result in evaluated:
         families.setdefault(team.family, []).append((team, result))
@@ -119,9 +127,6 @@ def _log(run: StageRun, tables: Sequence[Table], evaluated: Sequence[tuple[TeamM
     run.log_figure("pass_at_k", pass_at_k(teams))
     scores = {name: [result.metrics["selector_ex"] for _, result in members] for name, members in families.items()}
     run.log_figure("selector_ex_by_seed", selector_by_seed(scores))
-    for team, result in evaluated:
-        name = team.label.replace(", ", "_").replace(" ", "-").lower()
-        run.log_metrics({f"selector_ex/{name}": result.metrics["selector_ex"]})
 
 
 def _print(tables: Sequence[Table], gaps: Mapping[str, Sequence[Comparison]], registered: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ from transformers.utils.logging import disable_progress_bar, enable_progress_bar
 
 from mats_sql.config import TrainerSettings
 from mats_sql.seeds import derive_seed
+from mats_sql.training.order import visit_count
 
 
 def trainer_arguments(settings: TrainerSettings, *, work: Path, seed: int, keep: int) -> dict[str, object]:
@@ -53,7 +54,7 @@ def step_size(settings: TrainerSettings) -> int:
 
 def planned_steps(items: int, settings: TrainerSettings) -> int:
     """Return how many optimizer steps a training on that many items takes if none of them is too long."""
-    return math.ceil(max(1, round(settings.epochs * items)) / step_size(settings))
+    return math.ceil(visit_count(items, settings.epochs) / step_size(settings))
 
 
 def uses_bfloat16(settings: TrainerSettings) -> bool:

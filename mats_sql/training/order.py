@@ -28,8 +28,13 @@ def visiting_order(lengths: Sequence[int], *, epochs: float, step_size: int, see
     return order
 
 
+def visit_count(count: int, epochs: float) -> int:
+    """Return how many visits ``count`` items get in all."""
+    return max(1, round(epochs * count))
+
+
 def _shuffled_visits(count: int, epochs: float, seed: int) -> list[int]:
-    total = max(1, round(epochs * count))
+    total = visit_count(count, epochs)
     visits: list[int] = []
     while len(visits) < total:
         epoch = list(range(count))
