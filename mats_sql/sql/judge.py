@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from mats_sql.sql.cache import JudgeCache, KeptGold, key_of
 from mats_sql.sql.database import DatabaseFile, look_at
@@ -26,6 +26,10 @@ from mats_sql.sql.pool import Answer, ExecutionTuple, GoldTask, Job
 from mats_sql.sql.protocol import GOLD_UNAVAILABLE, Verdicts
 from mats_sql.sql.spelling import spelling_of
 from mats_sql.sql.verdict import Judgement, VerdictClass
+
+Result = TypeVar("Result")
+OnJudged = Callable[[int, int], None]
+"""Receives (how many are done, of how many) of the items of one call, where they have a number."""
 
 _WINDOW = 65_536
 _FULL_WINDOW = 8_192
@@ -50,8 +54,9 @@ _NO_SQL_JUDGEMENT = Judgement(VerdictClass.ERROR, VerdictClass.ERROR, VerdictCla
 class Judge:
     """Judges items with an executor's workers and remembers what it found in ``cache_dir``."""
 
-    def __init__(self, executor: SqlExecutor, cache_dir: Path | None) -> None:
+    def __init__(self, executor: SqlExecutor, cache_dir: Path | None, *, on_judged: OnJudged | None = None) -> None:
         self._pool = executor.pool
+        self._on_judged = on_judged
         self.cache = JudgeCache(cache_dir, executor.limits)
         self.executed = 0
 
@@ -70,16 +75,22 @@ class Judge:
 
         Raises :class:`mats_sql.errors.DatabaseError` for a database that is missing or damaged.
         """
-        for entry in self._judge(items, full=False):
-            yield entry.judgement()
+        return self._told(items, (entry.judgement() for entry in self._judge(items, full=False)))
 
     def execute_and_judge(self, items: Iterable[JudgeItem]) -> Iterator[tuple[Execution, Judgement]]:
         """Yield each item's whole execution (preview and digests) beside its judgement, in item order."""
-        for entry in self._judge(items, full=True):
-            yield entry.execution(), entry.judgement()
+        return self._told(items, ((entry.execution(), entry.judgement()) for entry in self._judge(items, full=True)))
 
     def execute_gold(self, items: Iterable[JudgeItem]) -> Iterator[Execution]:
         """Yield the execution of each item's gold, in item order; each gold is executed once and kept."""
+        return self._told(items, self._golds(items))
+
+    def _told(self, items: Iterable[JudgeItem], results: Iterator[Result]) -> Iterator[Result]:
+        if self._on_judged is None or not isinstance(items, Sized):
+            return results
+        return _counted(results, len(items), self._on_judged)
+
+    def _golds(self, items: Iterable[JudgeItem]) -> Iterator[Execution]:
         stream = iter(items)
         while window := list(islice(stream, _FULL_WINDOW)):
             plan = _Plan(self.cache, window, full=False, gold_only=True)
@@ -112,6 +123,12 @@ class Judge:
     def _take(self, plan: _Plan, answer: Answer) -> None:
         self.executed += 1
         plan.take(answer)
+
+
+def _counted(results: Iterator[Result], total: int, on_judged: OnJudged) -> Iterator[Result]:
+    for done, result in enumerate(results, 1):
+        on_judged(done, total)
+        yield result
 
 
 @dataclass(slots=True)

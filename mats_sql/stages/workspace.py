@@ -64,10 +64,10 @@ class Workspace:
     def judge(self) -> Judge:
         """Return the process's judge."""
         if self._judge is None:
-            from mats_sql.stages.shown_judge import ShownJudge
+            from mats_sql.sql.judge import Judge
 
-            shown = self.progress.counter("judged")
-            self._judge = self._open.enter_context(ShownJudge(self.executor(), self.cache / "judge", shown))
+            judge = Judge(self.executor(), self.cache / "judge", on_judged=self.progress.counter("judged"))
+            self._judge = self._open.enter_context(judge)
         return self._judge
 
     def within(self, experiment: Experiment, command: StageRun) -> Workspace:

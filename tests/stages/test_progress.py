@@ -8,9 +8,8 @@ from rich.console import Console
 
 from mats_sql.rollout.sample import Source
 from mats_sql.sql.executor import SqlExecutor
-from mats_sql.sql.judge import JudgeItem
+from mats_sql.sql.judge import Judge, JudgeItem
 from mats_sql.stages.progress import Progress
-from mats_sql.stages.shown_judge import ShownJudge
 
 
 def shown(*, terminal: bool, width: int = 120) -> tuple[Progress, io.StringIO]:
@@ -68,7 +67,7 @@ def test_on_a_narrow_terminal_the_text_gives_way_not_the_bar() -> None:
 def test_the_stages_judge_tells_how_many_of_all_items_are_done(executor: SqlExecutor, source: Source) -> None:
     heard: list[tuple[int, int]] = []
     items = [JudgeItem(source.tasks[key].database, gold, gold) for key, gold in source.golds.items()]
-    with ShownJudge(executor, None, lambda done, total: heard.append((done, total))) as judge:
+    with Judge(executor, None, on_judged=lambda done, total: heard.append((done, total))) as judge:
         for judging in (judge.judge_many, judge.execute_and_judge, judge.execute_gold):
             heard.clear()
             assert len(list(judging(items))) == len(items)
