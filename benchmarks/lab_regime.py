@@ -22,7 +22,6 @@ from mats_sql.agents.planner import parse_plan, planner_messages
 from mats_sql.agents.review import Review, response_text
 from mats_sql.agents.select_validator import select_validator_messages
 from mats_sql.agents.selector import NO, YES, selector_messages
-from mats_sql.agents.teacher import write_plan
 from mats_sql.benchmark.benchmark import Benchmark
 from mats_sql.benchmark.bird import read_bird
 from mats_sql.benchmark.prompts import SchemaTexts
@@ -35,7 +34,8 @@ from mats_sql.lab.generator import write_lab
 from mats_sql.sql.execution import Execution
 from mats_sql.sql.executor import SqlExecutor
 from mats_sql.sql.judge import Judge, JudgeItem
-from mats_sql.training.example import SftExample
+from mats_sql.teaching.example import SftExample
+from mats_sql.teaching.teacher import write_plan
 from mats_sql.training.sft import train_sft
 
 K = 8

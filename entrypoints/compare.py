@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mats_sql.stages.command import experiment_options, run_command
+from mats_sql.cli import experiment_options, run_command
 
 if TYPE_CHECKING:
-    from mats_sql.stages.workspace import Workspace
+    from mats_sql.pipeline.workspace import Workspace
 
 
 @click.command(help=__doc__)
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("--treatment", default="collab", show_default=True, help="Likewise; run ids are parted by commas.")
 def compare(config: Path, overrides: tuple[str, ...], baseline: str, treatment: str) -> None:
     def body(workspace: Workspace) -> None:
-        from mats_sql.stages.compare import compare_named
+        from mats_sql.pipeline.compare import compare_named
 
         compare_named(workspace, baseline, treatment)
 

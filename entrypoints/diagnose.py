@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mats_sql.stages.command import experiment_options, run_command
+from mats_sql.cli import experiment_options, run_command
 
 if TYPE_CHECKING:
-    from mats_sql.stages.workspace import Workspace
+    from mats_sql.pipeline.workspace import Workspace
 
 
 @click.command(help=__doc__)
 @experiment_options
 def diagnose(config: Path, overrides: tuple[str, ...]) -> None:
     def body(workspace: Workspace) -> None:
-        from mats_sql.stages.diagnose import diagnose as stage
-        from mats_sql.stages.iterations import lines
+        from mats_sql.pipeline.diagnose import diagnose as stage
+        from mats_sql.pipeline.iterations import lines
 
         for line in lines(workspace.experiment):
             stage(workspace, line)

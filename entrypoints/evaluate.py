@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mats_sql.stages.command import experiment_options, run_command
+from mats_sql.cli import experiment_options, run_command
 
 if TYPE_CHECKING:
-    from mats_sql.stages.workspace import Workspace
+    from mats_sql.pipeline.workspace import Workspace
 
 
 @click.command(help=__doc__)
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 )
 def evaluate(config: Path, overrides: tuple[str, ...], team: str) -> None:
     def body(workspace: Workspace) -> None:
-        from mats_sql.stages.evaluate import evaluate_teams
+        from mats_sql.pipeline.evaluate import evaluate_teams
 
         evaluate_teams(workspace, team)
 

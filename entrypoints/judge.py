@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mats_sql.stages.command import one_line_errors
+from mats_sql.cli import one_line_errors
 
 if TYPE_CHECKING:
-    from mats_sql.stages.judge import JudgeReport
+    from mats_sql.pipeline.judge import JudgeReport
 
 _PATH = click.Path(path_type=Path)
 
@@ -42,8 +42,8 @@ def judge(
 ) -> None:
     with one_line_errors():
         from mats_sql.config import SqlLimits
-        from mats_sql.stages.judge import JudgeRequest
-        from mats_sql.stages.judge_run import tracked_judging
+        from mats_sql.pipeline.judge import JudgeRequest
+        from mats_sql.pipeline.judge_run import tracked_judging
 
         limits = SqlLimits(timeout_s=timeout_s)
         kind = benchmark_kind

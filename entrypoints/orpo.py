@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from mats_sql.choices import PreferredAgent
-from mats_sql.stages.command import experiment_options, preferred_agent_option, regime_option, run_command
+from mats_sql.cli import experiment_options, preferred_agent_option, regime_option, run_command
 
 if TYPE_CHECKING:
-    from mats_sql.stages.workspace import Workspace
+    from mats_sql.pipeline.workspace import Workspace
 
 
 @click.command(help=__doc__)
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @regime_option
 def orpo(config: Path, overrides: tuple[str, ...], agent: str, regime: str) -> None:
     def body(workspace: Workspace) -> None:
-        from mats_sql.stages.agent_preferences import prefer_agent
+        from mats_sql.pipeline.agent_preferences import prefer_agent
 
         prefer_agent(workspace, PreferredAgent(agent), regime)
 

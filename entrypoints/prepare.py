@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mats_sql.stages.command import experiment_options, run_command
+from mats_sql.cli import experiment_options, run_command
 
 if TYPE_CHECKING:
-    from mats_sql.stages.workspace import Workspace
+    from mats_sql.pipeline.workspace import Workspace
 
 
 @click.command(help=__doc__)
 @experiment_options
 def prepare(config: Path, overrides: tuple[str, ...]) -> None:
     def body(workspace: Workspace) -> None:
-        from mats_sql.stages.prepare import prepare as stage
+        from mats_sql.pipeline.prepare import prepare as stage
 
         stage(workspace)
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mats_sql.stages.command import experiment_options, run_command
+from mats_sql.cli import experiment_options, run_command
 
 if TYPE_CHECKING:
-    from mats_sql.stages.workspace import Workspace
+    from mats_sql.pipeline.workspace import Workspace
 
 
 @click.command(help=__doc__)
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.option("--run-id", required=True, help="The evaluate run of the team to promote.")
 def promote(config: Path, overrides: tuple[str, ...], run_id: str) -> None:
     def body(workspace: Workspace) -> None:
-        from mats_sql.stages.promote import promote as stage
+        from mats_sql.pipeline.promote import promote as stage
 
         stage(workspace, run_id)
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mats_sql.stages.command import experiment_options, regime_option, run_command
+from mats_sql.cli import experiment_options, regime_option, run_command
 
 if TYPE_CHECKING:
-    from mats_sql.stages.workspace import Workspace
+    from mats_sql.pipeline.workspace import Workspace
 
 
 @click.command(help=__doc__)
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 )
 def search(config: Path, overrides: tuple[str, ...], regime: str, trials: int | None) -> None:
     def body(workspace: Workspace) -> None:
-        from mats_sql.stages.search import search as stage
+        from mats_sql.pipeline.search import search as stage
 
         for item in workspace.experiment.regimes_named(regime):
             stage(workspace, item, trials)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mats_sql.stages.command import experiment_options, run_command
+from mats_sql.cli import experiment_options, run_command
 
 if TYPE_CHECKING:
-    from mats_sql.stages.workspace import Workspace
+    from mats_sql.pipeline.workspace import Workspace
 
 
 @click.command(help=__doc__)
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 )
 def sft(config: Path, overrides: tuple[str, ...], agent: str) -> None:
     def body(workspace: Workspace) -> None:
-        from mats_sql.stages.teams import sft_agent
+        from mats_sql.pipeline.teams import sft_agent
 
         sft_agent(workspace, agent)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from mats_sql.benchmark.bird import read_bird
 from mats_sql.config import BenchmarkSettings, GenerationSettings, LabSettings
 from mats_sql.lab.generator import write_lab
+from mats_sql.pipeline.data import source
 from mats_sql.rollout.sample import Source
-from mats_sql.stages.data import source
 
 GENERATION = GenerationSettings(plan_tokens=96, critique_tokens=48, fix_tokens=48)
 LAB = LabSettings(seed=7, train_databases=2, train_questions=24, dev_databases=2, dev_questions=24)

@@ -10,7 +10,7 @@ from mats_sql.benchmark.question import Question
 from mats_sql.rollout.pool import CritiqueRow, FixRow, PlanRow, Pool, review_id
 from mats_sql.sql.execution import Outcome
 from mats_sql.sql.verdict import VerdictClass
-from mats_sql.team import Task
+from mats_sql.team.flow import Task
 
 OUTCOME_OF = {
     VerdictClass.CORRECT: Outcome.ROWS,

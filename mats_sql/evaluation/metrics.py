@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from mats_sql.agents.critique import Validator, Verdict
-from mats_sql.evaluation.proportion import Proportion
+from mats_sql.evaluation.comparison.proportion import Proportion
 from mats_sql.evaluation.question_results import PLAN, QuestionResults, Sample, is_correct, question_results
 from mats_sql.evaluation.records import JudgedCandidate
 from mats_sql.sql.verdict import VerdictClass

@@ -17,7 +17,6 @@ from mats_sql.agents.planner import planner_messages
 from mats_sql.agents.review import Review, response_text
 from mats_sql.agents.select_validator import select_validator_messages
 from mats_sql.agents.selector import NO, YES, selector_messages
-from mats_sql.agents.teacher import write_critique, write_plan
 from mats_sql.benchmark.question import Question
 from mats_sql.benchmark.schema import Schema
 from mats_sql.benchmark.schema_text import SchemaStyle, schema_text
@@ -28,6 +27,7 @@ from mats_sql.lab.questions import SHARES, LabQuestion, draw_question
 from mats_sql.lab.values import mentioned_values
 from mats_sql.seeds import derive_random
 from mats_sql.sql.execution import Execution, Outcome
+from mats_sql.teaching.teacher import write_critique, write_plan
 
 ROWS = (8, 15)
 """Rows per table: executions are real, but small."""

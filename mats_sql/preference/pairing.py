@@ -16,7 +16,7 @@ from mats_sql.choices import Gate, Regime
 from mats_sql.preference.pair import PreferencePair
 from mats_sql.preference.regimes import LabelledCritique, label_critiques
 from mats_sql.rollout.pool import FixRow, Pool
-from mats_sql.team import Task
+from mats_sql.team.flow import Task
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from mats_sql.agents.critique import Critique, Validator, Verdict
 from mats_sql.choices import Gate, Regime
 from mats_sql.rollout.pool import CritiqueRow, FixRow, PlanRow, Pool
 from mats_sql.sql.execution import Execution
-from mats_sql.team import gate_opens
+from mats_sql.team.flow import gate_opens
 
 
 @dataclass(frozen=True, slots=True)

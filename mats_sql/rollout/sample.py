@@ -22,7 +22,7 @@ from mats_sql.rollout.pool import CritiqueRow, FixRow, PlanRow, review_id
 from mats_sql.sql.execution import Execution
 from mats_sql.sql.judge import Judge, JudgeItem
 from mats_sql.sql.verdict import Judgement
-from mats_sql.team import Task
+from mats_sql.team.flow import Task
 
 FixRequest = tuple[str, tuple[int, int], str]
 """(review id, (select index, condition index), feedback)."""

@@ -21,8 +21,8 @@ from mats_sql.config import SqlLimits
 from mats_sql.digests import digest_file, digest_json
 from mats_sql.errors import StageInputError
 from mats_sql.sql.database import DatabaseFile
-from mats_sql.sql.pool import ExecutionTuple
-from mats_sql.sql.protocol import Verdicts, pack
+from mats_sql.sql.sandbox.protocol import Verdicts, pack
+from mats_sql.sql.sandbox.workers import ExecutionTuple
 
 EVALUATOR_VERSION = 3
 """Raised whenever the same inputs may get another verdict."""

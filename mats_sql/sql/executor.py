@@ -26,7 +26,7 @@ from typing import Self, cast
 from mats_sql.config import SqlLimits
 from mats_sql.sql.database import DatabaseFile, look_at
 from mats_sql.sql.execution import Execution, Outcome, Row
-from mats_sql.sql.pool import ExecutionTuple, Job, WorkerPool
+from mats_sql.sql.sandbox.workers import ExecutionTuple, Job, WorkerPool
 
 _WINDOW = 2048
 _BATCH = 16

@@ -22,8 +22,8 @@ from mats_sql.sql.cache import JudgeCache, KeptGold, key_of
 from mats_sql.sql.database import DatabaseFile, look_at
 from mats_sql.sql.execution import Execution, Outcome
 from mats_sql.sql.executor import SqlExecutor, to_execution
-from mats_sql.sql.pool import Answer, ExecutionTuple, GoldTask, Job
-from mats_sql.sql.protocol import GOLD_UNAVAILABLE, Verdicts
+from mats_sql.sql.sandbox.protocol import GOLD_UNAVAILABLE, Verdicts
+from mats_sql.sql.sandbox.workers import Answer, ExecutionTuple, GoldTask, Job
 from mats_sql.sql.spelling import spelling_of
 from mats_sql.sql.verdict import Judgement, VerdictClass
 

@@ -37,7 +37,7 @@ from mats_sql.sql.compare import compare
 from mats_sql.sql.execution import Execution, Outcome, Value
 from mats_sql.sql.executor import SqlRequest
 from mats_sql.sql.judge import NO_SQL, JudgeItem
-from mats_sql.sql.run import MAX_ERROR_TEXT, MAX_PREVIEW_TEXT, digest_lines
+from mats_sql.sql.sandbox.run import MAX_ERROR_TEXT, MAX_PREVIEW_TEXT, digest_lines
 from mats_sql.sql.verdict import Judgement
 
 _WINDOW = 1024

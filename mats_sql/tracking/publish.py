@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import uuid
@@ -15,6 +14,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 
 from mats_sql.digests import digest_tree
 from mats_sql.errors import StageInputError
+from mats_sql.links import link_file
 from mats_sql.tracking.artifact import Artifact, ArtifactRecord
 from mats_sql.tracking.failures import tracking_failures
 from mats_sql.tracking.lock import exclusive
@@ -46,7 +46,7 @@ def publish(source: Path, root: str, folder: str, *, owned: bool = True) -> str:
         else:
             repository.log_artifact(str(source), folder)
         return address
-    _replace(source, local, _link if owned else shutil.copyfile)
+    _replace(source, local, link_file if owned else shutil.copyfile)
     return address
 
 
@@ -62,19 +62,6 @@ def _replace(source: Path, target: Path, copy: Callable[[str, str], str]) -> Non
     if target.exists():
         shutil.rmtree(target)
     staging.rename(target)
-
-
-def link_tree(source: Path, target: Path) -> None:
-    """Copy a folder by hard links where possible. Both sides must never be written in place."""
-    shutil.copytree(source, target, copy_function=_link)
-
-
-def _link(source: str, target: str) -> str:
-    try:
-        os.link(os.path.realpath(source), target)
-    except OSError:  # another file system, or one without links
-        shutil.copyfile(source, target)
-    return target
 
 
 def fetch(store: Store, record: ArtifactRecord) -> Artifact:

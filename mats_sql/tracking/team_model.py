@@ -18,8 +18,8 @@ from mats_sql.benchmark.question import Question
 from mats_sql.benchmark.sqlite_schema import schema_from_sqlite
 from mats_sql.config import BenchmarkSettings
 from mats_sql.digests import digest_json
-from mats_sql.team import Task, Team, TeamAnswer
-from mats_sql.tracking.team_folder import open_team, read_settings
+from mats_sql.team.flow import Task, Team, TeamAnswer
+from mats_sql.team.folder import open_team, read_settings
 
 
 class TeamModel:

@@ -17,10 +17,10 @@ from trl import SFTConfig, SFTTrainer
 from mats_sql.config import SftSettings
 from mats_sql.errors import TrainingError
 from mats_sql.seeds import derive_random, derive_seed
+from mats_sql.teaching.example import SftExample
 from mats_sql.training.arguments import all_cores, quiet_files, step_size, trainer_arguments
 from mats_sql.training.checkpoints import KEPT
 from mats_sql.training.encoding import Encoded, encode_answers
-from mats_sql.training.example import SftExample
 from mats_sql.training.lora import lora_config
 from mats_sql.training.model_files import BaseModel, load_base
 from mats_sql.training.order import visiting_order

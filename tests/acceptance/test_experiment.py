@@ -13,14 +13,14 @@ from mlflow.entities import Run
 
 from mats_sql.agents.planner import planner_messages
 from mats_sql.config import load_experiment
+from mats_sql.pipeline.agent_preferences import planner_pairs
+from mats_sql.pipeline.prepare import prepare
+from mats_sql.pipeline.progress import Progress
+from mats_sql.pipeline.questions import train_source
+from mats_sql.pipeline.rollout_plans import rollout_plans
+from mats_sql.pipeline.workspace import Workspace
 from mats_sql.preference.table import read_pairs
 from mats_sql.rollout.pool import read_pool
-from mats_sql.stages.agent_preferences import planner_pairs
-from mats_sql.stages.prepare import prepare
-from mats_sql.stages.progress import Progress
-from mats_sql.stages.questions import train_source
-from mats_sql.stages.rollout_plans import rollout_plans
-from mats_sql.stages.workspace import Workspace
 from mats_sql.tracking.lineage import lineage
 from mats_sql.tracking.store import Store, connect
 from tests.acceptance.conftest import Place

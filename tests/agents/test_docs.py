@@ -12,13 +12,13 @@ from mats_sql.agents.fixer import feedback_text, fixer_messages
 from mats_sql.agents.planner import planner_messages
 from mats_sql.agents.review import Review, response_text
 from mats_sql.agents.selector import selector_messages
-from mats_sql.agents.teacher import write_critique, write_plan
 from mats_sql.agents.validators import VALIDATOR_MESSAGES
 from mats_sql.agents.versions import PROMPT_VERSIONS
 from mats_sql.benchmark.question import Question
 from mats_sql.benchmark.schema import Column, ForeignKey, Schema, Table
 from mats_sql.benchmark.schema_text import SchemaStyle, schema_text
 from mats_sql.sql.execution import Execution, Outcome
+from mats_sql.teaching.teacher import write_critique, write_plan
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "agents.md"

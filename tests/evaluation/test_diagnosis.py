@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from mats_sql.agents.critique import Validator, Verdict
 from mats_sql.choices import Gate, Regime
 from mats_sql.errors import StageInputError
-from mats_sql.evaluation.diagnosis import RegimeOutcome, Station, diagnose
-from mats_sql.evaluation.diagnosis_page import diagnosis_page
-from mats_sql.evaluation.fixer_sensitivity import fixer_sensitivity
+from mats_sql.evaluation.comparison.statistics import compare_teams
+from mats_sql.evaluation.diagnosis.fixer_sensitivity import fixer_sensitivity
+from mats_sql.evaluation.diagnosis.page import diagnosis_page
+from mats_sql.evaluation.diagnosis.pool import diagnose_pool
+from mats_sql.evaluation.diagnosis.signal import RegimeOutcome, Station, diagnose
 from mats_sql.evaluation.metrics import team_metrics, verdict_accuracy
-from mats_sql.evaluation.pool_diagnosis import diagnose_pool
 from mats_sql.evaluation.question_results import answers, question_results
-from mats_sql.evaluation.statistics import compare_teams
 from mats_sql.preference.pairing import validator_pairs
 from mats_sql.rollout.pool import Pool
 from tests.evaluation.synthetic import TeamShape, synthetic_team

@@ -12,13 +12,13 @@ from mats_sql.agents.critique import Validator, Verdict
 from mats_sql.choices import SelectorRule
 from mats_sql.config import Policy
 from mats_sql.errors import StageInputError
+from mats_sql.evaluation.comparison.proportion import Proportion
 from mats_sql.evaluation.frames import COLUMNS, candidates_frame, candidates_from_frame
 from mats_sql.evaluation.metrics import pass_at_k_curve, team_metrics
-from mats_sql.evaluation.proportion import Proportion
 from mats_sql.evaluation.question_results import answers, majority_row, question_results, restrict
 from mats_sql.sql.execution import Execution, Outcome
 from mats_sql.sql.verdict import VerdictClass
-from mats_sql.team import Candidate, select, with_groups
+from mats_sql.team.flow import Candidate, select, with_groups
 from tests.evaluation.synthetic import TeamShape, candidate, synthetic_team
 
 TEAM = synthetic_team(1, TeamShape(), questions=60, k=4)

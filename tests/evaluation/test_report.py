@@ -13,14 +13,15 @@ from rich.console import Console
 from mats_sql.agents.critique import Validator, Verdict
 from mats_sql.choices import Gate
 from mats_sql.errors import StageInputError
-from mats_sql.evaluation.diagnosis_page import causal_effects, pairs_by_k
-from mats_sql.evaluation.figures import save_png
+from mats_sql.evaluation.comparison.proportion import Proportion
+from mats_sql.evaluation.comparison.statistics import compare_all
+from mats_sql.evaluation.diagnosis.page import causal_effects, pairs_by_k
+from mats_sql.evaluation.diagnosis.pool import diagnose_pool
 from mats_sql.evaluation.metrics import team_metrics
-from mats_sql.evaluation.plots import gap_forest, pass_at_k, selector_by_seed, team_bars, verdict_confusion
-from mats_sql.evaluation.pool_diagnosis import diagnose_pool
-from mats_sql.evaluation.proportion import Proportion
 from mats_sql.evaluation.question_results import answers, question_results
-from mats_sql.evaluation.report import (
+from mats_sql.evaluation.report.figures import save_png
+from mats_sql.evaluation.report.plots import gap_forest, pass_at_k, selector_by_seed, team_bars, verdict_confusion
+from mats_sql.evaluation.report.result_tables import (
     EvaluatedTeam,
     RewardAccuracy,
     comparison_table,
@@ -33,8 +34,7 @@ from mats_sql.evaluation.report import (
     stage_table,
     verdict_table,
 )
-from mats_sql.evaluation.statistics import compare_all
-from mats_sql.evaluation.tables import Table
+from mats_sql.evaluation.report.tables import Table
 from mats_sql.search.plots import search_scatter
 from mats_sql.search.trials import TrialRow, TrialSettings, TrialState
 from tests.evaluation.synthetic import TeamShape, synthetic_team
@@ -169,7 +169,7 @@ def test_importing_the_packages_pulls_in_no_heavy_library():
 
 
 def test_evaluation_and_search_do_not_import_mlflow_or_torch():
-    modules = "statistics, report, plots, diagnosis_page"
-    code = f"import sys; from mats_sql.evaluation import {modules}; from mats_sql.search import study, plots;"
+    packages = "comparison, diagnosis, report"
+    code = f"import sys; from mats_sql.evaluation import {packages}; from mats_sql.search import study, plots;"
     code += "print(sorted({'torch', 'mlflow'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 from scipy.stats import permutation_test, ttest_1samp
 
 from mats_sql.errors import StageInputError
-from mats_sql.evaluation.intervals import cluster_mean, tango_interval
-from mats_sql.evaluation.power import (
+from mats_sql.evaluation.comparison.intervals import cluster_mean, tango_interval
+from mats_sql.evaluation.comparison.power import (
     best_of_n_overstatement,
     detection_power,
     expected_maximum,
     minimal_detectable_effect,
     power_notice,
 )
-from mats_sql.evaluation.significance import holm, mcnemar_mid_p, sign_flip_p
-from mats_sql.evaluation.statistics import compare_all, compare_teams
+from mats_sql.evaluation.comparison.significance import holm, mcnemar_mid_p, sign_flip_p
+from mats_sql.evaluation.comparison.statistics import compare_all, compare_teams
 
 
 def run(correct, databases=11):

@@ -18,7 +18,7 @@ from mats_sql.errors import ConfigError, DatabaseError
 from mats_sql.sql.database import DatabaseFile, look_at
 from mats_sql.sql.execution import Execution, Outcome
 from mats_sql.sql.executor import SqlExecutor, SqlRequest
-from mats_sql.sql.pool import Job
+from mats_sql.sql.sandbox.workers import Job
 from tests.sql.conftest import SMALL
 from tests.sql.hostile_cases import ONE_OPERATION, hostile_cases
 

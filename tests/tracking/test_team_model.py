@@ -12,13 +12,13 @@ import pytest
 from mats_sql.benchmark.sqlite_schema import schema_from_sqlite
 from mats_sql.config import GenerationSettings, Policy, PromoteSettings, SqlSettings
 from mats_sql.errors import ModelError
+from mats_sql.team.folder import TeamSettings, read_settings, write_team
 from mats_sql.tracking.artifact import ArtifactKind
 from mats_sql.tracking.promotion import promote
 from mats_sql.tracking.registry import register
 from mats_sql.tracking.stage import Stage, StageKey, run_stage
 from mats_sql.tracking.stage_run import StageRun
 from mats_sql.tracking.store import Store
-from mats_sql.tracking.team_folder import TeamSettings, read_settings, write_team
 from tests.generation.conftest import make_llama
 
 AGENTS = ("planner", "select-validator", "condition-validator", "fixer", "selector")

@@ -11,7 +11,7 @@ import pytest
 
 from mats_sql.agents.messages import user
 from mats_sql.preference.pair import PreferencePair
-from mats_sql.training.example import SftExample
+from mats_sql.teaching.example import SftExample
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -11,7 +11,7 @@ from mats_sql.agents.messages import as_dicts, user
 from mats_sql.config import LoraSettings, SftSettings
 from mats_sql.digests import digest_tree
 from mats_sql.errors import TrainingError
-from mats_sql.training.example import SftExample
+from mats_sql.teaching.example import SftExample
 from mats_sql.training.sft import train_sft
 
 FAST = SftSettings(batch_size=8, epochs=1, learning_rate=1e-3, checkpoint_steps=2, max_tokens=256)

@@ -1,0 +1,1 @@
+"""Where a signal is lost."""

@@ -1,0 +1,230 @@
+"""The result page of an experiment: teams on two question sets, validators' reward accuracies, paired gaps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from mats_sql.agents.critique import Validator
+from mats_sql.errors import StageInputError
+from mats_sql.evaluation.comparison.statistics import Comparison, SeedNoise
+from mats_sql.evaluation.metrics import TeamMetrics, team_metrics
+from mats_sql.evaluation.question_results import restrict
+from mats_sql.evaluation.records import JudgedCandidate
+from mats_sql.evaluation.report.tables import Cell, Table
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluatedTeam:
+    """A team's name in the tables and its judged candidates on all usable dev questions."""
+
+    name: str
+    candidates: tuple[JudgedCandidate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RewardAccuracy:
+    """What ORPO's held-out pairs say of one validator: loss, and how often chosen outranks rejected (fraction)."""
+
+    regime: str
+    validator: Validator
+    loss: float
+    accuracy: float
+    pairs: int
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionSet:
+    """A named set of questions that every team is scored on."""
+
+    name: str
+    question_ids: frozenset[int]
+
+
+def question_sets(team: EvaluatedTeam, validation_ids: Collection[int]) -> tuple[QuestionSet, ...]:
+    """Return both sets of DESIGN.md, section 5: all usable dev questions, and those outside the validation split.
+
+    The search chose settings on the validation split, so only the second set is untouched by it. Without validation
+    questions among the team's there is one set.
+    """
+    everything = frozenset(row.question_id for row in team.candidates)
+    rest = everything - frozenset(validation_ids)
+    sets = [QuestionSet("all usable dev questions", everything)]
+    if rest != everything and rest:
+        sets.append(QuestionSet("outside the validation split", rest))
+    return tuple(sets)
+
+
+def result_tables(teams: Sequence[EvaluatedTeam], validation_ids: Collection[int]) -> tuple[Table, ...]:
+    """Return one result table per question set, in the shape of the handoff's section 1.
+
+    Raises :class:`StageInputError` when the teams were not evaluated on the same questions.
+    """
+    _require_same_questions(teams)
+    return tuple(result_table(measure(teams, chosen), chosen) for chosen in question_sets(teams[0], validation_ids))
+
+
+def measure(teams: Sequence[EvaluatedTeam], chosen: QuestionSet) -> tuple[tuple[str, TeamMetrics], ...]:
+    """Return (name, metrics on the chosen questions) of each team: what the tables below take."""
+    return tuple((team.name, team_metrics(restrict(team.candidates, chosen.question_ids))) for team in teams)
+
+
+def result_table(teams: Sequence[tuple[str, TeamMetrics]], chosen: QuestionSet) -> Table:
+    """Return the result table of teams already measured on one question set.
+
+    A team without a trained selector has a dash under "selector EX": what its rule picked is majority or first.
+    """
+    sizes = sorted({metrics.k for _, metrics in teams})
+    k = "/".join(str(size) for size in sizes)
+    columns = ("team", "planner@1", "pipeline@1", f"oracle pass@{k}", f"majority@{k}", "selector EX", "pick-rate")
+    rows = tuple((name, *_result_cells(metrics)) for name, metrics in teams)
+    note = "EX in percent; pick-rate is selector EX over oracle. –: not applicable."
+    return Table(f"Result on {chosen.name} ({len(chosen.question_ids):,})", columns, rows, note)
+
+
+def stage_table(teams: Sequence[tuple[str, TeamMetrics]]) -> Table:
+    """Return what the fixer and the selection did: rescues and harms, gate and fix rates."""
+    columns = (
+        "team",
+        "gate rate",
+        "fix rate",
+        "fixer rescues",
+        "fixer harms",
+        "rescues @1",
+        "harms @1",
+        "selection rescues",
+        "selection harms",
+    )
+    rows = tuple((name, *_stage_cells(metrics)) for name, metrics in teams)
+    note = (
+        "Percent of samples (gate, fix, fixer) or of questions (@1, selection). A rescue was wrong before and right "
+        "after, a harm the reverse; selection is measured against pipeline@1."
+    )
+    return Table("Rescues and harms", columns, rows, note)
+
+
+def verdict_table(teams: Sequence[tuple[str, TeamMetrics]]) -> Table:
+    """Return each validator's verdict accuracy per class, for the teams whose validators were asked."""
+    columns = ("team", "validator", "accuracy", "recall of correct", "recall of incorrect", "missing")
+    rows = tuple(
+        (name, f"val-{_short(validator)}", seen.accuracy, seen.recall_correct, seen.recall_incorrect, seen.missing)
+        for name, metrics in teams
+        for validator, seen in metrics.validators.items()
+        if seen.asked
+    )
+    return Table("Validator verdicts against the judge", columns, rows, "Percent of plan samples.")
+
+
+def group_table(name: str, metrics: TeamMetrics, *, by: str) -> Table:
+    """Return one team's scores per ``difficulty`` or per ``database``."""
+    groups = metrics.by_difficulty if by == "difficulty" else metrics.by_database
+    columns = (by, "questions", "planner@1", "pipeline@1", f"oracle pass@{metrics.k}", "majority", "selector EX")
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (
+            group,
+            scores.questions,
+            scores.planner_at_1,
+            scores.pipeline_at_1,
+            scores.oracle_pass_at_k,
+            scores.majority_ex,
+            scores.selector_ex,
+        )
+        for group, scores in groups.items()
+    )
+    return Table(f"{name} by {by}", columns, rows)
+
+
+def reward_table(rewards: Sequence[RewardAccuracy]) -> Table:
+    """Return the validators' reward accuracies: a diagnostic, not the metric that counts."""
+    columns = ("validator", "eval loss", "reward accuracy", "pairs")
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (f"val-{_short(item.validator)} {item.regime.upper()}", item.loss, f"{100 * item.accuracy:.1f}", item.pairs)
+        for item in rewards
+    )
+    return Table("Validator reward accuracies (held-out pairs)", columns, rows)
+
+
+def comparison_table(comparisons: Sequence[Comparison], chosen: str = "") -> Table:
+    """Return the paired gaps with intervals and p-values, one row per comparison."""
+    columns = (
+        "gap",
+        "pp",
+        "95% CI questions",
+        "95% CI databases",
+        "95% CI with seeds",
+        "p questions",
+        "p sign-flip",
+        "p adjusted",
+        "MDE pp",
+        "finding",
+    )
+    rows = tuple(_comparison_row(comparison) for comparison in comparisons)
+    title = "Paired gaps at selector EX" + (f", {chosen}" if chosen else "")
+    return Table(title, columns, rows, "Intervals and tests: docs/statistics.md.")
+
+
+def seed_table(comparisons: Sequence[Comparison]) -> Table:
+    """Return each side's accuracy per training seed with mean and standard deviation, each side once."""
+    sides = {name: noise for item in comparisons for name, noise in _sides(item)}
+    rows = tuple(
+        (
+            name,
+            ", ".join(f"{100 * accuracy:.2f}" for accuracy in noise.accuracies),
+            f"{100 * sum(noise.accuracies) / len(noise.accuracies):.2f}",
+            None if math.isnan(noise.deviation) else f"{100 * noise.deviation:.2f}",
+        )
+        for name, noise in sides.items()
+    )
+    columns = ("team", "selector EX per seed", "mean", "standard deviation")
+    return Table("Training seeds", columns, rows, "Percent and percentage points.")
+
+
+def _sides(comparison: Comparison) -> tuple[tuple[str, SeedNoise], ...]:
+    return (
+        (comparison.baseline, comparison.baseline_seeds),
+        (comparison.treatment, comparison.treatment_seeds),
+    )
+
+
+def _comparison_row(comparison: Comparison) -> tuple[Cell, ...]:
+    spans = (comparison.intervals.question, comparison.intervals.database, comparison.intervals.seed)
+    shown = (f"{100 * span.low:+.2f}, {100 * span.high:+.2f}" if span.known else None for span in spans)
+    return (
+        f"{comparison.treatment} − {comparison.baseline}",
+        f"{100 * comparison.difference:+.2f}",
+        *shown,
+        comparison.p_values.question,
+        comparison.p_values.sign_flip,
+        comparison.adjusted_p,
+        f"{100 * comparison.minimal_detectable_effect:.2f}",
+        "distinguishable" if comparison.distinguishable else "not distinguishable",
+    )
+
+
+def _result_cells(metrics: TeamMetrics) -> tuple[Cell, ...]:
+    scores = metrics.scores
+    selector = (scores.selector_ex, scores.pick_rate) if metrics.trained_selector else (None, None)
+    return scores.planner_at_1, scores.pipeline_at_1, scores.oracle_pass_at_k, scores.majority_ex, *selector
+
+
+def _stage_cells(metrics: TeamMetrics) -> tuple[Cell, ...]:
+    effects = (metrics.fixer_all_samples, metrics.fixer_at_1, metrics.selection)
+    return metrics.gate_rate, metrics.fix_rate, *(cell for e in effects for cell in (e.rescues, e.harms))
+
+
+def _short(validator: Validator) -> str:
+    return {Validator.SELECT: "sel", Validator.CONDITION: "cond"}[validator]
+
+
+def _require_same_questions(teams: Sequence[EvaluatedTeam]) -> None:
+    if not teams:
+        raise StageInputError("a result table must have a team, but got none; evaluate one first")
+    first = {row.question_id for row in teams[0].candidates}
+    for team in teams[1:]:
+        odd = first ^ {row.question_id for row in team.candidates}
+        if odd:
+            raise StageInputError(
+                f"all teams must be evaluated on the same questions, but {team.name} and {teams[0].name} differ in "
+                f"{len(odd)} (first: {min(odd)}); evaluate them on one set"
+            )

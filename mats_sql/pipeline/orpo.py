@@ -1,0 +1,74 @@
+"""`orpo`: train one agent on preference pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mats_sql.config import OrpoSettings
+from mats_sql.pipeline.progress import Progress
+from mats_sql.pipeline.training_run import log_steps
+from mats_sql.pipeline.workspace import Workspace
+from mats_sql.preference.table import read_pairs
+from mats_sql.seeds import derive_seed
+from mats_sql.tracking.artifact import Artifact, ArtifactKind
+from mats_sql.tracking.stage import StageKey, StageResult
+from mats_sql.tracking.stage_run import StageRun
+
+KEY = StageKey("orpo", 1)
+
+
+@dataclass(frozen=True, slots=True)
+class PreferenceCourse:
+    """Which agent is trained with ORPO, from which checkpoint, on which pairs; ``seed`` numbers the replicate."""
+
+    agent: str
+    base: Artifact
+    pairs: Artifact
+    evaluation: Artifact
+    regime: str
+    seed: int
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+def prefer(workspace: Workspace, course: PreferenceCourse) -> StageResult:
+    """Return the agent of a course (`model`) after ORPO on its pairs."""
+    experiment = workspace.experiment
+    settings = experiment.orpo
+    # the same for every regime: data alone tell two regimes apart
+    seed = derive_seed(experiment.seed, "orpo", course.agent, course.seed)
+    return workspace.run(
+        KEY,
+        title=f"orpo {course.agent} {course.regime}, seed {course.seed}",
+        settings={"agent": course.agent, "orpo": settings, "seed": seed, "regime": course.regime},
+        inputs={"base": course.base, "pairs": course.pairs, "evaluation": course.evaluation},
+        compute=lambda run: _compute(run, workspace.progress, course, settings, seed),
+        tags={
+            "agent": course.agent,
+            "regime": course.regime,
+            "seed": str(course.seed),
+            "beta": str(settings.beta),
+            "learning_rate": str(settings.learning_rate),
+            "k": str(experiment.pairs.k or experiment.rollout.critiques),
+            **course.tags,
+        },
+    )
+
+
+def _compute(run: StageRun, progress: Progress, course: PreferenceCourse, settings: OrpoSettings, seed: int) -> None:
+    from mats_sql.training.arguments import planned_steps
+    from mats_sql.training.orpo import train_orpo
+
+    pairs = read_pairs(course.pairs.path)
+    report = train_orpo(
+        pairs,
+        read_pairs(course.evaluation.path),
+        base=course.base.path,
+        out=run.work / "model",
+        settings=settings,
+        seed=seed,
+        on_metrics=log_steps(run, progress, planned_steps(len(pairs), settings)),
+        checkpoints=run.work / "checkpoints",
+    )
+    run.log_metrics({"dropped": len(report.dropped), **report.metrics})
+    run.output("model", ArtifactKind.MODEL, run.work / "model", {"agent": course.agent, "regime": course.regime})

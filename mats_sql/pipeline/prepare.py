@@ -1,0 +1,148 @@
+"""`prepare`: read the benchmark, exclude what cannot be judged, part validation from the rest, refuse leaks."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from mats_sql.benchmark.benchmark import Benchmark, require_questions_for_databases
+from mats_sql.benchmark.leaks import check_no_leak, drop_shared_texts
+from mats_sql.benchmark.question import Question
+from mats_sql.benchmark.receipt import make_receipt
+from mats_sql.benchmark.splits import split_questions
+from mats_sql.benchmark.usable import Exclusion, usable_questions
+from mats_sql.config import Experiment
+from mats_sql.errors import BenchmarkError
+from mats_sql.pipeline.data import DEV, TRAIN, QuestionRow, has_train_split, read_split, split_digest
+from mats_sql.pipeline.tables import write_table
+from mats_sql.pipeline.workspace import Workspace
+from mats_sql.seeds import derive_seed
+from mats_sql.sql.execution import Execution
+from mats_sql.sql.judge import JudgeItem
+from mats_sql.tracking.artifact import ArtifactKind
+from mats_sql.tracking.stage import StageKey, StageResult
+from mats_sql.tracking.stage_run import StageRun
+
+KEY = StageKey("prepare", 1)
+OUTSIDE = "outside the part asked for"
+SHARED = "its text is also a dev question's"
+
+
+def prepare(workspace: Workspace) -> StageResult:
+    """Return the questions table (`questions`) and the gold receipt (`gold_receipt`)."""
+    experiment = workspace.experiment
+    splits = [DEV, TRAIN] if has_train_split(experiment) else [DEV]
+    benchmarks = {split: read_split(experiment, split) for split in splits}
+    for benchmark in benchmarks.values():
+        require_questions_for_databases(benchmark)
+    manifest = {split: split_digest(experiment, split) for split in splits}
+    return workspace.run(
+        KEY,
+        title=f"prepare {experiment.benchmark.kind} benchmark",
+        settings={
+            "benchmark": experiment.benchmark.model_dump(mode="json", exclude={"root"}),
+            "seed": experiment.seed,
+            "limits": experiment.sql.limits,
+            "files": manifest,
+        },
+        inputs={},
+        compute=lambda run: _compute(workspace, run, benchmarks),
+    )
+
+
+def _compute(workspace: Workspace, run: StageRun, benchmarks: dict[str, Benchmark]) -> None:
+    experiment = workspace.experiment
+    rows: list[QuestionRow] = []
+    receipts: dict[str, object] = {}
+    kept: dict[str, list[Question]] = {}
+    for split, benchmark in benchmarks.items():
+        usable = usable_questions(benchmark, _gold_executions(workspace, benchmark))
+        excluded = list(usable.excluded)
+        kept[split] = _part(experiment, split, usable.questions)
+        if split == TRAIN and experiment.benchmark.kind == "spider":
+            # Spider's published files share a few texts between train and dev
+            own, shared = drop_shared_texts(kept[TRAIN], kept[DEV])
+            kept[TRAIN] = list(own)
+            excluded += [Exclusion(item.question_id, item.db_id, SHARED) for item in shared]
+        validation = _validation(kept[DEV], experiment) if split == DEV else frozenset()
+        rows += _rows(split, benchmark, kept[split], excluded, validation)
+        receipts[split] = make_receipt(benchmark, workspace.judge(), experiment.sql.limits).as_json()
+        run.log_metrics({f"{split}_questions": len(benchmark.questions), f"{split}_usable": len(kept[split])})
+        workspace.progress.note(_summary(split, benchmark, kept[split], excluded))
+    check_no_leak(kept.get(TRAIN, []), kept[DEV])
+    _write(run, rows, receipts)
+
+
+def _gold_executions(workspace: Workspace, benchmark: Benchmark) -> dict[int, Execution]:
+    golds = [gold for gold in benchmark.golds.values() if gold.db_id in benchmark.databases]
+    items = [JudgeItem(benchmark.databases[gold.db_id], gold.sql, gold.sql) for gold in golds]
+    executions = workspace.judge().execute_gold(items)
+    return {gold.question_id: execution for gold, execution in zip(golds, executions, strict=True)}
+
+
+def _part(experiment: Experiment, split: str, questions: Sequence[Question]) -> list[Question]:
+    """Return the stratified part of the questions that the experiment asks for, or all of them."""
+    limit = experiment.benchmark.dev_questions if split == DEV else experiment.benchmark.train_questions
+    if limit is None or limit >= len(questions):
+        return list(questions)
+    seed = derive_seed(experiment.seed, "prepare", split)
+    wanted = set(split_questions(questions, validation=limit, seed=seed).validation)
+    return [question for question in questions if question.question_id in wanted]
+
+
+def _validation(questions: Sequence[Question], experiment: Experiment) -> frozenset[int]:
+    size = experiment.benchmark.validation_questions
+    if not questions:
+        raise BenchmarkError("evaluation needs a usable dev question, but there is none; see docs/benchmarks.md")
+    if size >= len(questions):
+        raise BenchmarkError(
+            f"the validation split must leave questions to test on, but benchmark.validation_questions={size} "
+            f"of {len(questions)} usable; lower it"
+        )
+    seed = derive_seed(experiment.seed, "validation")
+    return frozenset(split_questions(questions, validation=size, seed=seed).validation)
+
+
+def _rows(
+    split: str,
+    benchmark: Benchmark,
+    kept: Sequence[Question],
+    excluded: Iterable[Exclusion],
+    validation: frozenset[int],
+) -> list[QuestionRow]:
+    reasons = {exclusion.question_id: exclusion.reason for exclusion in excluded}
+    usable = {question.question_id for question in kept}
+    return [
+        QuestionRow(
+            split=split,
+            question_id=question.question_id,
+            db_id=question.db_id,
+            difficulty=question.difficulty,
+            text=question.text,
+            evidence=question.evidence,
+            usable=question.question_id in usable,
+            reason="" if question.question_id in usable else reasons.get(question.question_id, OUTSIDE),
+            in_validation=question.question_id in validation,
+        )
+        for question in benchmark.questions
+    ]
+
+
+def _summary(split: str, benchmark: Benchmark, kept: Sequence[Question], excluded: Sequence[Exclusion]) -> str:
+    reasons = Counter(exclusion.reason.split(":")[0] for exclusion in excluded)
+    told = "".join(f"; {count} excluded: {reason}" for reason, count in reasons.most_common())
+    return f"  {split}: {len(kept)} of {len(benchmark.questions)} questions{told}"
+
+
+def _write(run: StageRun, rows: Sequence[QuestionRow], receipts: dict[str, object]) -> None:
+    questions, receipt_file = run.work / "questions.parquet", run.work / "gold_receipt.json"
+    write_table(rows, questions)
+    _write_json(receipt_file, receipts)
+    run.output("questions", ArtifactKind.DATASET, questions)
+    run.output("gold_receipt", ArtifactKind.REPORT, receipt_file)
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8")

@@ -1,0 +1,111 @@
+"""`search`: an Optuna study over ORPO's beta, K and learning rate of one regime; maximises selector EX on validation.
+
+Optuna's storage is the truth and MLflow its mirror: one nested run per trial, with the trial's own stages below it. A
+trial regenerates nothing: its pairs are a prefix of the one pool.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from mats_sql.choices import Regime
+from mats_sql.config import Experiment
+from mats_sql.pipeline.evaluate import evaluate
+from mats_sql.pipeline.iterations import Line, lines
+from mats_sql.pipeline.prepare import prepare
+from mats_sql.pipeline.questions import validation_ids
+from mats_sql.pipeline.teams import orpo_team
+from mats_sql.pipeline.workspace import Workspace
+from mats_sql.search.plots import search_scatter
+from mats_sql.search.study import run_search
+from mats_sql.search.trials import SearchResult, TrialResult, TrialRow, TrialSettings
+from mats_sql.seeds import derive_seed
+from mats_sql.tracking.stage import Stage, StageKey, run_stage
+from mats_sql.tracking.stage_run import StageRun
+
+TRIAL_KEY = StageKey("search-trial", 1)
+
+
+def search(workspace: Workspace, regime: Regime, trials: int | None) -> SearchResult:
+    """Return the study's result for one regime with the experiment's first fixer; ``trials`` overrides the budget."""
+    experiment = workspace.experiment
+    settings = experiment.search
+    if trials is not None:
+        settings = settings.model_copy(update={"trials": trials})
+    line = next(lines(experiment))
+    validation = validation_ids(prepare(workspace).outputs["questions"])
+    result = run_search(
+        settings,
+        study_name=f"{experiment.name}-{regime.value}-{line.critique.value}",
+        storage=settings.storage or _storage(experiment),
+        seed=derive_seed(experiment.seed, "search"),  # the same for every regime
+        objective=lambda chosen, number: _trial(workspace, regime, line, chosen, number),
+        on_trial=lambda row: workspace.progress.note(f"  {regime.value} {_line(row)}"),
+        validation_questions=len(validation),
+    )
+    _report(workspace, regime, result)
+    return result
+
+
+def with_trial(experiment: Experiment, chosen: TrialSettings) -> Experiment:
+    """Return the experiment with one trial's beta, K and learning rate."""
+    return experiment.model_copy(
+        update={
+            "orpo": experiment.orpo.model_copy(update={"beta": chosen.beta, "learning_rate": chosen.learning_rate}),
+            "pairs": experiment.pairs.model_copy(update={"k": chosen.k}),
+        }
+    )
+
+
+def _trial(workspace: Workspace, regime: Regime, line: Line, chosen: TrialSettings, number: int) -> TrialResult:
+    stage = Stage(
+        TRIAL_KEY,
+        f"trial {number} {regime.value}",
+        {"beta": chosen.beta, "k": chosen.k, "learning_rate": chosen.learning_rate, "trial": number},
+        tags={"regime": regime.value, "trial": str(number)},
+        reusable=False,
+    )
+    found: list[TrialResult] = []
+
+    def compute(run: StageRun) -> None:
+        own = workspace.within(with_trial(workspace.experiment, chosen), run)
+        team = orpo_team(own, regime, line, workspace.experiment.seeds[0])
+        metrics = evaluate(own, team, validation_only=True).metrics
+        run.log_metrics(metrics)
+        found.append(TrialResult(metrics["selector_ex"], {"oracle_pass_at_k": metrics["oracle_pass_at_k"]}))
+
+    parent = workspace.command.run_id if workspace.command else None
+    run_stage(workspace.store, stage, compute, parent=parent)
+    return found[0]
+
+
+def _storage(experiment: Experiment) -> Path:
+    folder = experiment.work_dir / "search"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{experiment.name}.journal"
+
+
+def _line(row: TrialRow) -> str:
+    settings = row.settings
+    value = f"selector EX {100 * row.selector_ex:.2f}" if row.selector_ex is not None else f"failed: {row.reason}"
+    return f"trial {row.number}: beta {settings.beta:.3g}, K {settings.k}, lr {settings.learning_rate:.3g} → {value}"
+
+
+def _report(workspace: Workspace, regime: Regime, result: SearchResult) -> None:
+    best = result.best
+    console = Console(width=160, highlight=False)
+    console.print(f"Best of {len(result.trials)} trials for {regime.value}: {_line(best)}")
+    console.print(result.notice)
+    run = workspace.command
+    if run is not None:
+        run.log_metrics({f"{regime.value}/best_selector_ex": best.selector_ex or 0.0})
+        run.tag(
+            {
+                f"best.{regime.value}.beta": f"{best.settings.beta:.6g}",
+                f"best.{regime.value}.k": best.settings.k,
+                f"best.{regime.value}.learning_rate": f"{best.settings.learning_rate:.6g}",
+            }
+        )
+        run.log_figure(f"search_{regime.value}", search_scatter(result.trials))

@@ -1,0 +1,44 @@
+"""What SFT and ORPO runs log alike: curves per step, and the examples they were trained on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mats_sql.agents.messages import as_dicts
+from mats_sql.pipeline.progress import Progress
+from mats_sql.pipeline.tables import write_table
+from mats_sql.teaching.example import SftExample
+from mats_sql.tracking.stage_run import StageRun
+
+_SHOWN = ("copy_loss", "loss", "rewards/accuracies", "eval_loss", "eval_rewards/accuracies")
+"""What of a step's metrics fits on the live line."""
+
+
+@dataclass(frozen=True, slots=True)
+class _ExampleRow:
+    example_id: str
+    messages: str
+    answer: str
+
+
+def log_steps(run: StageRun, progress: Progress, planned: int) -> Callable[[int, Mapping[str, float]], None]:
+    """Return a callback that logs one training step's metrics as a curve and shows them beside the steps planned."""
+
+    def on_metrics(step: int, metrics: Mapping[str, float]) -> None:
+        values = "  ".join(f"{name} {metrics[name]:.3g}" for name in _SHOWN if name in metrics)
+        progress.update(f"step {step} of {planned}  {values}", step, planned)
+        run.log_metrics({f"train/{name}": value for name, value in metrics.items()}, step=step)
+
+    return on_metrics
+
+
+def write_examples(examples: Sequence[SftExample], path: Path) -> None:
+    """Write examples as a Parquet table, prompts as chat messages in JSON."""
+    rows = [
+        _ExampleRow(item.example_id, json.dumps(as_dicts(item.messages), ensure_ascii=False), item.answer)
+        for item in examples
+    ]
+    write_table(rows, path)

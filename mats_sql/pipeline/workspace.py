@@ -1,0 +1,137 @@
+"""What every stage shares: the experiment, the tracking store, the command's run, and what is costly to open."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel
+
+from mats_sql.config import Experiment
+from mats_sql.generation.engine import Engine
+from mats_sql.pipeline.progress import Progress
+
+if TYPE_CHECKING:
+    from mats_sql.sql.executor import SqlExecutor
+    from mats_sql.sql.judge import Judge
+    from mats_sql.tracking.artifact import Artifact
+    from mats_sql.tracking.stage import StageKey, StageResult
+    from mats_sql.tracking.stage_run import StageRun
+    from mats_sql.tracking.store import Store
+
+
+@dataclass(slots=True)
+class Workspace:
+    """One process's view of an experiment. Use as a context manager: leaving it closes workers.
+
+    ``command`` is the run of the entry point, under which the stages' runs are nested.
+    """
+
+    experiment: Experiment
+    store: Store
+    progress: Progress
+    command: StageRun | None = None
+    registered: list[str] = field(default_factory=list)
+    _results: dict[str, StageResult] = field(default_factory=dict)
+    _open: ExitStack = field(default_factory=ExitStack)
+    _executor: SqlExecutor | None = None
+    _judge: Judge | None = None
+
+    def __enter__(self) -> Workspace:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    @property
+    def cache(self) -> Path:
+        """The folder of caches that may be deleted at any time."""
+        return self.experiment.work_dir / "cache"
+
+    def executor(self) -> SqlExecutor:
+        """Return the process's SQL executor, started at first use."""
+        if self._executor is None:
+            from mats_sql.sql.executor import SqlExecutor
+
+            settings = self.experiment.sql
+            self._executor = self._open.enter_context(SqlExecutor(settings.limits, settings.workers))
+        return self._executor
+
+    def judge(self) -> Judge:
+        """Return the process's judge."""
+        if self._judge is None:
+            from mats_sql.sql.judge import Judge
+
+            judge = Judge(self.executor(), self.cache / "judge", on_judged=self.progress.counter("judged"))
+            self._judge = self._open.enter_context(judge)
+        return self._judge
+
+    def within(self, experiment: Experiment, command: StageRun) -> Workspace:
+        """Return a view with another experiment and parent run that shares workers and finished stages."""
+        self.judge()
+        return replace(self, experiment=experiment, command=command)
+
+    @contextmanager
+    def engine(self, model: Path | str) -> Iterator[Engine]:
+        """Open an engine on a checkpoint, with the experiment's completion cache."""
+        from mats_sql.generation.open import open_engine
+
+        cache = self.cache / "completions.sqlite"
+        engine = open_engine(self.experiment.generation, model, cache=cache, on_drawn=self.progress.counter("drawn"))
+        try:
+            yield engine
+        finally:
+            engine.close()
+
+    def run(
+        self,
+        key: StageKey,
+        *,
+        title: str,
+        settings: Mapping[str, object],
+        inputs: Mapping[str, Artifact],
+        compute: Callable[[StageRun], None],
+        tags: Mapping[str, str] | None = None,
+    ) -> StageResult:
+        """Run a stage once per process; a FINISHED run of the same fingerprint is reused."""
+        from mats_sql.tracking.stage import Stage, run_stage
+
+        resolved = {name: plain(value) for name, value in settings.items()}
+        stage = Stage(key, title, resolved, inputs, tags or {})
+        if stage.fingerprint not in self._results:
+            started = time.monotonic()
+            self.progress.started(title)
+            parent = self.command.run_id if self.command else None
+            try:
+                result = run_stage(self.store, stage, compute, parent=parent)
+            finally:
+                self.progress.stopped()
+            self.progress.finished(title, result.run_id, time.monotonic() - started, reused=result.reused)
+            self._register(key, result, tags or {})
+            self._results[stage.fingerprint] = result
+        return self._results[stage.fingerprint]
+
+    def _register(self, key: StageKey, result: StageResult, tags: Mapping[str, str]) -> None:
+        """Give every model and dataset of a stage its version in the registry: a new one for new content only."""
+        from mats_sql.tracking.artifact import ArtifactKind
+        from mats_sql.tracking.registry import register, registered_name
+
+        for output in result.outputs.values():
+            if output.kind is ArtifactKind.REPORT:
+                continue
+            own_name = (
+                output.metadata.get("agent", output.name) if output.kind.is_model else f"{key.name}.{output.name}"
+            )
+            name = registered_name(self.experiment.name, output.kind, own_name)
+            version = register(self.store, output, name, {"stage": key.name, **tags})
+            if version.is_new:
+                self.registered.append(str(version))
+
+
+def plain(value: object) -> object:
+    """Return a setting as JSON: sections become mappings, paths and enums text."""
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value

@@ -1,0 +1,199 @@
+"""Supervised examples of every agent, from labelled questions and SQLs: pure functions of their inputs and a seed.
+
+A label travels in its record, never beside it, so no filter can shift it. What is taken depends on what an example is
+(its id) and on the seed, never on the order of the input; equal (question, SQL) count once. Only usable records give
+examples: nothing is padded with empty text, and no end marker is written into an answer (the chat template's job).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from mats_sql.agents.critique import Critique, Validator, Verdict
+from mats_sql.agents.fixer import FIXED_CRITIQUE, NO_COMPLAINT, feedback_text, fixer_messages
+from mats_sql.agents.messages import Messages, as_dicts
+from mats_sql.agents.planner import planner_messages
+from mats_sql.agents.review import Review
+from mats_sql.agents.selector import NO, YES, selector_messages
+from mats_sql.agents.validators import VALIDATOR_MESSAGES
+from mats_sql.benchmark.question import Question
+from mats_sql.benchmark.schema import Schema
+from mats_sql.choices import FixerCritique
+from mats_sql.digests import digest_json
+from mats_sql.seeds import derive_seed
+from mats_sql.teaching.example import SftExample
+from mats_sql.teaching.teacher import CritiqueTask, PlanTask, Teacher, statement
+
+KEPT_SHARE = 0.2
+"""Part of the fixer's examples in which the SQL is right, the critique is wrong, and the answer keeps the SQL."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledReview:
+    """A SQL under review with what is known of it: critiques it got (may be none), its label and its gold SQL."""
+
+    review: Review
+    critiques: tuple[Critique, ...]
+    correct: bool
+    gold_sql: str
+
+
+def planner_examples(
+    questions: Sequence[Question],
+    schema_text_for: Callable[[Question], str],
+    golds: Mapping[int, str],
+    schemas: Mapping[str, Schema],
+    teacher: Teacher,
+) -> list[SftExample]:
+    """Return one plan to learn per question, in their order; a question the teacher has no plan for is left out."""
+    tasks = [
+        PlanTask(question, schemas[question.db_id], schema_text_for(question), golds[question.question_id])
+        for question in questions
+    ]
+    return [
+        SftExample(f"planner:{task.question.question_id}", planner_messages(task.question, task.schema_text), plan)
+        for task, plan in zip(tasks, teacher.plans(tasks), strict=True)
+        if plan is not None
+    ]
+
+
+def validator_examples(
+    validator: Validator,
+    reviews: Sequence[LabelledReview],
+    teacher: Teacher,
+    *,
+    schemas: Mapping[str, Schema],
+    seed: int,
+    limit: int | None = None,
+) -> list[SftExample]:
+    """Return critiques to learn, as many that conclude correct as incorrect, at most ``limit``.
+
+    A correct SQL is compared with itself: written differently from the gold, it is right all the same. A wrong SQL may
+    well get an approving critique, when its fault is not this validator's to find. With one conclusion only, nothing
+    can be balanced and all are returned.
+    """
+    references = [item.review.sql if item.correct else item.gold_sql for item in reviews]
+    tasks = [
+        CritiqueTask(validator, item.review, schemas[item.review.question.db_id], reference)
+        for item, reference in zip(reviews, references, strict=True)
+    ]
+    examples: dict[Verdict, list[SftExample]] = {Verdict.CORRECT: [], Verdict.INCORRECT: [], Verdict.MISSING: []}
+    for task, critique in zip(tasks, teacher.critiques(tasks), strict=True):
+        if critique is not None:
+            messages = VALIDATOR_MESSAGES[validator](task.review)
+            example = _example(f"{validator.value}-validator", task.review, messages, critique.text)
+            examples[critique.verdict].append(example)
+    return _balanced(examples[Verdict.CORRECT], examples[Verdict.INCORRECT], seed, limit)
+
+
+def fixer_examples(
+    reviews: Sequence[LabelledReview],
+    teacher: Teacher | None,
+    *,
+    schemas: Mapping[str, Schema],
+    mode: FixerCritique,
+    seed: int,
+    limit: int | None = None,
+) -> list[SftExample]:
+    """Return fixes to learn, at most ``limit``: the gold SQL for a wrong SQL, the SQL itself for a correct one.
+
+    In mode ``fixed`` every example has the one identical critique. In mode ``aware`` each has its own: the teacher's,
+    or without a teacher those in its record. A part of at most :data:`KEPT_SHARE` answers a false alarm about a correct
+    SQL; from the teacher that is its critique against a wrong SQL of the same question.
+    """
+    wrong = [item for item in reviews if not item.correct]
+    right = [item for item in reviews if item.correct]
+    if mode is FixerCritique.FIXED:
+        told, alarms = [(item, FIXED_CRITIQUE) for item in wrong], [(item, FIXED_CRITIQUE) for item in right]
+    elif teacher is None:
+        told = [(item, feedback_text(item.critiques)) for item in wrong]
+        alarms = [(item, feedback_text(item.critiques)) for item in right if _complains(item.critiques)]
+    else:
+        told = _taught(wrong, [item.gold_sql for item in wrong], teacher, schemas)
+        mistaken = _with_wrong_sibling(right, wrong, seed)
+        alarms = [
+            (item, text)
+            for item, text in _taught([item for item, _ in mistaken], [sql for _, sql in mistaken], teacher, schemas)
+            if text != NO_COMPLAINT
+        ]
+    fixes = _shuffled([_fix(item, text, item.gold_sql) for item, text in told], seed)
+    keeps = _shuffled([_fix(item, text, item.review.sql) for item, text in alarms], seed)
+    most = len(fixes) + len(keeps) if limit is None else limit
+    kept = min(len(keeps), int(len(fixes) * KEPT_SHARE / (1 - KEPT_SHARE)), int(most * KEPT_SHARE))
+    return _shuffled(fixes[: most - kept] + keeps[:kept], seed)
+
+
+def selector_examples(reviews: Sequence[LabelledReview], *, seed: int, limit: int | None = None) -> list[SftExample]:
+    """Return judgements to learn, as many yes as no, at most ``limit``; with one label only, all are returned."""
+    yes, no = (
+        [
+            _example("selector", item.review, selector_messages(item.review, item.critiques), answer)
+            for item in reviews
+            if item.correct is label
+        ]
+        for label, answer in ((True, YES), (False, NO))
+    )
+    return _balanced(yes, no, seed, limit)
+
+
+def _fix(item: LabelledReview, feedback: str, sql: str) -> SftExample:
+    return _example("fixer", item.review, fixer_messages(item.review, feedback), statement(sql))
+
+
+def _complains(critiques: Sequence[Critique]) -> bool:
+    return feedback_text(critiques) != NO_COMPLAINT
+
+
+def _taught(
+    items: Sequence[LabelledReview], references: Sequence[str], teacher: Teacher, schemas: Mapping[str, Schema]
+) -> list[tuple[LabelledReview, str]]:
+    """Return each record with the teacher's feedback against its reference; without all critiques it is left out."""
+    tasks = [
+        CritiqueTask(validator, item.review, schemas[item.review.question.db_id], reference)
+        for item, reference in zip(items, references, strict=True)
+        for validator in Validator
+    ]
+    critiques = iter(teacher.critiques(tasks))
+    found = []
+    for item in items:
+        own = [critique for critique in islice(critiques, len(Validator)) if critique is not None]
+        if len(own) == len(Validator):
+            found.append((item, feedback_text(own)))
+    return found
+
+
+def _with_wrong_sibling(
+    right: Sequence[LabelledReview], wrong: Sequence[LabelledReview], seed: int
+) -> list[tuple[LabelledReview, str]]:
+    """Return each correct record whose question has wrong SQLs, with one of these."""
+    siblings: dict[int, set[str]] = {}
+    for item in wrong:
+        siblings.setdefault(item.review.question.question_id, set()).add(item.review.sql)
+    return [
+        (item, min(found, key=lambda sql: derive_seed(seed, "sibling", item.review.sql, sql)))
+        for item in right
+        if (found := siblings.get(item.review.question.question_id))
+    ]
+
+
+def _example(agent: str, review: Review, messages: Messages, answer: str) -> SftExample:
+    prompt = digest_json(as_dicts(messages))[:16]
+    return SftExample(f"{agent}:{review.question.question_id}:{prompt}", messages, answer)
+
+
+def _balanced(
+    first: Sequence[SftExample], second: Sequence[SftExample], seed: int, limit: int | None
+) -> list[SftExample]:
+    one, other = _shuffled(first, seed), _shuffled(second, seed)
+    each = min(len(one), len(other)) or max(len(one), len(other))
+    if limit is not None:
+        each = min(each, limit // 2 if one and other else limit)
+    return _shuffled(one[:each] + other[:each], seed)
+
+
+def _shuffled(examples: Sequence[SftExample], seed: int) -> list[SftExample]:
+    """Return the distinct examples in an order that depends on their ids and the seed alone."""
+    distinct = {example.example_id: example for example in sorted(examples, key=lambda example: example.answer)}
+    return sorted(distinct.values(), key=lambda example: derive_seed(seed, "sft-order", example.example_id))

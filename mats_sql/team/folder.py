@@ -1,0 +1,104 @@
+"""A team on disk: each agent's checkpoint and ``team.json``, which says how they work together."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from mats_sql.agents.critique import Validator
+from mats_sql.agents.names import AGENTS, FIXER, PLANNER, SELECTOR, validator_name
+from mats_sql.agents.versions import PROMPT_VERSIONS
+from mats_sql.config import BenchmarkSettings, GenerationSettings, Policy, Section, SqlSettings
+from mats_sql.errors import ModelError
+from mats_sql.generation.engine import Engine
+from mats_sql.generation.open import open_engine
+from mats_sql.links import link_tree
+from mats_sql.sql.executor import SqlExecutor
+from mats_sql.team.flow import Agents, Team
+
+TEAM_FILE = "team.json"
+
+
+class TeamSettings(Section):
+    """What a team needs beside its checkpoints. ``schema_style`` holds the benchmark settings that change a prompt."""
+
+    policy: Policy = Policy()
+    generation: GenerationSettings = GenerationSettings()
+    sql: SqlSettings = SqlSettings()
+    schema_style: Mapping[str, bool | int] = Field(default_factory=dict)
+    prompt_versions: Mapping[str, str] = Field(default_factory=lambda: dict(PROMPT_VERSIONS))
+    seed: int = 0
+
+    def benchmark_settings(self) -> BenchmarkSettings:
+        """Return the settings that the schema text is made with."""
+        return BenchmarkSettings.model_validate(self.schema_style)
+
+
+def write_team(folder: Path, agents: Mapping[str, Path], settings: TeamSettings) -> None:
+    """Write a team's folder from checkpoint folders by agent name; checkpoints are linked, not copied.
+
+    The names are ``planner``, ``select-validator``, ``condition-validator``, ``fixer`` and ``selector``; all but the
+    planner may be missing. What a killed attempt left in ``folder`` is replaced.
+    """
+    if PLANNER not in agents or not set(agents) <= set(AGENTS):
+        raise ModelError(f"a team must have a planner and agents among {sorted(AGENTS)}, but got {sorted(agents)}")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for name, checkpoint in agents.items():
+        link_tree(checkpoint, folder / name)
+    (folder / TEAM_FILE).write_text(settings.model_dump_json(indent=1) + "\n", "utf-8")
+
+
+def read_settings(folder: Path) -> TeamSettings:
+    """Read ``team.json``.
+
+    Raises :class:`ModelError` when it is missing or malformed, or when the team was trained on other prompts than this
+    code writes.
+    """
+    path = folder / TEAM_FILE
+    try:
+        settings = TeamSettings.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ModelError(
+            f"a team must have a {TEAM_FILE}, but {path}: {error.strerror}; give a team's folder"
+        ) from None
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise ModelError(
+            f"{TEAM_FILE} must be valid, but {path}: {problem['loc']}: {problem['msg']}; register the team again"
+        ) from None
+    if dict(settings.prompt_versions) != dict(PROMPT_VERSIONS):
+        raise ModelError(
+            f"a team must be used with the prompts it was trained on, but {path} has {dict(settings.prompt_versions)}; "
+            "check out the commit that its registered version names"
+        )
+    return settings
+
+
+def open_team(folder: Path, resources: ExitStack) -> Team:
+    """Return the team of a folder with its models loaded; ``resources`` close them. Raises :class:`ModelError`."""
+    settings = read_settings(folder)
+
+    def engine(name: str) -> Engine | None:
+        if not (folder / name).is_dir():
+            return None
+        opened = open_engine(settings.generation, folder / name)
+        resources.callback(opened.close)
+        return opened
+
+    planner = engine(PLANNER)
+    if planner is None:
+        raise ModelError(f"a team must have a planner, but {folder} has none; register the team again")
+    validators = {validator: engine(validator_name(validator)) for validator in Validator}
+    agents = Agents(
+        planner=planner,
+        validators={validator: opened for validator, opened in validators.items() if opened is not None},
+        fixer=engine(FIXER),
+        selector=engine(SELECTOR),
+    )
+    executor = resources.enter_context(SqlExecutor(settings.sql.limits, settings.sql.workers))
+    return Team(agents, settings.policy, settings.generation, executor, settings.seed)
