@@ -62,9 +62,7 @@ def test_every_room_has_its_floor() -> None:
 
 
 def test_every_import_between_rooms_goes_down() -> None:
-    sideways = [
-        (file, module) for file, own, module, _ in crossings() if FLOOR[module.split(".")[1]] <= FLOOR[own]
-    ]
+    sideways = [(file, module) for file, own, module, _ in crossings() if FLOOR[module.split(".")[1]] <= FLOOR[own]]
     assert sideways == []
 
 
@@ -90,7 +88,18 @@ def test_only_tracking_imports_mlflow() -> None:
 
 
 def test_agents_and_teams_see_no_gold_no_teacher_and_no_judge() -> None:
-    allowed_up = {"agents", "benchmark", "choices", "config", "digests", "errors", "generation", "links", "sql", "faces"}
+    allowed_up = {
+        "agents",
+        "benchmark",
+        "choices",
+        "config",
+        "digests",
+        "errors",
+        "generation",
+        "links",
+        "sql",
+        "faces",
+    }
     files = [*(ROOT / "agents").rglob("*.py"), *(ROOT / "team").rglob("*.py")]
     for path in files:
         for module, name in imports(path):

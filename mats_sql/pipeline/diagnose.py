@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from mats_sql.agents.critique import Validator
 from mats_sql.choices import Regime
-from mats_sql.evaluation.comparison.record import Comparisons, read_comparisons
+from mats_sql.evaluation.comparison.family import ALL, Comparisons, read_comparisons
 from mats_sql.evaluation.diagnosis.page import causal_effects, diagnosis_page, pairs_by_k
 from mats_sql.evaluation.diagnosis.pool import PoolDiagnosis, diagnose_pool
 from mats_sql.evaluation.diagnosis.signal import Diagnosis, RegimeOutcome
@@ -19,7 +19,7 @@ from mats_sql.evaluation.diagnosis.signal import diagnose as diagnose_regime
 from mats_sql.evaluation.metrics import team_metrics
 from mats_sql.evaluation.report.plots import confusion_figure
 from mats_sql.pipeline.assemble import Line
-from mats_sql.pipeline.compare import ALL, Side
+from mats_sql.pipeline.compare import Side
 from mats_sql.pipeline.evaluate import read_candidates
 from mats_sql.pipeline.questions import train_source
 from mats_sql.pipeline.rollout import rollout_settings, sampler

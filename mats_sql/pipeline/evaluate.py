@@ -6,15 +6,15 @@ usable dev questions is a look at the final set and counts as one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import pandas as pd
 
-from mats_sql.agents.critique import Critique, Validator, Verdict
+from mats_sql.agents.critique import Validator, Verdict
 from mats_sql.agents.names import FIXER, PLANNER, SELECTOR, validator_name
 from mats_sql.errors import StageInputError
+from mats_sql.evaluation.answers import judge_answers, selected_frame
 from mats_sql.evaluation.frames import candidates_frame, candidates_from_frame
 from mats_sql.evaluation.metrics import team_metrics
 from mats_sql.evaluation.records import JudgedCandidate
@@ -23,10 +23,7 @@ from mats_sql.generation.engine import Engine
 from mats_sql.pipeline.assemble import TeamModels
 from mats_sql.pipeline.questions import dev_source, validation_ids
 from mats_sql.pipeline.workspace import Workspace
-from mats_sql.rollout.sample import Source
-from mats_sql.sql.judge import JudgeItem
-from mats_sql.sql.verdict import VerdictClass
-from mats_sql.team.flow import Agents, Candidate, Task, Team, TeamAnswer
+from mats_sql.team.flow import Agents, Team
 from mats_sql.tracking.artifact import Artifact, ArtifactKind
 from mats_sql.tracking.stage import StageKey, StageResult
 from mats_sql.tracking.stage_run import StageRun
@@ -74,39 +71,6 @@ def open_agents(workspace: Workspace, folder: Path, resources: ExitStack) -> Age
     )
 
 
-def judged(workspace: Workspace, answers: Sequence[TeamAnswer], source: Source) -> list[JudgedCandidate]:
-    """Return every candidate of every answer with its verdict."""
-    rows = [(answer.task, candidate) for answer in answers for candidate in answer.candidates]
-    items = [JudgeItem(task.database, source.golds[task.question.question_id], row.sql) for task, row in rows]
-    judgements = workspace.judge().judge_many(items)
-    return [
-        _judged_candidate(task, row, judgement.official)
-        for (task, row), judgement in zip(rows, judgements, strict=True)
-    ]
-
-
-def answers_frame(candidates: Sequence[JudgedCandidate], source: Source) -> pd.DataFrame:
-    """Return a row per question: what was asked, what was selected and whether it is right."""
-    return pd.DataFrame(
-        [
-            {
-                "question_id": row.question_id,
-                "db_id": row.db_id,
-                "difficulty": row.difficulty,
-                "question": source.tasks[row.question_id].question.text,
-                "selected_sql": row.sql or "",
-                "verdict": row.verdict.value,
-                "origin": row.origin,
-                "sample_index": row.sample_index,
-                "selector_score": row.selector_score,
-                "group_size": row.group_size,
-            }
-            for row in candidates
-            if row.selected
-        ]
-    )
-
-
 def _compute(
     workspace: Workspace, run: StageRun, team: Artifact, questions: Artifact, *, validation_only: bool
 ) -> None:
@@ -118,41 +82,16 @@ def _compute(
         agents = open_agents(workspace, team.path, resources)
         flow = Team(agents, experiment.policy, experiment.generation, workspace.executor(), experiment.seed)
         answers = flow.answer_many(tasks)
-    candidates = judged(workspace, answers, source)
+    candidates = judge_answers(answers, source.golds, workspace.judge())
     path = run.work / "candidates.parquet"
     candidates_frame(candidates).to_parquet(path, index=False)
     run.output("candidates", ArtifactKind.DATASET, path, {"team": team.metadata["team"]})
     run.log_metrics(team_metrics(candidates).as_mlflow())
-    run.log_table("answers", answers_frame(candidates, source))
+    texts = {key: task.question.text for key, task in source.tasks.items()}
+    run.log_table("answers", selected_frame(candidates, texts))
     if any(row.select_verdict is not Verdict.MISSING for row in candidates):
         run.log_figure("verdicts", verdict_confusion(team.metadata["team"], candidates))
     if not validation_only:
         workspace.look(run)
         rest = [row for row in candidates if row.question_id not in validation]
         run.log_metrics({f"rest/{name}": value for name, value in team_metrics(rest).as_mlflow().items()})
-
-
-def _judged_candidate(task: Task, row: Candidate, verdict: VerdictClass) -> JudgedCandidate:
-    question = task.question
-    return JudgedCandidate(
-        question_id=question.question_id,
-        db_id=question.db_id,
-        difficulty=question.difficulty,
-        sample_index=row.sample_index,
-        origin=row.origin,
-        sql=row.sql,
-        outcome=row.execution.outcome,
-        result_digest=row.execution.digest,
-        verdict=verdict,
-        gate_open=row.gate_open,
-        in_pool=row.in_pool,
-        selected=row.selected,
-        select_verdict=_verdict(row.critiques, Validator.SELECT),
-        condition_verdict=_verdict(row.critiques, Validator.CONDITION),
-        selector_score=row.score,
-        group_size=row.group_size,
-    )
-
-
-def _verdict(critiques: Iterable[Critique], validator: Validator) -> Verdict:
-    return next((item.verdict for item in critiques if item.validator is validator), Verdict.MISSING)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from mats_sql.agents.critique import Validator
-from mats_sql.evaluation.comparison.record import Comparisons, read_comparisons
+from mats_sql.evaluation.comparison.family import Comparisons, read_comparisons
 from mats_sql.evaluation.report.plots import pass_at_k, selector_by_seed, team_bars
 from mats_sql.evaluation.report.result_tables import (
     EvaluatedTeam,
@@ -24,7 +24,7 @@ from mats_sql.evaluation.report.result_tables import (
     stage_table,
     verdict_table,
 )
-from mats_sql.evaluation.report.tables import Table
+from mats_sql.evaluation.report.tables import ResultTable, print_tables
 from mats_sql.pipeline import experiment as steps
 from mats_sql.pipeline.assemble import TeamModels
 from mats_sql.pipeline.evaluate import read_candidates
@@ -59,7 +59,7 @@ def registered_text(versions: Sequence[str]) -> str:
     return "\n  " + "\n  ".join(f"{name}/{', '.join(numbers[name])}" for name in ordered)
 
 
-def _tables(workspace: Workspace, evaluated: Evaluated, gaps: Sequence[Comparisons]) -> list[Table]:
+def _tables(workspace: Workspace, evaluated: Evaluated, gaps: Sequence[Comparisons]) -> list[ResultTable]:
     validation = validation_ids(steps.questions(workspace))
     teams = [EvaluatedTeam(team.label, read_candidates(result.outputs["candidates"])) for team, result in evaluated]
     everything = measure(teams, question_sets(teams[0], validation)[0])
@@ -68,7 +68,7 @@ def _tables(workspace: Workspace, evaluated: Evaluated, gaps: Sequence[Compariso
         stage_table(everything),
         verdict_table(everything),
         reward_table(_rewards(workspace)),
-        *(comparison_table(found, name) for family in gaps for name, found in family.by_question_set().items()),
+        *(comparison_table(found, name) for family in gaps for name, found in family.question_sets.items()),
     ]
 
 
@@ -93,7 +93,7 @@ def _rewards(workspace: Workspace) -> list[RewardAccuracy]:
     return rewards
 
 
-def _log(run: StageRun, tables: Sequence[Table], evaluated: Evaluated) -> None:
+def _log(run: StageRun, tables: Sequence[ResultTable], evaluated: Evaluated) -> None:
     run.log_text("report.md", "\n".join(table.to_markdown() for table in tables))
     run.log_text("results.csv", tables[0].to_csv())
     _log_figures(run, evaluated)
@@ -115,12 +115,11 @@ def _log_figures(run: StageRun, evaluated: Evaluated) -> None:
     run.log_figure("selector_ex_by_seed", selector_by_seed(scores))
 
 
-def _print(tables: Sequence[Table], gaps: Sequence[Comparisons], registered: Sequence[str]) -> None:
+def _print(tables: Sequence[ResultTable], gaps: Sequence[Comparisons], registered: Sequence[str]) -> None:
     console = Console(highlight=False)
-    for table in tables:
-        console.print(table.to_rich(), end="\n\n")
+    print_tables(console, tables)
     for family in gaps:
-        for name, found in family.by_question_set().items():
+        for name, found in family.question_sets.items():
             console.print(f"Paired gaps on {name}:")
             for comparison in found:
                 console.print(f"  {comparison.verdict}")

@@ -19,22 +19,19 @@ from mats_sql.evaluation.diagnosis.page import causal_effects, pairs_by_k
 from mats_sql.evaluation.diagnosis.pool import diagnose_pool
 from mats_sql.evaluation.metrics import team_metrics
 from mats_sql.evaluation.question_results import answers, question_results
-from mats_sql.evaluation.report.figures import save_png
 from mats_sql.evaluation.report.plots import gap_forest, pass_at_k, selector_by_seed, team_bars, verdict_confusion
 from mats_sql.evaluation.report.result_tables import (
     EvaluatedTeam,
     RewardAccuracy,
     comparison_table,
-    group_table,
     measure,
     question_sets,
     result_tables,
     reward_table,
-    seed_table,
     stage_table,
     verdict_table,
 )
-from mats_sql.evaluation.report.tables import Table
+from mats_sql.evaluation.report.tables import ResultTable, print_tables
 from mats_sql.search.plots import search_scatter
 from mats_sql.search.trials import TrialRow, TrialSettings, TrialState
 from tests.evaluation.synthetic import TeamShape, synthetic_team
@@ -87,7 +84,7 @@ def test_teams_on_different_questions_do_not_share_a_table():
 
 
 def test_markdown_shows_percent_and_csv_keeps_fractions():
-    table = Table("t", ("a", "b", "c", "d"), (("x | y", Proportion(1, 3), None, 0.5),), "note")
+    table = ResultTable("t", ("a", "b", "c", "d"), (("x | y", Proportion(1, 3), None, 0.5),), "note")
     assert "| x \\| y | 33.33 | – | 0.500 |" in table.to_markdown()
     assert next(csv.reader(io.StringIO(table.to_csv().splitlines()[1]))) == ["x | y", repr(1 / 3), "", "0.5"]
 
@@ -98,11 +95,8 @@ def test_markdown_shows_percent_and_csv_keeps_fractions():
         *result_tables(TEAMS, range(30)),
         stage_table(measure(TEAMS, question_sets(TEAMS[0], ())[0])),
         verdict_table(measure(TEAMS, question_sets(TEAMS[0], ())[0])),
-        group_table("SFT-VF", team_metrics(SFT), by="database"),
-        group_table("SFT-VF", team_metrics(SFT), by="difficulty"),
         reward_table([RewardAccuracy("collab", Validator.SELECT, 0.174, 0.697, 120)]),
         comparison_table(COMPARISONS, "all"),
-        seed_table(COMPARISONS),
     ],
     ids=lambda table: table.title,
 )
@@ -115,13 +109,45 @@ def test_every_table_prints_to_terminal_markdown_and_csv_with_all_its_rows(table
     assert {len(row) for row in table.rows} == {len(table.columns)}
 
 
-def test_the_seed_table_has_each_side_once_with_its_spread():
-    runs = [RUNS["SFT-VF"], RUNS["ORPO INDEP"]]
-    both = compare_all(runs, {"A": runs, "B": [RUNS["ORPO COLLAB"]]}, baseline_name="base")
-    table = seed_table(both)
-    assert [row[0] for row in table.rows] == ["base", "A", "B"]
-    assert table.rows[0][3] is not None
-    assert table.rows[2][3] is None
+LONG = [
+    EvaluatedTeam(f"ORPO COLLAB_V2, aware fixer, seed {number}", team.candidates) for number, team in enumerate(TEAMS)
+]
+PRINTED = (
+    result_tables(LONG, ())[0],
+    stage_table(measure(LONG, question_sets(LONG[0], ())[0])),
+    verdict_table(measure(LONG, question_sets(LONG[0], ())[0])),
+    comparison_table(
+        [
+            replace(item, treatment=f"{item.treatment} (aware fixer)", baseline=f"{item.baseline} (aware fixer)")
+            for item in COMPARISONS
+        ]
+    ),
+)
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 160])
+@pytest.mark.parametrize("table", PRINTED, ids=lambda table: table.title)
+def test_on_a_terminal_of_any_width_no_cell_is_cut_or_wrapped_and_what_counts_is_there(table, width):
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    print_tables(console, [table])
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    body = [line for line in lines if line.startswith("│")]
+    assert len(body) == len(table.rows)
+    for line, row in zip(body, table.rows, strict=True):
+        cells = [cell.strip() for cell in line.strip("│").split("│")]
+        assert cells[0] == row[0]
+        essential = [i for i, column in enumerate(table.columns) if column not in table.optional]
+        shown = next(csv.reader([ResultTable("", table.columns, (row,)).to_markdown().splitlines()[-1]], delimiter="|"))
+        assert {shown[1 + i].strip() for i in essential} <= set(cells)
+    assert ("more column" in console.file.getvalue()) == (len(cells) < len(table.columns))
+
+
+def test_into_a_file_every_column_is_written_whatever_the_width():
+    console = Console(file=io.StringIO(), width=80)
+    print_tables(console, PRINTED)
+    printed = console.file.getvalue()
+    assert [column for table in PRINTED for column in table.columns if column not in printed] == []
 
 
 def test_a_team_without_validators_is_not_in_the_verdict_table():
@@ -157,7 +183,9 @@ FIGURES = {
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_plot_is_written_as_png_and_equal_data_give_equal_bytes(name, tmp_path):
-    first, second = (save_png(FIGURES[name](), tmp_path / f"{side}.png").read_bytes() for side in "ab")
+    for side in "ab":
+        FIGURES[name]().savefig(tmp_path / f"{side}.png", metadata={"Software": None})
+    first, second = ((tmp_path / f"{side}.png").read_bytes() for side in "ab")
     assert first.startswith(b"\x89PNG")
     assert first == second
 

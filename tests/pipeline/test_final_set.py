@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mats_sql.choices import Regime
-from mats_sql.evaluation.comparison.record import read_comparisons
+from mats_sql.evaluation.comparison.family import ALL, read_comparisons
 from mats_sql.pipeline import experiment as steps
 from mats_sql.pipeline.commands import diagnose_lines, evaluate_teams
 from mats_sql.pipeline.evaluate import read_candidates
@@ -57,7 +57,7 @@ def test_the_diagnosis_says_of_every_gap_what_the_comparison_says(
     assert compared is not None
     gaps = read_comparisons(compared.outputs["comparisons"].path)
     for regime in (Regime.COLLAB, Regime.COLLAB_V2):
-        gap = gaps.of("all usable dev questions", f"{regime.value.upper()} ({line.label})")
+        gap = gaps.of(ALL, f"{regime.value.upper()} ({line.label})")
         (sentence,) = [text for text in page.splitlines() if text.startswith(f"**{regime.value.upper()}:")]
         assert f"{100 * gap.difference:+.2f} pp" in sentence
         assert gap.distinguishable or "the signal arrives" not in sentence

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from mats_sql.agents.critique import Validator
 from mats_sql.errors import StageInputError
-from mats_sql.evaluation.comparison.statistics import Comparison, SeedNoise
+from mats_sql.evaluation.comparison.statistics import Comparison
 from mats_sql.evaluation.metrics import TeamMetrics, team_metrics
 from mats_sql.evaluation.question_results import restrict
 from mats_sql.evaluation.records import JudgedCandidate
-from mats_sql.evaluation.report.tables import Cell, Table
+from mats_sql.evaluation.report.tables import Cell, ResultTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ def question_sets(team: EvaluatedTeam, validation_ids: Collection[int]) -> tuple
     return tuple(sets)
 
 
-def result_tables(teams: Sequence[EvaluatedTeam], validation_ids: Collection[int]) -> tuple[Table, ...]:
+def result_tables(teams: Sequence[EvaluatedTeam], validation_ids: Collection[int]) -> tuple[ResultTable, ...]:
     """Return one result table per question set, in the shape of the handoff's section 1.
 
     Raises :class:`StageInputError` when the teams were not evaluated on the same questions.
@@ -70,7 +69,7 @@ def measure(teams: Sequence[EvaluatedTeam], chosen: QuestionSet) -> tuple[tuple[
     return tuple((team.name, team_metrics(restrict(team.candidates, chosen.question_ids))) for team in teams)
 
 
-def result_table(teams: Sequence[tuple[str, TeamMetrics]], chosen: QuestionSet) -> Table:
+def result_table(teams: Sequence[tuple[str, TeamMetrics]], chosen: QuestionSet) -> ResultTable:
     """Return the result table of teams already measured on one question set.
 
     A team without a trained selector has a dash under "selector EX": what its rule picked is majority or first.
@@ -80,10 +79,11 @@ def result_table(teams: Sequence[tuple[str, TeamMetrics]], chosen: QuestionSet) 
     columns = ("team", "planner@1", "pipeline@1", f"oracle pass@{k}", f"majority@{k}", "selector EX", "pick-rate")
     rows = tuple((name, *_result_cells(metrics)) for name, metrics in teams)
     note = "EX in percent; pick-rate is selector EX over oracle. –: not applicable."
-    return Table(f"Result on {chosen.name} ({len(chosen.question_ids):,})", columns, rows, note)
+    optional = ("pick-rate", columns[4], "pipeline@1")
+    return ResultTable(f"Result on {chosen.name} ({len(chosen.question_ids):,})", columns, rows, note, optional)
 
 
-def stage_table(teams: Sequence[tuple[str, TeamMetrics]]) -> Table:
+def stage_table(teams: Sequence[tuple[str, TeamMetrics]]) -> ResultTable:
     """Return what the fixer and the selection did: rescues and harms, gate and fix rates."""
     columns = (
         "team",
@@ -101,10 +101,11 @@ def stage_table(teams: Sequence[tuple[str, TeamMetrics]]) -> Table:
         "Percent of samples (gate, fix, fixer) or of questions (@1, selection). A rescue was wrong before and right "
         "after, a harm the reverse; selection is measured against pipeline@1."
     )
-    return Table("Rescues and harms", columns, rows, note)
+    optional = ("selection rescues", "selection harms", "fix rate", "rescues @1", "harms @1")
+    return ResultTable("Rescues and harms", columns, rows, note, optional)
 
 
-def verdict_table(teams: Sequence[tuple[str, TeamMetrics]]) -> Table:
+def verdict_table(teams: Sequence[tuple[str, TeamMetrics]]) -> ResultTable:
     """Return each validator's verdict accuracy per class, for the teams whose validators were asked."""
     columns = ("team", "validator", "accuracy", "recall of correct", "recall of incorrect", "missing")
     rows = tuple(
@@ -113,39 +114,21 @@ def verdict_table(teams: Sequence[tuple[str, TeamMetrics]]) -> Table:
         for validator, seen in metrics.validators.items()
         if seen.asked
     )
-    return Table("Validator verdicts against the judge", columns, rows, "Percent of plan samples.")
+    optional = ("missing", "accuracy")
+    return ResultTable("Validator verdicts against the judge", columns, rows, "Percent of plan samples.", optional)
 
 
-def group_table(name: str, metrics: TeamMetrics, *, by: str) -> Table:
-    """Return one team's scores per ``difficulty`` or per ``database``."""
-    groups = metrics.by_difficulty if by == "difficulty" else metrics.by_database
-    columns = (by, "questions", "planner@1", "pipeline@1", f"oracle pass@{metrics.k}", "majority", "selector EX")
-    rows: tuple[tuple[Cell, ...], ...] = tuple(
-        (
-            group,
-            scores.questions,
-            scores.planner_at_1,
-            scores.pipeline_at_1,
-            scores.oracle_pass_at_k,
-            scores.majority_ex,
-            scores.selector_ex,
-        )
-        for group, scores in groups.items()
-    )
-    return Table(f"{name} by {by}", columns, rows)
-
-
-def reward_table(rewards: Sequence[RewardAccuracy]) -> Table:
+def reward_table(rewards: Sequence[RewardAccuracy]) -> ResultTable:
     """Return the validators' reward accuracies: a diagnostic, not the metric that counts."""
     columns = ("validator", "eval loss", "reward accuracy", "pairs")
     rows: tuple[tuple[Cell, ...], ...] = tuple(
         (f"val-{_short(item.validator)} {item.regime.upper()}", item.loss, f"{100 * item.accuracy:.1f}", item.pairs)
         for item in rewards
     )
-    return Table("Validator reward accuracies (held-out pairs)", columns, rows)
+    return ResultTable("Validator reward accuracies (held-out pairs)", columns, rows)
 
 
-def comparison_table(comparisons: Sequence[Comparison], chosen: str = "") -> Table:
+def comparison_table(comparisons: Sequence[Comparison], chosen: str = "") -> ResultTable:
     """Return the paired gaps with intervals and p-values, one row per comparison."""
     columns = (
         "gap",
@@ -157,48 +140,34 @@ def comparison_table(comparisons: Sequence[Comparison], chosen: str = "") -> Tab
         "p sign-flip",
         "p adjusted",
         "MDE pp",
-        "finding",
+        "clear",
     )
-    rows = tuple(_comparison_row(comparison) for comparison in comparisons)
-    title = "Paired gaps at selector EX" + (f", {chosen}" if chosen else "")
-    return Table(title, columns, rows, "Intervals and tests: docs/statistics.md.")
+    shared = _shared_suffix([name for item in comparisons for name in (item.baseline, item.treatment)])
+    rows = tuple(_comparison_row(comparison, shared) for comparison in comparisons)
+    title = "Paired gaps at selector EX" + (f", {chosen}" if chosen else "") + shared
+    note = "clear: distinguishable from 0 by every test that applies. Intervals and tests: docs/statistics.md."
+    optional = ("p questions", "95% CI with seeds", "p sign-flip", "MDE pp", "95% CI databases")
+    return ResultTable(title, columns, rows, note, optional)
 
 
-def seed_table(comparisons: Sequence[Comparison]) -> Table:
-    """Return each side's accuracy per training seed with mean and standard deviation, each side once."""
-    sides = {name: noise for item in comparisons for name, noise in _sides(item)}
-    rows = tuple(
-        (
-            name,
-            ", ".join(f"{100 * accuracy:.2f}" for accuracy in noise.accuracies),
-            f"{100 * sum(noise.accuracies) / len(noise.accuracies):.2f}",
-            None if math.isnan(noise.deviation) else f"{100 * noise.deviation:.2f}",
-        )
-        for name, noise in sides.items()
-    )
-    columns = ("team", "selector EX per seed", "mean", "standard deviation")
-    return Table("Training seeds", columns, rows, "Percent and percentage points.")
+def _shared_suffix(names: Sequence[str]) -> str:
+    """Return what all names end in, in parentheses with the space before, or nothing: it is said once, in the title."""
+    suffixes = {name[name.index(" (") :] if name.endswith(")") and " (" in name else "" for name in names}
+    return suffixes.pop() if len(suffixes) == 1 else ""
 
 
-def _sides(comparison: Comparison) -> tuple[tuple[str, SeedNoise], ...]:
-    return (
-        (comparison.baseline, comparison.baseline_seeds),
-        (comparison.treatment, comparison.treatment_seeds),
-    )
-
-
-def _comparison_row(comparison: Comparison) -> tuple[Cell, ...]:
+def _comparison_row(comparison: Comparison, shared: str) -> tuple[Cell, ...]:
     spans = (comparison.intervals.question, comparison.intervals.database, comparison.intervals.seed)
     shown = (f"{100 * span.low:+.2f}, {100 * span.high:+.2f}" if span.known else None for span in spans)
     return (
-        f"{comparison.treatment} − {comparison.baseline}",
+        f"{comparison.treatment.removesuffix(shared)} − {comparison.baseline.removesuffix(shared)}",
         f"{100 * comparison.difference:+.2f}",
         *shown,
         comparison.p_values.question,
         comparison.p_values.sign_flip,
         comparison.adjusted_p,
         f"{100 * comparison.minimal_detectable_effect:.2f}",
-        "distinguishable" if comparison.distinguishable else "not distinguishable",
+        "yes" if comparison.distinguishable else "no",
     )
 
 
