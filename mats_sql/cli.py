@@ -75,9 +75,9 @@ def main(config: Path, overrides: tuple[str, ...]) -> None:
     """The whole experiment: train, evaluate, compare and register every team."""
 
     def body(workspace: Workspace) -> None:
-        from mats_sql.pipeline.main import main as run_all
+        from mats_sql.pipeline.main import run_experiment
 
-        run_all(workspace)
+        run_experiment(workspace)
 
     run_command("main", config, overrides, body)
 
@@ -88,9 +88,9 @@ def prepare(config: Path, overrides: tuple[str, ...]) -> None:
     """Read the benchmark, find out which questions are usable, split off validation, refuse leaks."""
 
     def body(workspace: Workspace) -> None:
-        from mats_sql.pipeline import experiment as steps
+        from mats_sql.pipeline.experiment import questions
 
-        steps.questions(workspace)
+        questions(workspace)
 
     run_command("prepare", config, overrides, body)
 
@@ -101,9 +101,9 @@ def pretrain(config: Path, overrides: tuple[str, ...]) -> None:
     """Rebuild the embedded base model of the lab."""
 
     def body(workspace: Workspace) -> None:
-        from mats_sql.pipeline.pretrain import pretrain as run_stage
+        from mats_sql.pipeline.pretrain import pretrain_base
 
-        run_stage(workspace)
+        pretrain_base(workspace)
 
     run_command("pretrain", config, overrides, body)
 
@@ -204,10 +204,10 @@ def search(config: Path, overrides: tuple[str, ...], regime: str, trials: int | 
     """Search ORPO's beta, K and learning rate for selector EX on the validation split."""
 
     def body(workspace: Workspace) -> None:
-        from mats_sql.pipeline.search import search as run_study
+        from mats_sql.pipeline.search import search_regime
 
         for item in workspace.experiment.regimes_named(regime):
-            run_study(workspace, item, trials)
+            search_regime(workspace, item, trials)
 
     run_command("search", config, overrides, body)
 
@@ -234,9 +234,9 @@ def promote(config: Path, overrides: tuple[str, ...], run_id: str) -> None:
     """Move the alias champion to a team that passes the gates of the config."""
 
     def body(workspace: Workspace) -> None:
-        from mats_sql.pipeline.promote import promote as run_gates
+        from mats_sql.pipeline.promote import promote_team
 
-        run_gates(workspace, run_id)
+        promote_team(workspace, run_id)
 
     run_command("promote", config, overrides, body)
 

@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 
 
-def face(package: str, offers: Mapping[str, str]) -> Callable[[str], object]:
-    """Return the ``__getattr__`` of a package that offers names (name -> the module of the package that has it)."""
+def face(package: str, offers: Mapping[str, tuple[str, ...]]) -> Callable[[str], object]:
+    """Return the ``__getattr__`` of a package: ``offers`` lists the public names of each of its modules."""
+    module_of = {name: module for module, names in offers.items() for name in names}
 
     def fetch(name: str) -> object:
-        if name not in offers:
+        if name not in module_of:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(import_module(f"{package}.{offers[name]}"), name)
+        return getattr(import_module(f"{package}.{module_of[name]}"), name)
 
     return fetch

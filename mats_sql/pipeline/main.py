@@ -36,7 +36,7 @@ from mats_sql.tracking.stage_run import StageRun
 Evaluated = Sequence[tuple[TeamModels, StageResult]]
 
 
-def main(workspace: Workspace) -> None:
+def run_experiment(workspace: Workspace) -> None:
     """Train, evaluate, compare and register every team of the experiment; print and log the result tables."""
     evaluated = [(team, steps.evaluation(workspace, team)) for team in steps.teams(workspace)]
     compared = [steps.regime_comparison(workspace, line) for line in steps.lines(workspace.experiment)]

@@ -11,7 +11,7 @@ from mats_sql.tracking.stage_run import StageRun
 KEY = StageKey("pretrain", 1)
 
 
-def pretrain(workspace: Workspace) -> StageResult:
+def pretrain_base(workspace: Workspace) -> StageResult:
     """Return the base model (`model`); give its folder as `models.planner` and the others to train from it."""
     settings = workspace.experiment.pretrain
     result = workspace.run(
@@ -27,11 +27,10 @@ def pretrain(workspace: Workspace) -> StageResult:
 
 
 def _compute(workspace: Workspace, run: StageRun) -> None:
-    from mats_sql.lab.pretraining import pretrain as make
-    from mats_sql.lab.pretraining import step_count
+    from mats_sql.lab.pretraining import pretrain, step_count
 
     settings = workspace.experiment.pretrain
-    report = make(run.work / "model", settings, log_steps(run, workspace.progress, step_count(settings)))
+    report = pretrain(run.work / "model", settings, log_steps(run, workspace.progress, step_count(settings)))
     run.log_metrics(
         {
             "copy_loss": report.copy_loss,

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from mats_sql.pipeline.workspace import Workspace
-from mats_sql.tracking import promotion
+from mats_sql.tracking.promotion import promote, team_of_run
 from mats_sql.tracking.lineage import lineage, lineage_text
 
 
-def promote(workspace: Workspace, run_id: str) -> None:
+def promote_team(workspace: Workspace, run_id: str) -> None:
     """Promote the team that a run evaluated; raises :class:`~mats_sql.errors.PromotionRefused` with the reasons."""
     store = workspace.store
-    version = promotion.team_of_run(store, run_id)
+    version = team_of_run(store, run_id)
     metrics = store.run(run_id).data.metrics
-    promoted = promotion.promote(store, version, metrics, workspace.experiment.promote)
+    promoted = promote(store, version, metrics, workspace.experiment.promote)
     before = f" (before: {promoted.before})" if promoted.before else ""
     workspace.progress.note(f"{promoted.champion} is champion{before}. It was made from:")
     workspace.progress.note(lineage_text(lineage(store, promoted.champion.uri)))

@@ -26,7 +26,7 @@ from mats_sql.tracking.stage_run import StageRun
 TRIAL_KEY = StageKey("search-trial", 1)
 
 
-def search(workspace: Workspace, regime: Regime, trials: int | None) -> SearchResult:
+def search_regime(workspace: Workspace, regime: Regime, trials: int | None) -> SearchResult:
     """Return the study's result for one regime with the experiment's first fixer; ``trials`` overrides the budget."""
     experiment = workspace.experiment
     settings = experiment.search
