@@ -39,7 +39,6 @@ def sft_validator(workspace: Workspace, validator: Validator) -> StageResult:
                 opened,
                 schemas=read_split(experiment, TRAIN).schemas,
                 seed=experiment.seed,
-                limit=None,
             )
 
     return train(
@@ -60,7 +59,6 @@ def sft_fixer(workspace: Workspace, mode: FixerCritique) -> StageResult:
                 schemas=read_split(experiment, TRAIN).schemas,
                 mode=mode,
                 seed=experiment.seed,
-                limit=None,
             )
 
     tags = {"fixer_critique": mode.value}
@@ -75,7 +73,7 @@ def sft_selector(workspace: Workspace, pool: Artifact) -> StageResult:
     def examples() -> Sequence[SftExample]:
         source = train_source(experiment, questions)
         candidates = pool_candidates(read_pool(pool.path), source)
-        return selector_examples(candidates, seed=experiment.seed, limit=None)
+        return selector_examples(candidates, seed=experiment.seed)
 
     return train(workspace, Course("selector", experiment.models.selector, {"pool": pool}, examples))
 
