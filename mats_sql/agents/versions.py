@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from mats_sql.agents import condition_validator, fixer, planner, select_validator, selector
+from mats_sql.agents.critique import Validator
+from mats_sql.agents.names import FIXER, PLANNER, SELECTOR
 
 PROMPT_VERSIONS: Mapping[str, str] = MappingProxyType(
     {
-        "planner": planner.PROMPT_VERSION,
-        "select": select_validator.PROMPT_VERSION,
-        "condition": condition_validator.PROMPT_VERSION,
-        "fixer": fixer.PROMPT_VERSION,
-        "selector": selector.PROMPT_VERSION,
+        PLANNER: planner.PROMPT_VERSION,
+        Validator.SELECT.value: select_validator.PROMPT_VERSION,
+        Validator.CONDITION.value: condition_validator.PROMPT_VERSION,
+        FIXER: fixer.PROMPT_VERSION,
+        SELECTOR: selector.PROMPT_VERSION,
     }
 )
 """Agent -> version. A prompt or an answer format that changes gets a new version (a test holds their digests)."""

@@ -86,9 +86,7 @@ def sft_validator(workspace: Workspace, validator: Validator, questions: Artifac
     def examples() -> Sequence[SftExample]:
         reviews = _labelled_plans(experiment, questions, plans)
         with _teacher(workspace) as teacher:
-            return validator_examples(
-                validator, reviews, teacher, schemas=_schemas(experiment), seed=experiment.seed, limit=None
-            )
+            return validator_examples(validator, reviews, teacher, schemas=_schemas(experiment), seed=experiment.seed)
 
     inputs = {"questions": questions, "plans": plans}
     return _train(workspace, Course(validator_name(validator), experiment.models.validator, inputs, examples))
@@ -101,9 +99,7 @@ def sft_fixer(workspace: Workspace, mode: FixerCritique, questions: Artifact, pl
     def examples() -> Sequence[SftExample]:
         reviews = _labelled_plans(experiment, questions, plans)
         with _teacher(workspace) as teacher:
-            return fixer_examples(
-                reviews, teacher, schemas=_schemas(experiment), mode=mode, seed=experiment.seed, limit=None
-            )
+            return fixer_examples(reviews, teacher, schemas=_schemas(experiment), mode=mode, seed=experiment.seed)
 
     inputs = {"questions": questions, "plans": plans}
     tags = {"fixer_critique": mode.value}
@@ -116,7 +112,7 @@ def sft_selector(workspace: Workspace, questions: Artifact, pool: Artifact) -> S
 
     def examples() -> Sequence[SftExample]:
         candidates = labelled_candidates(read_pool(pool.path), train_source(experiment, questions))
-        return selector_examples(candidates, seed=experiment.seed, limit=None)
+        return selector_examples(candidates, seed=experiment.seed)
 
     inputs = {"questions": questions, "pool": pool}
     return _train(workspace, Course(SELECTOR, experiment.models.selector, inputs, examples))

@@ -17,8 +17,6 @@ from mats_sql.digests import digest_text
 from mats_sql.generation.engine import Completion, Engine, Request, Sampling
 from mats_sql.teaching.teacher import CritiqueTask, PlanTask, statement
 
-PROMPT_VERSION = "large-model-teacher-1"
-
 _SECTIONS = tuple(
     re.compile(rf"^\W*{heading}\W*:[ \t*]*(\S.*?)[ \t*]*$", re.IGNORECASE | re.MULTILINE)
     for heading in ("goal to select", "condition", "tables to use")

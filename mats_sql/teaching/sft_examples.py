@@ -14,6 +14,7 @@ from itertools import islice
 from mats_sql.agents.critique import Critique, Validator, Verdict
 from mats_sql.agents.fixer import FIXED_CRITIQUE, NO_COMPLAINT, feedback_text, fixer_messages
 from mats_sql.agents.messages import Messages, as_dicts
+from mats_sql.agents.names import FIXER, PLANNER, SELECTOR, validator_name
 from mats_sql.agents.planner import planner_messages
 from mats_sql.agents.review import Review
 from mats_sql.agents.selector import NO, YES, selector_messages
@@ -53,7 +54,7 @@ def planner_examples(
         for question in questions
     ]
     return [
-        SftExample(f"planner:{task.question.question_id}", planner_messages(task.question, task.schema_text), plan)
+        SftExample(f"{PLANNER}:{task.question.question_id}", planner_messages(task.question, task.schema_text), plan)
         for task, plan in zip(tasks, teacher.plans(tasks), strict=True)
         if plan is not None
     ]
@@ -66,9 +67,8 @@ def validator_examples(
     *,
     schemas: Mapping[str, Schema],
     seed: int,
-    limit: int | None = None,
 ) -> list[SftExample]:
-    """Return critiques to learn, as many that conclude correct as incorrect, at most ``limit``.
+    """Return critiques to learn, as many that conclude correct as incorrect.
 
     A correct SQL is compared with itself: written differently from the gold, it is right all the same. A wrong SQL may
     well get an approving critique, when its fault is not this validator's to find. With one conclusion only, nothing
@@ -83,33 +83,29 @@ def validator_examples(
     for task, critique in zip(tasks, teacher.critiques(tasks), strict=True):
         if critique is not None:
             messages = VALIDATOR_MESSAGES[validator](task.review)
-            example = _example(f"{validator.value}-validator", task.review, messages, critique.text)
+            example = _example(validator_name(validator), task.review, messages, critique.text)
             examples[critique.verdict].append(example)
-    return _balanced(examples[Verdict.CORRECT], examples[Verdict.INCORRECT], seed, limit)
+    return _balanced(examples[Verdict.CORRECT], examples[Verdict.INCORRECT], seed)
 
 
 def fixer_examples(
     reviews: Sequence[LabelledReview],
-    teacher: Teacher | None,
+    teacher: Teacher,
     *,
     schemas: Mapping[str, Schema],
     mode: FixerCritique,
     seed: int,
-    limit: int | None = None,
 ) -> list[SftExample]:
-    """Return fixes to learn, at most ``limit``: the gold SQL for a wrong SQL, the SQL itself for a correct one.
+    """Return fixes to learn: the gold SQL for a wrong SQL, the SQL itself for a correct one.
 
-    In mode ``fixed`` every example has the one identical critique. In mode ``aware`` each has its own: the teacher's,
-    or without a teacher those in its record. A part of at most :data:`KEPT_SHARE` answers a false alarm about a correct
-    SQL; from the teacher that is its critique against a wrong SQL of the same question.
+    In mode ``fixed`` every example has the one identical critique. In mode ``aware`` each has the teacher's own. A part
+    of at most :data:`KEPT_SHARE` answers a false alarm about a correct SQL; the teacher's is its critique against a
+    wrong SQL of the same question.
     """
     wrong = [item for item in reviews if not item.correct]
     right = [item for item in reviews if item.correct]
     if mode is FixerCritique.FIXED:
         told, alarms = [(item, FIXED_CRITIQUE) for item in wrong], [(item, FIXED_CRITIQUE) for item in right]
-    elif teacher is None:
-        told = [(item, feedback_text(item.critiques)) for item in wrong]
-        alarms = [(item, feedback_text(item.critiques)) for item in right if _complains(item.critiques)]
     else:
         told = _taught(wrong, [item.gold_sql for item in wrong], teacher, schemas)
         mistaken = _with_wrong_sibling(right, wrong, seed)
@@ -120,30 +116,25 @@ def fixer_examples(
         ]
     fixes = _shuffled([_fix(item, text, item.gold_sql) for item, text in told], seed)
     keeps = _shuffled([_fix(item, text, item.review.sql) for item, text in alarms], seed)
-    most = len(fixes) + len(keeps) if limit is None else limit
-    kept = min(len(keeps), int(len(fixes) * KEPT_SHARE / (1 - KEPT_SHARE)), int(most * KEPT_SHARE))
-    return _shuffled(fixes[: most - kept] + keeps[:kept], seed)
+    kept = int(len(fixes) * KEPT_SHARE / (1 - KEPT_SHARE))
+    return _shuffled(fixes + keeps[:kept], seed)
 
 
-def selector_examples(reviews: Sequence[LabelledReview], *, seed: int, limit: int | None = None) -> list[SftExample]:
-    """Return judgements to learn, as many yes as no, at most ``limit``; with one label only, all are returned."""
+def selector_examples(reviews: Sequence[LabelledReview], *, seed: int) -> list[SftExample]:
+    """Return judgements to learn, as many yes as no; with one label only, all are returned."""
     yes, no = (
         [
-            _example("selector", item.review, selector_messages(item.review, item.critiques), answer)
+            _example(SELECTOR, item.review, selector_messages(item.review, item.critiques), answer)
             for item in reviews
             if item.correct is label
         ]
         for label, answer in ((True, YES), (False, NO))
     )
-    return _balanced(yes, no, seed, limit)
+    return _balanced(yes, no, seed)
 
 
 def _fix(item: LabelledReview, feedback: str, sql: str) -> SftExample:
-    return _example("fixer", item.review, fixer_messages(item.review, feedback), statement(sql))
-
-
-def _complains(critiques: Sequence[Critique]) -> bool:
-    return feedback_text(critiques) != NO_COMPLAINT
+    return _example(FIXER, item.review, fixer_messages(item.review, feedback), statement(sql))
 
 
 def _taught(
@@ -183,13 +174,9 @@ def _example(agent: str, review: Review, messages: Messages, answer: str) -> Sft
     return SftExample(f"{agent}:{review.question.question_id}:{prompt}", messages, answer)
 
 
-def _balanced(
-    first: Sequence[SftExample], second: Sequence[SftExample], seed: int, limit: int | None
-) -> list[SftExample]:
+def _balanced(first: Sequence[SftExample], second: Sequence[SftExample], seed: int) -> list[SftExample]:
     one, other = _shuffled(first, seed), _shuffled(second, seed)
     each = min(len(one), len(other)) or max(len(one), len(other))
-    if limit is not None:
-        each = min(each, limit // 2 if one and other else limit)
     return _shuffled(one[:each] + other[:each], seed)
 
 

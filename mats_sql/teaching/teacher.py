@@ -1,8 +1,7 @@
 """The teacher: plans and critiques for supervised training, written by someone who is shown the gold SQL.
 
-With ``large_model_teacher`` the only module of the agents that may hold gold, and it holds it as text. The rule-based
-teacher compares syntax trees. Its critique says what the SQL does and what the gold does, so that a fixer that reads
-critiques has something to use.
+The rule-based teacher compares syntax trees. Its critique says what the SQL does and what the gold does, so that a
+fixer that reads critiques has something to use.
 """
 
 from __future__ import annotations

@@ -1,3 +1,12 @@
-"""The version of every teacher: what it decides about reuse, as a prompt's version does."""
+"""The version of every teacher: like a prompt's, it decides whether what was trained on its answers is used again."""
 
-TEACHER_VERSIONS = {"rules": "rule-teacher-1", "large_model": "large-model-teacher-1"}
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+TEACHER_VERSIONS: Mapping[str, str] = MappingProxyType(
+    {"rules": "rule-teacher-1", "large_model": "large-model-teacher-1"}
+)
+"""Kind (``teacher.kind``) -> version. A teacher that writes, asks or takes anything else gets a new version (a test
+holds their digests). Which examples are made of its answers is the stage's version."""

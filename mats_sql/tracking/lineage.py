@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mats_sql.errors import StageInputError
@@ -29,17 +28,6 @@ class LineageNode:
     stage: str
     commit: str
     sources: tuple[LineageNode, ...]
-
-    def walk(self) -> Iterator[LineageNode]:
-        """Yield this node and everything it came from, each content once."""
-        seen: set[str] = set()
-        waiting = [self]
-        while waiting:
-            node = waiting.pop()
-            if node.digest not in seen:
-                seen.add(node.digest)
-                yield node
-                waiting += reversed(node.sources)
 
 
 def lineage(store: Store, reference: str) -> LineageNode:

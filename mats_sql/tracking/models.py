@@ -3,15 +3,14 @@
 MLflow's transformers flavor takes no checkpoint folder with transformers 5 and saves PEFT adapters wrongly, and its
 pyfunc flavor copies everything twice and probes requirements in a subprocess. So the few files that make a folder an
 MLflow model are written here with MLflow's own classes, next to the folder as it is: what one downloads of a model is
-what transformers and vLLM load.
+what transformers and vLLM load. Beside it lies the code that answers (``model_code``), so that the environment which
+MLflow restores needs no copy of this package.
 """
 
 from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 
 import mlflow
@@ -23,11 +22,11 @@ from mlflow.utils.environment import _PythonEnv
 
 from mats_sql.tracking import names
 from mats_sql.tracking.artifact import ArtifactKind, ArtifactRecord, label
+from mats_sql.tracking.model_code import copy_code, requirements
 from mats_sql.tracking.publish import publish
 from mats_sql.tracking.store import Store
 
-REQUIREMENTS = ("mlflow", "pandas", "torch", "transformers", "peft", "pydantic", "sqlglot")
-
+_CODE = "code"
 _NOT_IN_MODEL_NAMES = str.maketrans(dict.fromkeys("/:.%\"'", "-"))
 
 
@@ -101,25 +100,25 @@ def _describe(folder: Path, model_id: str, record: ArtifactRecord) -> None:
         model,
         loader_module=flavor.loader,
         data=record.kind.value,
+        code=_CODE,
         conda_env="conda.yaml",
         python_env="python_env.yaml",
     )
     model.save(str(folder / "MLmodel"))
-    requirements = _requirements()
-    environment = _PythonEnv.current()
+    copy_code(folder / _CODE)
+    _describe_environment(folder)
+
+
+def _describe_environment(folder: Path) -> None:
+    environment, needed = _PythonEnv.current(), requirements()
     environment.to_yaml(str(folder / "python_env.yaml"))
-    (folder / "requirements.txt").write_text("\n".join(requirements) + "\n")
+    (folder / "requirements.txt").write_text("\n".join(needed) + "\n")
     conda = {
         "name": names.PROJECT_NAME,
         "channels": ["conda-forge"],
-        "dependencies": [f"python={environment.python}", "pip", {"pip": list(requirements)}],
+        "dependencies": [f"python={environment.python}", "pip", {"pip": list(needed)}],
     }
     (folder / "conda.yaml").write_text(yaml.safe_dump(conda))
-
-
-@cache
-def _requirements() -> tuple[str, ...]:
-    return tuple(f"{package}=={version(package)}" for package in REQUIREMENTS)
 
 
 def drop_unfinished_models(store: Store, run_id: str) -> None:

@@ -70,11 +70,6 @@ class Store:
             note = "Reused finished runs:\n\n" + "\n".join(links)
             self.client.set_tag(run_id, names.NOTE, names.capped(note, names.MAX_TAG_CHARACTERS))
 
-    def run_address(self, run_id: str) -> str:
-        """Return the run's page: a full address on a server, else the part after the UI's own address."""
-        page = f"/#/experiments/{self.experiment_id}/runs/{run_id}"
-        return self.tracking_uri.rstrip("/") + page if self.tracking_uri.startswith("http") else page
-
 
 def connect(experiment_name: str, work_dir: Path) -> Store:
     """Connect to the store of ``MLFLOW_TRACKING_URI``, by default ``sqlite:///mlflow.db`` in the current folder.

@@ -51,6 +51,7 @@ def test_no_agent_and_no_team_imports_gold_or_the_judge(path: Path) -> None:
 def test_no_agent_and_no_team_names_gold(path: Path) -> None:
     names = {node.id for node in ast.walk(_tree(path)) if isinstance(node, ast.Name)}
     names |= {node.arg for node in ast.walk(_tree(path)) if isinstance(node, ast.arg)}
+    names |= {node.attr for node in ast.walk(_tree(path)) if isinstance(node, ast.Attribute)}
     assert not [name for name in names if "gold" in name.lower()]
 
 

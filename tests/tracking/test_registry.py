@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pytest
@@ -11,7 +11,7 @@ from mats_sql.config import PromoteSettings
 from mats_sql.errors import PromotionRefused, StageInputError, TrackingError
 from mats_sql.tracking import names
 from mats_sql.tracking.artifact import Artifact, ArtifactKind
-from mats_sql.tracking.lineage import lineage, lineage_text
+from mats_sql.tracking.lineage import LineageNode, lineage, lineage_text
 from mats_sql.tracking.looks import count_look, looks
 from mats_sql.tracking.promotion import promote, refusals, team_of_run
 from mats_sql.tracking.registry import find_version, register, registered_name, resolve
@@ -93,9 +93,15 @@ def test_a_registered_dataset_can_be_downloaded_by_its_version(store: Store, exp
     assert store.client.get_model_version_download_uri("lab.dataset.pool", "1") == experiment.pool.uri
 
 
+def nodes(root: LineageNode) -> Iterator[LineageNode]:
+    yield root
+    for source in root.sources:
+        yield from nodes(source)
+
+
 def test_lineage_reaches_every_source_and_its_run(store: Store, experiment: Experiment) -> None:
     root = lineage(store, "lab.team/1")
-    found = {node.name: node for node in root.walk()}
+    found = {node.name: node for node in nodes(root)}
     assert {name: node.versions for name, node in found.items()} == {
         "lab.team": ("lab.team/1",),
         "fixer": ("lab.fixer/1",),
@@ -123,7 +129,7 @@ def test_lineage_knows_a_source_that_no_run_made(store: Store, experiment: Exper
     model = made(store, "planner", ArtifactKind.MODEL, "planner", {"base": base}).outputs["planner"]
     version = register(store, model, "lab.planner", {})
     assert version.tags["input.base"].startswith("lab bbbb")
-    assert [node.name for node in lineage(store, "lab.planner/1").walk()] == ["lab.planner", "base"]
+    assert [node.name for node in nodes(lineage(store, "lab.planner/1"))] == ["lab.planner", "base"]
 
 
 @pytest.mark.parametrize("reference", ["lab.team/9", "lab.team@champion", "nothing/1", "lab.team", "@", ""])
