@@ -20,7 +20,7 @@ LAYERS = [
     {"benchmark"},
     {"sql"},
     {"config"},
-    {"choices", "errors", "seeds", "digests", "links"},
+    {"choices", "errors", "seeds", "digests", "links", "parquet"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 

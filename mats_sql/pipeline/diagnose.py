@@ -71,7 +71,7 @@ def _compute(workspace: Workspace, run: StageRun, line: Line, inputs: Mapping[st
     pool = read_pool(inputs["pool"].path)
     found = diagnose_pool(
         pool,
-        gate=experiment.policy.gate,
+        policy=experiment.policy,
         max_pairs_per_prompt=experiment.pairs.max_pairs_per_prompt,
         swapped_fixes=_swapped(workspace, inputs),
     )

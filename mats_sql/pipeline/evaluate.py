@@ -12,12 +12,12 @@ from rich.console import Console
 from mats_sql.agents.critique import Critique, Validator, Verdict
 from mats_sql.agents.names import FIXER, PLANNER, SELECTOR, validator_name
 from mats_sql.errors import StageInputError
-from mats_sql.evaluation.frames import candidates_frame, candidates_from_frame
 from mats_sql.evaluation.metrics import team_metrics
 from mats_sql.evaluation.records import JudgedCandidate
 from mats_sql.evaluation.report.plots import verdict_confusion
 from mats_sql.evaluation.report.result_tables import EvaluatedTeam, result_tables
 from mats_sql.generation.engine import Engine
+from mats_sql.parquet import read_records, write_records
 from mats_sql.pipeline.prepare import prepare
 from mats_sql.pipeline.questions import dev_source, validation_ids
 from mats_sql.pipeline.teams import TeamModels, assemble, teams_named
@@ -25,7 +25,8 @@ from mats_sql.pipeline.workspace import Workspace
 from mats_sql.rollout.sample import Source
 from mats_sql.sql.judge import JudgeItem
 from mats_sql.sql.verdict import VerdictClass
-from mats_sql.team.flow import Agents, Candidate, Task, Team, TeamAnswer
+from mats_sql.team.flow import Agents, Task, Team, TeamAnswer
+from mats_sql.team.policy import Candidate
 from mats_sql.tracking.artifact import Artifact, ArtifactKind
 from mats_sql.tracking.stage import StageKey, StageResult
 from mats_sql.tracking.stage_run import StageRun
@@ -61,7 +62,7 @@ def evaluate_teams(workspace: Workspace, name: str) -> None:
 
 def read_candidates(evaluation: Artifact) -> tuple[JudgedCandidate, ...]:
     """Return the judged candidates that an evaluation wrote."""
-    return candidates_from_frame(pd.read_parquet(evaluation.path))
+    return tuple(read_records(JudgedCandidate, evaluation.path))
 
 
 def open_agents(workspace: Workspace, folder: Path, resources: ExitStack) -> Agents:
@@ -129,7 +130,7 @@ def _compute(
         answers = flow.answer_many(tasks)
     candidates = judged(workspace, answers, source)
     path = run.work / "candidates.parquet"
-    candidates_frame(candidates).to_parquet(path, index=False)
+    write_records(candidates, JudgedCandidate, path)
     run.output("candidates", ArtifactKind.DATASET, path, {"team": team.metadata["team"]})
     run.log_metrics(team_metrics(candidates).as_mlflow())
     run.log_table("answers", answers_frame(candidates, source))
@@ -153,7 +154,7 @@ def _judged_candidate(task: Task, row: Candidate, verdict: VerdictClass) -> Judg
         result_digest=row.execution.digest,
         verdict=verdict,
         gate_open=row.gate_open,
-        in_pool=row.in_pool,
+        in_pool=row.eligible,
         selected=row.selected,
         select_verdict=_verdict(row.critiques, Validator.SELECT),
         condition_verdict=_verdict(row.critiques, Validator.CONDITION),

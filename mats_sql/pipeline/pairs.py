@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from mats_sql.agents.critique import Validator
 from mats_sql.agents.names import FIXER, PLANNER
 from mats_sql.choices import Regime
+from mats_sql.parquet import write_records
 from mats_sql.pipeline.prepare import prepare
 from mats_sql.pipeline.questions import train_source
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.preference.pair import PreferencePair
 from mats_sql.preference.pairing import fixer_pairs, hold_out, planner_pairs, validator_pairs
-from mats_sql.preference.table import write_pairs
 from mats_sql.rollout.pool import Pool, read_pool
 from mats_sql.seeds import derive_random
 from mats_sql.tracking.artifact import Artifact, ArtifactKind
@@ -87,7 +87,7 @@ def _pair_critiques(workspace: Workspace, run: StageRun, pool: Artifact, questio
             tasks,
             validator=validator,
             regime=regime,
-            gate=experiment.policy.gate,
+            policy=experiment.policy,
             max_pairs_per_prompt=experiment.pairs.max_pairs_per_prompt,
         )
         _publish(workspace, run, validator.value, built, len(tasks))
@@ -130,7 +130,7 @@ def _publish(workspace: Workspace, run: StageRun, name: str, built: Sequence[Pre
     )
     for part, kept in ((name, train), (f"{name}_evaluation", evaluation)):
         path = run.work / f"{part}.parquet"
-        write_pairs(kept, path)
+        write_records(kept, PreferencePair, path)
         run.output(part, ArtifactKind.DATASET, path)
     run.log_metrics(
         {
