@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from mats_sql.agents.critique import Critique, Validator, Verdict
+from mats_sql.agents.critique import Validator, Verdict
 from mats_sql.agents.fixer import feedback_text
 from mats_sql.benchmark.question import Question
 from mats_sql.rollout.pool import CritiqueRow, FixRow, PlanRow, Pool, review_id
@@ -47,6 +47,13 @@ def pools(draw: st.DrawFn, *, questions: int = 3, max_k: int = 4) -> Pool:
     return Pool(tuple(plans), tuple(critiques), tuple(fixes))
 
 
+@st.composite
+def pools_with_prefix(draw: st.DrawFn) -> tuple[Pool, int]:
+    """Return a pool and a K that it has a prefix of."""
+    pool = draw(pools())
+    return pool, draw(st.integers(1, pool.drawn))
+
+
 def _plan(question_id: int, index: int, sql: str | None, verdict: VerdictClass) -> PlanRow:
     identity = review_id(question_id, sql) if sql else ""
     label = VerdictClass.ERROR if sql is None else verdict
@@ -76,10 +83,10 @@ def _fixes(draw: st.DrawFn, plan: PlanRow, own: list[CritiqueRow], k: int) -> li
     found, known = [], {}
     for pair in [(index, 0) for index in range(k)] + [(0, index) for index in range(1, k)]:
         rows = by_place[Validator.SELECT, pair[0]], by_place[Validator.CONDITION, pair[1]]
-        feedback = feedback_text([Critique(row.validator, row.text, row.verdict) for row in rows])
+        feedback = feedback_text([row.critique for row in rows])
         # equal feedback is an equal prompt, hence an equal greedy fix
         label = known.setdefault(feedback, draw(verdict_classes))
-        sql = f"FIX {label.value}"
+        sql = None if label is VerdictClass.ERROR else f"FIX {label.value}"  # and some fixes have no SQL
         identity = f"{plan.review_id}-fix-{pair[0]}-{pair[1]}-0"
         found.append(
             FixRow(
@@ -89,7 +96,7 @@ def _fixes(draw: st.DrawFn, plan: PlanRow, own: list[CritiqueRow], k: int) -> li
                 *pair,
                 0,
                 feedback,
-                sql,
+                f"fix {sql}",
                 sql,
                 OUTCOME_OF[label],
                 "…",

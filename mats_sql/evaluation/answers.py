@@ -9,7 +9,8 @@ from mats_sql.agents.critique import Critique, Validator, Verdict
 from mats_sql.evaluation.records import JudgedCandidate
 from mats_sql.sql.judge import Judge, JudgeItem
 from mats_sql.sql.verdict import VerdictClass
-from mats_sql.team.flow import Candidate, Task, TeamAnswer
+from mats_sql.team.flow import Task, TeamAnswer
+from mats_sql.team.policy import Candidate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +63,7 @@ def _judged_candidate(task: Task, row: Candidate, verdict: VerdictClass) -> Judg
         result_digest=row.execution.digest,
         verdict=verdict,
         gate_open=row.gate_open,
-        in_pool=row.in_pool,
+        in_pool=row.eligible,
         selected=row.selected,
         select_verdict=_verdict(row.critiques, Validator.SELECT),
         condition_verdict=_verdict(row.critiques, Validator.CONDITION),

@@ -83,7 +83,7 @@ def _compute(workspace: Workspace, run: StageRun, subject: Subject) -> None:
     pool = read_pool(subject.pool.path)
     found = diagnose_pool(
         pool,
-        gate=experiment.policy.gate,
+        policy=experiment.policy,
         max_pairs_per_prompt=experiment.pairs.max_pairs_per_prompt,
         swapped_fixes=_swapped(workspace, subject, pool),
     )

@@ -9,17 +9,15 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
-import pandas as pd
-
 from mats_sql.agents.critique import Validator, Verdict
 from mats_sql.agents.names import FIXER, PLANNER, SELECTOR, validator_name
 from mats_sql.errors import StageInputError
 from mats_sql.evaluation.answers import judge_answers, selected_frame
-from mats_sql.evaluation.frames import candidates_frame, candidates_from_frame
 from mats_sql.evaluation.metrics import team_metrics
 from mats_sql.evaluation.records import JudgedCandidate
 from mats_sql.evaluation.report.plots import verdict_confusion
 from mats_sql.generation.engine import Engine
+from mats_sql.parquet import read_records, write_records
 from mats_sql.pipeline.assemble import TeamModels
 from mats_sql.pipeline.questions import dev_source, validation_ids
 from mats_sql.pipeline.workspace import Workspace
@@ -49,7 +47,7 @@ def evaluate(
 
 def read_candidates(evaluation: Artifact) -> tuple[JudgedCandidate, ...]:
     """Return the judged candidates that an evaluation wrote."""
-    return candidates_from_frame(pd.read_parquet(evaluation.path))
+    return tuple(read_records(JudgedCandidate, evaluation.path))
 
 
 def open_agents(workspace: Workspace, folder: Path, resources: ExitStack) -> Agents:
@@ -84,7 +82,7 @@ def _compute(
         answers = flow.answer_many(tasks)
     candidates = judge_answers(answers, source.golds, workspace.judge())
     path = run.work / "candidates.parquet"
-    candidates_frame(candidates).to_parquet(path, index=False)
+    write_records(candidates, JudgedCandidate, path)
     run.output("candidates", ArtifactKind.DATASET, path, {"team": team.metadata["team"]})
     run.log_metrics(team_metrics(candidates).as_mlflow())
     texts = {key: task.question.text for key, task in source.tasks.items()}

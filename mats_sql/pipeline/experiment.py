@@ -32,9 +32,10 @@ from mats_sql.pipeline.evaluate import evaluate
 from mats_sql.pipeline.orpo import PreferenceCourse, orpo
 from mats_sql.pipeline.pairs import pair_critiques, pair_fixes, pair_plans
 from mats_sql.pipeline.prepare import prepare
-from mats_sql.pipeline.rollout import rollout_plans, rollout_pool
+from mats_sql.pipeline.rollout import rollout_plans, rollout_pool, rollout_scores
 from mats_sql.pipeline.sft import sft_fixer, sft_planner, sft_selector, sft_validator
 from mats_sql.pipeline.workspace import Workspace
+from mats_sql.preference.regimes import replays_selector
 from mats_sql.tracking.artifact import Artifact
 from mats_sql.tracking.stage import StageResult
 
@@ -115,7 +116,11 @@ def selector(workspace: Workspace, line: Line) -> Artifact:
 
 def critique_pairs(workspace: Workspace, regime: Regime, line: Line) -> StageResult:
     """Return both validators' pairs under a regime."""
-    return pair_critiques(workspace, questions(workspace), pool(workspace, line), regime)
+    drawn, scores = pool(workspace, line), None
+    if replays_selector(regime, workspace.experiment.policy):
+        chosen = selector(workspace, line)
+        scores = rollout_scores(workspace, questions(workspace), drawn, chosen).outputs["scores"]
+    return pair_critiques(workspace, questions(workspace), drawn, regime, scores)
 
 
 def fixer_pairs(workspace: Workspace, line: Line) -> StageResult:

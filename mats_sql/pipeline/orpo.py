@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mats_sql.config import OrpoSettings
+from mats_sql.parquet import read_records
 from mats_sql.pipeline.progress import Progress
 from mats_sql.pipeline.training_log import log_steps
 from mats_sql.pipeline.workspace import Workspace
-from mats_sql.preference.table import read_pairs
+from mats_sql.preference.pair import PreferencePair
 from mats_sql.seeds import derive_seed
 from mats_sql.tracking.artifact import Artifact, ArtifactKind
 from mats_sql.tracking.stage import StageKey, StageResult
@@ -62,10 +63,10 @@ def _compute(run: StageRun, progress: Progress, course: PreferenceCourse, settin
     from mats_sql.training.arguments import planned_steps
     from mats_sql.training.orpo import train_orpo
 
-    pairs = read_pairs(course.pairs.path)
+    pairs = read_records(PreferencePair, course.pairs.path)
     report = train_orpo(
         pairs,
-        read_pairs(course.evaluation.path),
+        read_records(PreferencePair, course.evaluation.path),
         base=course.base.path,
         out=run.work / "model",
         settings=settings,

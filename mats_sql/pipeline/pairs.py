@@ -12,36 +12,44 @@ from mats_sql.agents.critique import Validator
 from mats_sql.agents.names import FIXER, PLANNER
 from mats_sql.agents.versions import PROMPT_VERSIONS
 from mats_sql.choices import Regime
+from mats_sql.parquet import read_records, write_records
 from mats_sql.pipeline.questions import train_source
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.preference.pair import PreferencePair
 from mats_sql.preference.pairing import fixer_pairs, hold_out, planner_pairs, validator_pairs
-from mats_sql.preference.table import write_pairs
-from mats_sql.rollout.pool import Pool, read_pool
+from mats_sql.rollout.pool import Pool, ScoreRow, read_pool
 from mats_sql.rollout.sample import Source
+from mats_sql.rollout.scores import scores_of
 from mats_sql.seeds import derive_random
 from mats_sql.tracking.artifact import Artifact, ArtifactKind
 from mats_sql.tracking.stage import StageKey, StageResult
 from mats_sql.tracking.stage_run import StageRun
 
-KEY = StageKey("pairs", 1)
+KEY = StageKey("pairs", 2)
 
 
-def pair_critiques(workspace: Workspace, questions: Artifact, pool: Artifact, regime: Regime) -> StageResult:
-    """Return both validators' pairs under one regime: `select`, `condition` and their `…_evaluation` parts."""
+def pair_critiques(
+    workspace: Workspace, questions: Artifact, pool: Artifact, regime: Regime, scores: Artifact | None = None
+) -> StageResult:
+    """Return both validators' pairs under one regime: `select`, `condition` and their `…_evaluation` parts.
+
+    ``scores`` are the selector's of the pool, which a regime that replays a choosing selector needs.
+    """
     experiment = workspace.experiment
     # what of the policy a label can depend on: how many candidates a team draws is not replayed
     replayed = experiment.policy.model_dump(mode="json", exclude={"k", "temperature"})
 
     def compute(run: StageRun) -> None:
         source, rows = _pool_source(workspace, questions), _prefix(workspace, pool)
+        known = None if scores is None else scores_of(read_records(ScoreRow, scores.path))
         for validator in Validator:
             built = validator_pairs(
                 rows,
                 source.tasks,
                 validator=validator,
                 regime=regime,
-                gate=experiment.policy.gate,
+                policy=experiment.policy,
+                scores=known,
                 max_pairs_per_prompt=experiment.pairs.max_pairs_per_prompt,
             )
             _publish(workspace, run, validator.value, built, len(source.tasks))
@@ -50,7 +58,7 @@ def pair_critiques(workspace: Workspace, questions: Artifact, pool: Artifact, re
         KEY,
         title=f"pairs {regime.value}",
         settings={**_settings(workspace), "regime": regime.value, "policy": replayed},
-        inputs={"pool": pool, "questions": questions},
+        inputs={"pool": pool, "questions": questions, **({} if scores is None else {"scores": scores})},
         compute=compute,
         tags={"regime": regime.value},
     )
@@ -133,7 +141,7 @@ def _publish(workspace: Workspace, run: StageRun, name: str, built: Sequence[Pre
     )
     for part, kept in ((name, train), (f"{name}_evaluation", evaluation)):
         path = run.work / f"{part}.parquet"
-        write_pairs(kept, path)
+        write_records(kept, PreferencePair, path)
         run.output(part, ArtifactKind.DATASET, path)
     run.log_metrics(
         {

@@ -19,8 +19,8 @@ from mats_sql.benchmark.splits import split_questions
 from mats_sql.benchmark.usable import Exclusion, usable_questions
 from mats_sql.config import Experiment
 from mats_sql.errors import BenchmarkError
+from mats_sql.parquet import write_records
 from mats_sql.pipeline.questions import DEV, TRAIN, QuestionRow, has_train_split, read_split, split_digest
-from mats_sql.pipeline.tables import write_table
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.seeds import derive_seed
 from mats_sql.sql.execution import Execution
@@ -142,7 +142,7 @@ def _summary(split: str, benchmark: Benchmark, kept: Sequence[Question], exclude
 
 def _write(run: StageRun, rows: Sequence[QuestionRow], receipts: dict[str, object]) -> None:
     questions, receipt_file = run.work / "questions.parquet", run.work / "gold_receipt.json"
-    write_table(rows, questions)
+    write_records(rows, QuestionRow, questions)
     _write_json(receipt_file, receipts)
     run.output("questions", ArtifactKind.DATASET, questions)
     run.output("gold_receipt", ArtifactKind.REPORT, receipt_file)

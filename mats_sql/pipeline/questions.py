@@ -20,7 +20,7 @@ from mats_sql.benchmark.spider import read_spider
 from mats_sql.config import BenchmarkSettings, Experiment
 from mats_sql.digests import digest_file, digest_json
 from mats_sql.errors import BenchmarkError
-from mats_sql.pipeline.tables import read_table
+from mats_sql.parquet import read_records
 from mats_sql.rollout.sample import Source
 from mats_sql.seeds import derive_seed
 from mats_sql.team.flow import Task
@@ -46,14 +46,13 @@ class QuestionRow:
 
 def usable_ids(questions: Artifact, split: str) -> tuple[int, ...]:
     """Return the usable question ids of a split, in order."""
-    frame = read_table(questions.path)
-    return tuple(int(value) for value in frame[(frame["split"] == split) & frame["usable"]]["question_id"])
+    rows = read_records(QuestionRow, questions.path)
+    return tuple(row.question_id for row in rows if row.split == split and row.usable)
 
 
 def validation_ids(questions: Artifact) -> frozenset[int]:
     """Return the ids of the validation split of dev."""
-    frame = read_table(questions.path)
-    return frozenset(int(value) for value in frame[frame["in_validation"]]["question_id"])
+    return frozenset(row.question_id for row in read_records(QuestionRow, questions.path) if row.in_validation)
 
 
 def dev_source(experiment: Experiment, questions: Artifact) -> Source:

@@ -1,9 +1,11 @@
 """`rollout`: draw what models write about the train questions, judge it, and keep it as a pool.
 
-Two stages, since the agents between them learn from the first: *plans* of every train question, and the *pool*, which
-adds critiques and fixes for a part of them. Everything is drawn once, with the largest K; a smaller K is a prefix.
+Stages of their own, since agents in between learn from what was drawn: *plans* of every train question; the *pool*,
+which adds critiques and fixes for a part of them; and the selector's *scores* of the pool, where labels need them.
+Everything is drawn once, with the largest K; a smaller K is a prefix.
 
-Reads the questions table and the models that write. Draws, executes and judges. Writes ``plans``, or ``pool``.
+Reads the questions table and the models that write. Draws, executes and judges. Writes ``plans``, ``pool``
+or ``scores``.
 """
 
 from __future__ import annotations
@@ -14,16 +16,19 @@ from collections.abc import Mapping, Sequence
 
 from mats_sql.agents.critique import Validator
 from mats_sql.agents.versions import PROMPT_VERSIONS
+from mats_sql.parquet import write_records
 from mats_sql.pipeline.questions import train_folds, train_source
 from mats_sql.pipeline.workspace import Workspace
-from mats_sql.rollout.pool import FixRow, PlanRow, Pool, read_pool, write_pool
+from mats_sql.rollout.pool import FixRow, PlanRow, Pool, ScoreRow, read_pool, write_pool
 from mats_sql.rollout.sample import Sampler, Source, reviews_of
+from mats_sql.rollout.scores import score_pool
 from mats_sql.tracking.artifact import Artifact, ArtifactKind
 from mats_sql.tracking.stage import StageKey, StageResult
 from mats_sql.tracking.stage_run import StageRun
 
 PLANS_KEY = StageKey("rollout-plans", 1)
 POOL_KEY = StageKey("rollout-pool", 1)
+SCORES_KEY = StageKey("rollout-scores", 1)
 
 
 def rollout_plans(workspace: Workspace, questions: Artifact, planners: Sequence[Artifact]) -> StageResult:
@@ -69,6 +74,28 @@ def rollout_pool(
         },
         compute=compute,
         tags={"fixer": label},
+    )
+
+
+def rollout_scores(workspace: Workspace, questions: Artifact, pool: Artifact, selector: Artifact) -> StageResult:
+    """Return the selector's scores (`scores`) of the candidates that a team would let it choose among."""
+    experiment = workspace.experiment
+
+    def compute(run: StageRun) -> None:
+        tasks = train_source(experiment, questions, experiment.rollout.questions).tasks
+        with workspace.engine(selector.path) as engine:
+            rows = score_pool(read_pool(pool.path), tasks, experiment.policy, engine)
+        path = run.work / "scores.parquet"
+        write_records(rows, ScoreRow, path)
+        run.output("scores", ArtifactKind.DATASET, path)
+        run.log_metrics({"scores": len(rows)})
+
+    return workspace.run(
+        SCORES_KEY,
+        title="rollout scores of the pool",
+        settings={**rollout_settings(workspace), "policy": experiment.policy},
+        inputs={"questions": questions, "pool": pool, "selector": selector},
+        compute=compute,
     )
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mats_sql.agents.messages import as_dicts
+from mats_sql.parquet import write_records
 from mats_sql.pipeline.progress import Progress
-from mats_sql.pipeline.tables import write_table
 from mats_sql.teaching.example import SftExample
 from mats_sql.tracking.stage_run import StageRun
 
@@ -41,4 +41,4 @@ def write_examples(examples: Sequence[SftExample], path: Path) -> None:
         _ExampleRow(item.example_id, json.dumps(as_dicts(item.messages), ensure_ascii=False), item.answer)
         for item in examples
     ]
-    write_table(rows, path)
+    write_records(rows, _ExampleRow, path)

@@ -10,17 +10,18 @@ from mats_sql.agents.critique import Validator
 from mats_sql.agents.fixer import fixer_messages
 from mats_sql.agents.messages import Messages
 from mats_sql.agents.planner import planner_messages
-from mats_sql.agents.review import Review
 from mats_sql.agents.validators import VALIDATOR_MESSAGES
-from mats_sql.choices import Gate, Regime
+from mats_sql.choices import Regime
+from mats_sql.config import Policy
 from mats_sql.preference.pair import PreferencePair
 from mats_sql.preference.regimes import LabelledCritique, label_critiques
 from mats_sql.rollout.pool import FixRow, Pool
+from mats_sql.rollout.replay import Scores
 from mats_sql.team.flow import Task
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class LabelledAnswer:
     """One labelled answer under one prompt; ``source`` names the pool row it came from."""
 
     group: str
@@ -32,7 +33,7 @@ class Answer:
 
 
 def pair_answers(
-    answers: Iterable[Answer], *, agent: str, regime: str, max_pairs_per_prompt: int
+    answers: Iterable[LabelledAnswer], *, agent: str, regime: str, max_pairs_per_prompt: int
 ) -> list[PreferencePair]:
     """Return pairs of a chosen and a rejected answer of the same group, sorted by id.
 
@@ -54,20 +55,23 @@ def validator_pairs(
     *,
     validator: Validator,
     regime: Regime,
-    gate: Gate,
+    policy: Policy,
     max_pairs_per_prompt: int,
+    scores: Scores | None = None,
 ) -> list[PreferencePair]:
-    """Return one validator's pairs under one regime."""
-    answers = (
-        _critique_answer(labelled, tasks, validator) for labelled in label_critiques(pool, validator, regime, gate)
-    )
+    """Return one validator's pairs under one regime.
+
+    ``scores`` are the selector's, needed where :func:`~mats_sql.preference.regimes.replays_selector` holds.
+    """
+    labelled = label_critiques(pool, validator, regime, policy, scores)
+    answers = (_critique_answer(item, tasks, validator) for item in labelled)
     return pair_answers(answers, agent=validator.value, regime=regime.value, max_pairs_per_prompt=max_pairs_per_prompt)
 
 
 def planner_pairs(pool: Pool, tasks: Mapping[int, Task], *, max_pairs_per_prompt: int) -> list[PreferencePair]:
     """Return pairs of a correct against a wrong plan of the same question."""
     answers = (
-        Answer(
+        LabelledAnswer(
             group=str(plan.question_id),
             question_id=plan.question_id,
             prompt=planner_messages(tasks[plan.question_id].question, tasks[plan.question_id].schema_text),
@@ -91,11 +95,10 @@ def fixer_pairs(
     """
     reviews = pool.reviews()
 
-    def answer(fix: FixRow) -> Answer:
+    def answer(fix: FixRow) -> LabelledAnswer:
         plan = reviews[fix.review_id]
-        task = tasks[fix.question_id]
-        review = Review(task.question, task.schema_text, plan.sql or "", plan.response)
-        return Answer(
+        review = tasks[fix.question_id].review(plan.sql, plan.response)
+        return LabelledAnswer(
             group=fix.review_id if joint else f"{fix.review_id}|{fix.feedback}",
             question_id=fix.question_id,
             prompt=fixer_messages(review, fix.feedback),
@@ -125,11 +128,10 @@ def hold_out(
     return train, held_out
 
 
-def _critique_answer(labelled: LabelledCritique, tasks: Mapping[int, Task], validator: Validator) -> Answer:
+def _critique_answer(labelled: LabelledCritique, tasks: Mapping[int, Task], validator: Validator) -> LabelledAnswer:
     plan, critique = labelled.plan, labelled.critique
-    task = tasks[critique.question_id]
-    review = Review(task.question, task.schema_text, plan.sql or "", plan.response)
-    return Answer(
+    review = tasks[critique.question_id].review(plan.sql, plan.response)
+    return LabelledAnswer(
         group=critique.review_id,
         question_id=critique.question_id,
         prompt=VALIDATOR_MESSAGES[validator](review),
@@ -139,22 +141,24 @@ def _critique_answer(labelled: LabelledCritique, tasks: Mapping[int, Task], vali
     )
 
 
-def _grouped(answers: Iterable[Answer]) -> dict[str, list[Answer]]:
-    groups: dict[str, list[Answer]] = {}
+def _grouped(answers: Iterable[LabelledAnswer]) -> dict[str, list[LabelledAnswer]]:
+    groups: dict[str, list[LabelledAnswer]] = {}
     for answer in sorted(answers, key=lambda answer: answer.source):
         groups.setdefault(answer.group, []).append(answer)
     return groups
 
 
-def _unambiguous(group: Sequence[Answer]) -> tuple[list[Answer], list[Answer]]:
-    first: dict[tuple[Messages, str, bool], Answer] = {}
+def _unambiguous(group: Sequence[LabelledAnswer]) -> tuple[list[LabelledAnswer], list[LabelledAnswer]]:
+    first: dict[tuple[Messages, str, bool], LabelledAnswer] = {}
     for answer in group:
         first.setdefault((answer.prompt, answer.text, answer.chosen), answer)
     kept = [answer for (prompt, text, label), answer in first.items() if (prompt, text, not label) not in first]
     return [answer for answer in kept if answer.chosen], [answer for answer in kept if not answer.chosen]
 
 
-def _spread(chosen: Sequence[Answer], rejected: Sequence[Answer]) -> list[tuple[Answer, Answer]]:
+def _spread(
+    chosen: Sequence[LabelledAnswer], rejected: Sequence[LabelledAnswer]
+) -> list[tuple[LabelledAnswer, LabelledAnswer]]:
     """Return all (chosen, rejected) of different texts, each answer used once before any is used twice."""
     ranked = sorted(
         product(range(len(chosen)), range(len(rejected))), key=lambda pair: (abs(pair[0] - pair[1]), pair[0], pair[1])
@@ -163,7 +167,7 @@ def _spread(chosen: Sequence[Answer], rejected: Sequence[Answer]) -> list[tuple[
     return [(better, worse) for better, worse in pairs if better.text != worse.text]
 
 
-def _pair(better: Answer, worse: Answer, agent: str, regime: str) -> PreferencePair:
+def _pair(better: LabelledAnswer, worse: LabelledAnswer, agent: str, regime: str) -> PreferencePair:
     return PreferencePair(
         pair_id=f"{better.source}>{worse.source}",
         agent=agent,

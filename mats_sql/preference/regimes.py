@@ -7,21 +7,22 @@
 | `collab_v2` | the inference flow, given the critique, ends in a correct SQL                      |
 | `strict`    | both `indep` and `collab_v2` choose it                                             |
 
-The other validator's critique is its greedy one throughout, so that credit goes to the critique that earned it. A
-critique without a verdict is rejected in every regime. ``collab_v2`` asks the team's own policy whether the gate
-opens; a gate that stays closed keeps the plan's SQL.
+A regime sees one :class:`~mats_sql.rollout.replay.Case`, which replays the team's own flow under a policy, and decides
+by itself; what holds for all of them is in :func:`label_critiques`: a critique without a verdict is rejected.
+To add one, write its function, name it in :data:`REGIMES` and in :class:`~mats_sql.choices.Regime`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from mats_sql.agents.critique import Critique, Validator, Verdict
-from mats_sql.choices import Gate, Regime
+from mats_sql.agents.critique import Validator, Verdict
+from mats_sql.choices import Regime
+from mats_sql.config import Policy
+from mats_sql.errors import ConfigError
 from mats_sql.rollout.pool import CritiqueRow, FixRow, PlanRow, Pool
-from mats_sql.sql.execution import Execution
-from mats_sql.team.flow import gate_opens
+from mats_sql.rollout.replay import NO_SCORES, Case, Scores, cases, needs_scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,61 +35,63 @@ class LabelledCritique:
     chosen: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Case:
-    critique: CritiqueRow
-    other: CritiqueRow
-    plan: PlanRow
-    fix: FixRow
+def indep(case: Case, _policy: Policy) -> bool:
+    """Choose a critique whose verdict agrees with the judge."""
+    return verdict_agrees(case.critique.verdict, correct=case.plan.correct)
 
 
-def label_critiques(pool: Pool, validator: Validator, regime: Regime, gate: Gate) -> list[LabelledCritique]:
+def collab(case: Case, _policy: Policy) -> bool:
+    """Choose a critique under which the fixer writes a correct SQL, whether or not a team would ask it."""
+    return case.fix.correct
+
+
+def collab_v2(case: Case, policy: Policy) -> bool:
+    """Choose a critique under which the team ends in a correct SQL."""
+    return case.ends_correct(policy)
+
+
+def strict(case: Case, policy: Policy) -> bool:
+    """Choose a critique that is right and ends right."""
+    return indep(case, policy) and collab_v2(case, policy)
+
+
+RegimeFunction = Callable[[Case, Policy], bool]
+
+REGIMES: Mapping[Regime, RegimeFunction] = {
+    Regime.INDEP: indep,
+    Regime.COLLAB: collab,
+    Regime.COLLAB_V2: collab_v2,
+    Regime.STRICT: strict,
+}
+
+REPLAYING = frozenset({Regime.COLLAB_V2, Regime.STRICT})
+"""The regimes that replay the policy; the labels of the others depend on none of its settings."""
+
+
+def label_critiques(
+    pool: Pool, validator: Validator, regime: Regime, policy: Policy, scores: Scores | None = None
+) -> list[LabelledCritique]:
     """Return every critique of one validator with the regime's label, sorted by critique id.
 
-    A critique whose fix was not drawn cannot be labelled and is left out.
+    A critique whose fix was not drawn cannot be labelled and is left out. Raises :class:`ConfigError` without
+    ``scores`` where :func:`replays_selector` holds.
     """
-    cases = sorted(_cases(pool, validator), key=lambda case: case.critique.critique_id)
-    return [LabelledCritique(case.critique, case.plan, case.fix, _chosen(case, regime, gate)) for case in cases]
+    if scores is None and replays_selector(regime, policy):
+        raise ConfigError(NO_SCORES)
+    chooses = REGIMES[regime]
+    return [
+        LabelledCritique(
+            case.critique, case.plan, case.fix, case.critique.verdict is not Verdict.MISSING and chooses(case, policy)
+        )
+        for case in cases(pool, validator, scores)
+    ]
+
+
+def replays_selector(regime: Regime, policy: Policy) -> bool:
+    """Return whether a regime's labels need the selector's scores of the pool."""
+    return regime in REPLAYING and needs_scores(policy)
 
 
 def verdict_agrees(verdict: Verdict, *, correct: bool) -> bool:
     """Return whether a verdict agrees with the truth; a missing one never does."""
     return verdict is (Verdict.CORRECT if correct else Verdict.INCORRECT)
-
-
-def _chosen(case: _Case, regime: Regime, gate: Gate) -> bool:
-    if case.critique.verdict is Verdict.MISSING:
-        return False
-    if regime is Regime.INDEP:
-        return verdict_agrees(case.critique.verdict, correct=case.plan.correct)
-    if regime is Regime.COLLAB:
-        return case.fix.correct
-    ends_correct = _flow_ends_correct(case, gate)
-    if regime is Regime.STRICT:
-        return ends_correct and verdict_agrees(case.critique.verdict, correct=case.plan.correct)
-    return ends_correct
-
-
-def _flow_ends_correct(case: _Case, gate: Gate) -> bool:
-    critiques = [Critique(row.validator, row.text, row.verdict) for row in (case.critique, case.other)]
-    opened = gate_opens(gate, Execution(case.plan.outcome), critiques)
-    return case.fix.correct if opened else case.plan.correct
-
-
-def _cases(pool: Pool, validator: Validator) -> Iterator[_Case]:
-    plans = pool.reviews()
-    fixes = {(fix.review_id, fix.select_index, fix.condition_index): fix for fix in pool.fixes if fix.sample_index == 0}
-    other = Validator.CONDITION if validator is Validator.SELECT else Validator.SELECT
-    greedy = _greedy_critiques(pool, other)
-    for critique in pool.critiques:
-        if critique.validator is not validator or critique.review_id not in greedy:
-            continue
-        index = critique.sample_index
-        pair = (index, 0) if validator is Validator.SELECT else (0, index)
-        fix = fixes.get((critique.review_id, *pair))
-        if fix is not None and critique.review_id in plans:
-            yield _Case(critique, greedy[critique.review_id], plans[critique.review_id], fix)
-
-
-def _greedy_critiques(pool: Pool, validator: Validator) -> Mapping[str, CritiqueRow]:
-    return {row.review_id: row for row in pool.critiques if row.validator is validator and row.sample_index == 0}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from mats_sql.agents.critique import Critique, Validator
-from mats_sql.agents.review import Review
 from mats_sql.rollout.pool import Pool
 from mats_sql.rollout.sample import Source, reviews_of
 from mats_sql.teaching.sft_examples import LabelledReview
@@ -20,20 +18,16 @@ def labelled_plans(pool: Pool, source: Source) -> list[LabelledReview]:
 
 def labelled_candidates(pool: Pool, source: Source) -> list[LabelledReview]:
     """Return what a selector meets: plans' SQL with their greedy critiques, fixes without any."""
-    greedy: dict[str, list[Critique]] = {}
-    for row in sorted(pool.critiques, key=lambda row: list(Validator).index(row.validator)):
-        if row.sample_index == 0:
-            greedy.setdefault(row.review_id, []).append(Critique(row.validator, row.text, row.verdict))
+    critiques = pool.feedbacks()
     first = pool.reviews()
     found = [
         LabelledReview(
-            review, tuple(greedy.get(identity, ())), first[identity].correct, source.golds[review.question.question_id]
+            review, critiques.get(identity, ()), first[identity].correct, source.golds[review.question.question_id]
         )
         for identity, review in reviews_of(source, pool.plans).items()
     ]
     fixes = {(fix.question_id, fix.sql): fix for fix in pool.fixes if fix.sql is not None}
     for (question_id, sql), fix in sorted(fixes.items(), key=lambda item: (item[0][0], str(item[0][1]))):
-        task = source.tasks[question_id]
-        review = Review(task.question, task.schema_text, str(sql), fix.response)
+        review = source.tasks[question_id].review(sql, fix.response)
         found.append(LabelledReview(review, (), fix.correct, source.golds[question_id]))
     return found

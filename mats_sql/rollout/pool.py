@@ -7,15 +7,13 @@ that filtering and reordering cannot shift a label. Samples are exchangeable and
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
-from enum import StrEnum
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar, get_type_hints
 
-from mats_sql.agents.critique import Validator, Verdict
+from mats_sql.agents.critique import Critique, Validator, Verdict
 from mats_sql.digests import digest_text
-from mats_sql.errors import StageInputError
+from mats_sql.errors import ConfigError
+from mats_sql.parquet import read_records, write_records
 from mats_sql.sql.execution import Outcome
 from mats_sql.sql.verdict import VerdictClass
 
@@ -55,6 +53,11 @@ class CritiqueRow:
     verdict: Verdict
     token_count: int
 
+    @property
+    def critique(self) -> Critique:
+        """The critique as agents read it."""
+        return Critique(self.validator, self.text, self.verdict)
+
 
 @dataclass(frozen=True, slots=True)
 class FixRow:
@@ -83,8 +86,17 @@ class FixRow:
         return self.verdict is VerdictClass.CORRECT
 
 
-Record = PlanRow | CritiqueRow | FixRow
-RecordType = TypeVar("RecordType", PlanRow, CritiqueRow, FixRow)
+@dataclass(frozen=True, slots=True)
+class ScoreRow:
+    """The selector's P(yes) for one candidate of the pool: a SQL and the verdicts that the prompt shows with it.
+
+    ``verdicts`` are those of the validators in their order, joined by commas; empty where none are shown, as for fixes.
+    """
+
+    review_id: str
+    question_id: int
+    verdicts: str
+    score: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +107,26 @@ class Pool:
     critiques: tuple[CritiqueRow, ...] = ()
     fixes: tuple[FixRow, ...] = ()
 
+    @property
+    def drawn(self) -> int:
+        """The K that the pool was drawn with: critiques per SQL and validator, or plans per question without critiques.
+
+        The pairs of a pool with critiques are made within one SQL, so that the number of its plans bounds nothing
+        there. ``rollout.fixes``, the fixes per pair of critiques, is a number of its own.
+        """
+        return max((row.sample_index + 1 for row in self.critiques or self.plans), default=0)
+
     def prefix(self, k: int) -> Pool:
-        """Return the pool that drawing ``k`` plans, critiques and fixes would have given."""
+        """Return the pool that drawing at most ``k`` plans, critiques and fixes would have given.
+
+        Raises :class:`ConfigError` for a ``k`` beyond :attr:`drawn`: the whole pool is no larger draw.
+        """
+        if k > self.drawn:
+            kind = "critiques per SQL" if self.critiques else "plans per question"
+            raise ConfigError(
+                f"K must be at most the {kind} that the pool was drawn with, but it is {k} of {self.drawn}; "
+                "lower pairs.k or search.k, or raise rollout.critiques and rollout.plans"
+            )
         plans = tuple(plan for plan in self.plans if plan.sample_index < k)
         reviews = {plan.review_id for plan in plans}
         return Pool(
@@ -117,6 +147,18 @@ class Pool:
                 found.setdefault(plan.review_id, plan)
         return found
 
+    def greedy_critiques(self, validator: Validator) -> dict[str, CritiqueRow]:
+        """Return one validator's greedy critique per review id."""
+        return {row.review_id: row for row in self.critiques if row.validator is validator and row.sample_index == 0}
+
+    def feedbacks(self) -> dict[str, tuple[Critique, ...]]:
+        """Return the greedy critiques per review id, in the validators' order: what a team would say of that SQL."""
+        found: dict[str, tuple[Critique, ...]] = {}
+        for validator in Validator:
+            for identity, row in self.greedy_critiques(validator).items():
+                found[identity] = (*found.get(identity, ()), row.critique)
+        return found
+
 
 def review_id(question_id: int, sql: str) -> str:
     """Return the id of a (question, SQL)."""
@@ -125,7 +167,6 @@ def review_id(question_id: int, sql: str) -> str:
 
 def write_pool(pool: Pool, folder: Path) -> None:
     """Write a pool as ``plans.parquet``, ``critiques.parquet`` and ``fixes.parquet``."""
-    folder.mkdir(parents=True, exist_ok=True)
     write_records(pool.plans, PlanRow, folder / "plans.parquet")
     write_records(pool.critiques, CritiqueRow, folder / "critiques.parquet")
     write_records(pool.fixes, FixRow, folder / "fixes.parquet")
@@ -138,43 +179,3 @@ def read_pool(folder: Path) -> Pool:
         tuple(read_records(CritiqueRow, folder / "critiques.parquet")),
         tuple(read_records(FixRow, folder / "fixes.parquet")),
     )
-
-
-def write_records(records: Iterable[Record], record_type: type[Record], path: Path) -> None:
-    """Write records as one Parquet table with a column per field, enums as text."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    rows = list(records)
-    types = get_type_hints(record_type)
-    arrow = {field.name: pa.int64() if types[field.name] is int else pa.string() for field in fields(record_type)}
-    columns = {
-        name: pa.array([_plain(getattr(row, name)) for row in rows], type=column) for name, column in arrow.items()
-    }
-    pq.write_table(pa.table(columns), path)
-
-
-def read_records(record_type: type[RecordType], path: Path) -> list[RecordType]:
-    """Read the records of one Parquet table."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    types = get_type_hints(record_type)
-    try:
-        rows = pq.read_table(path).to_pylist()
-        return [
-            record_type(**{name: _typed(types[name], value) for name, value in row.items()})  # type: ignore[arg-type]
-            for row in rows
-        ]
-    except (OSError, pa.ArrowInvalid, TypeError, KeyError, ValueError) as error:
-        raise StageInputError(
-            f"a pool's table must be readable with its documented columns, but {path}: {error}; draw the pool again"
-        ) from None
-
-
-def _plain(value: object) -> object:
-    return value.value if isinstance(value, StrEnum) else value
-
-
-def _typed(kind: object, value: object) -> object:
-    return kind(str(value)) if isinstance(kind, type) and issubclass(kind, StrEnum) else value

@@ -145,8 +145,7 @@ def reviews_of(source: Source, plans: Iterable[PlanRow]) -> dict[str, Review]:
     found: dict[str, Review] = {}
     for plan in plans:
         if plan.sql is not None:
-            task = source.tasks[plan.question_id]
-            found.setdefault(plan.review_id, Review(task.question, task.schema_text, plan.sql, plan.response))
+            found.setdefault(plan.review_id, source.tasks[plan.question_id].review(plan.sql, plan.response))
     return found
 
 
@@ -161,7 +160,7 @@ def _by_review(critiques: Iterable[CritiqueRow]) -> dict[str, dict[Validator, li
     found: dict[str, dict[Validator, list[Critique]]] = {}
     for row in sorted(critiques, key=lambda row: row.sample_index):
         options = found.setdefault(row.review_id, {Validator.SELECT: [], Validator.CONDITION: []})
-        options[row.validator].append(Critique(row.validator, row.text, row.verdict))
+        options[row.validator].append(row.critique)
     return found
 
 

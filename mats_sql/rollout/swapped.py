@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mats_sql.agents.critique import Critique, Validator, Verdict
+from mats_sql.agents.critique import Verdict
 from mats_sql.agents.fixer import feedback_text
 from mats_sql.agents.review import Review
 from mats_sql.generation.engine import Engine
@@ -41,12 +41,8 @@ def draw_swapped_fixes(
 
 def _right_complaints(pool: Pool) -> dict[str, str]:
     plans = pool.reviews()
-    greedy: dict[str, dict[Validator, Critique]] = {}
-    for row in pool.critiques:
-        if row.sample_index == 0 and not plans[row.review_id].correct:
-            greedy.setdefault(row.review_id, {})[row.validator] = Critique(row.validator, row.text, row.verdict)
     return {
-        identity: feedback_text([own[validator] for validator in Validator if validator in own])
-        for identity, own in greedy.items()
-        if any(critique.verdict is Verdict.INCORRECT for critique in own.values())
+        identity: feedback_text(critiques)
+        for identity, critiques in pool.feedbacks().items()
+        if not plans[identity].correct and any(critique.verdict is Verdict.INCORRECT for critique in critiques)
     }

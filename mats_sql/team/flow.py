@@ -1,19 +1,17 @@
 """The inference flow of a team: plans, critiques, fixes, selection (DESIGN.md, section 4).
 
 A team sees questions, schema texts and what its own SQL returns. It knows no gold and no judge; a test reads this
-module's imports. Everything that decides an answer is in the :class:`~mats_sql.config.Policy`, so that preference
-data (regime ``collab_v2``) replays the very same rules.
+package's imports. What is decided between the agents' turns is in :mod:`mats_sql.team.policy`.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mats_sql.agents.critique import Critique, Validator, Verdict, parse_critique
+from mats_sql.agents.critique import Critique, Validator, parse_critique
 from mats_sql.agents.fixer import feedback_text, fixer_messages, parse_fix
 from mats_sql.agents.messages import Messages
 from mats_sql.agents.planner import parse_plan, planner_messages
@@ -21,11 +19,12 @@ from mats_sql.agents.review import Review, response_text
 from mats_sql.agents.selector import NO, YES, selector_messages
 from mats_sql.agents.validators import VALIDATOR_MESSAGES
 from mats_sql.benchmark.question import Question
-from mats_sql.choices import Gate, PoolRule, SelectorRule
+from mats_sql.choices import SelectorRule
 from mats_sql.config import GenerationSettings, Policy
 from mats_sql.generation.engine import Engine, Request, Sampling
 from mats_sql.sql.execution import Execution, Outcome
 from mats_sql.sql.executor import SqlExecutor, SqlRequest
+from mats_sql.team.policy import PLAN, Candidate, join_fix, select, selector_critiques, wants_fix, with_groups
 
 NO_SQL = Execution(Outcome.ERROR, error="the answer contains no SQL")
 
@@ -37,6 +36,10 @@ class Task:
     question: Question
     schema_text: str
     database: Path
+
+    def review(self, sql: str | None, response: str) -> Review:
+        """Return the review of a SQL that answers this task, with its execution's response text; no SQL is empty."""
+        return Review(self.question, self.schema_text, sql or "", response)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +53,6 @@ class Agents:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """One SQL of one plan sample: the plan's own (``origin`` "plan") or the fixer's ("fix")."""
-
-    sample_index: int
-    origin: str
-    sql: str | None
-    execution: Execution
-    critiques: tuple[Critique, ...]
-    gate_open: bool
-    in_pool: bool
-    score: float | None = None
-    group_size: int = 0
-    selected: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class TeamAnswer:
     """All candidates of one question; exactly one is selected."""
 
@@ -76,18 +63,6 @@ class TeamAnswer:
     def selected(self) -> Candidate:
         """The candidate that the selector rule picked."""
         return next(candidate for candidate in self.candidates if candidate.selected)
-
-
-def gate_opens(gate: Gate, execution: Execution, critiques: Sequence[Critique]) -> bool:
-    """Return whether a SQL goes to the fixer.
-
-    A missing verdict opens no gate: only a critique that concludes *incorrect* complains.
-    """
-    if gate is Gate.ALWAYS:
-        return True
-    if not execution.ran:
-        return True
-    return gate is Gate.ON_COMPLAINT and any(critique.verdict is Verdict.INCORRECT for critique in critiques)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +111,7 @@ class Team:
             ((task.database, sql) for task, group in zip(tasks, sqls, strict=True) for sql in group),
         )
         return [
-            [
-                Candidate(index, "plan", sql, executions[task.database, sql], (), gate_open=False, in_pool=True)
-                for index, sql in enumerate(group)
-            ]
+            [Candidate(index, PLAN, sql, executions[task.database, sql], ()) for index, sql in enumerate(group)]
             for task, group in zip(tasks, sqls, strict=True)
         ]
 
@@ -167,103 +139,59 @@ class Team:
     def _fix(self, tasks: Sequence[Task], plans: list[list[Candidate]]) -> list[list[Candidate]]:
         if self.agents.fixer is None:
             return plans
-        open_plans: dict[tuple[int, str | None], Candidate] = {
+        wanted = {
             (position, plan.sql): plan
             for position, group in enumerate(plans)
             for plan in group
-            if plan.sql is not None and gate_opens(self.policy.gate, plan.execution, plan.critiques)
+            if wants_fix(self.policy, plan)
         }
         prompts = [
             fixer_messages(review_of(tasks[position], plan), feedback_text(plan.critiques))
-            for (position, _), plan in open_plans.items()
+            for (position, _), plan in wanted.items()
         ]
         texts = greedy(self.agents.fixer, prompts, self.generation.fix_tokens)
-        fixes = {key: parse_fix(text).sql for key, text in zip(open_plans, texts, strict=True)}
+        fixes = {key: parse_fix(text).sql for key, text in zip(wanted, texts, strict=True)}
         executions = execute_distinct(
             self.executor, ((tasks[position].database, sql) for (position, _), sql in fixes.items())
         )
-        return [
-            [
-                row
-                for plan in group
-                for row in self._with_fix(plan, tasks[position].database, fixes, executions, position)
-            ]
-            for position, group in enumerate(plans)
-        ]
 
-    def _with_fix(
-        self,
-        plan: Candidate,
-        database: Path,
-        fixes: Mapping[tuple[int, str | None], str | None],
-        executions: Mapping[tuple[Path, str | None], Execution],
-        position: int,
-    ) -> list[Candidate]:
-        if plan.sql is None or (position, plan.sql) not in fixes:
-            return [plan]
-        plan = replace(plan, gate_open=True)
-        sql = fixes[position, plan.sql]
-        if sql is None:
-            return [plan]
-        fix = replace(plan, origin="fix", sql=sql, execution=executions[database, sql])
-        return [replace(plan, in_pool=self.policy.pool is PoolRule.KEEP_BOTH), fix]
+        def with_fix(position: int, plan: Candidate) -> list[Candidate]:
+            if (position, plan.sql) not in fixes:
+                return [plan]
+            sql = fixes[position, plan.sql]
+            return join_fix(self.policy, plan, sql, executions[tasks[position].database, sql])
+
+        return [[row for plan in group for row in with_fix(position, plan)] for position, group in enumerate(plans)]
 
     def _score(self, tasks: Sequence[Task], candidates: list[list[Candidate]]) -> list[list[Candidate]]:
         assert self.agents.selector is not None
-        wanted = {
-            (position, selector_key(row)): row
+        prompts = {
+            (position, _prompt_key(row)): selector_prompt(review_of(tasks[position], row), row)
             for position, group in enumerate(candidates)
             for row in group
-            if row.in_pool and row.sql is not None
+            if row.eligible and row.sql is not None
         }
-        requests = [
-            Request("select", selector_messages(review_of(tasks[position], row), selector_critiques(row)))
-            for (position, _), row in wanted.items()
-        ]
-        logprobs = self.agents.selector.choice_logprobs(requests, (YES, NO))
-        scores = {key: math.exp(yes) for key, (yes, _) in zip(wanted, logprobs, strict=True)}
+        scores = dict(zip(prompts, selector_scores(self.agents.selector, list(prompts.values())), strict=True))
         return [
-            [replace(row, score=scores.get((position, selector_key(row)))) for row in group]
+            [replace(row, score=scores.get((position, _prompt_key(row)))) for row in group]
             for position, group in enumerate(candidates)
         ]
-
-
-def selector_critiques(candidate: Candidate) -> tuple[Critique, ...]:
-    """Return the critiques shown to the selector: those written about this very SQL, so none for a fix."""
-    return candidate.critiques if candidate.origin == "plan" else ()
-
-
-def selector_key(candidate: Candidate) -> tuple[str | None, bool]:
-    """Return what distinguishes two selector prompts of one question."""
-    return candidate.sql, candidate.origin == "plan"
 
 
 def review_of(task: Task, candidate: Candidate) -> Review:
     """Return what validators, fixer and selector are told about a candidate."""
-    return Review(task.question, task.schema_text, candidate.sql or "", response_text(candidate.execution))
+    return task.review(candidate.sql, response_text(candidate.execution))
 
 
-def with_groups(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Return candidates with the number of pool rows that share each one's result; 0 when it did not run."""
-    sizes = Counter(row.execution.digest for row in candidates if row.in_pool and row.execution.ran)
-    return [replace(row, group_size=sizes[row.execution.digest] if row.execution.ran else 0) for row in candidates]
+def selector_prompt(review: Review, candidate: Candidate) -> Messages:
+    """Return what the selector is asked about a candidate."""
+    return selector_messages(review, selector_critiques(candidate))
 
 
-def select(policy: Policy, candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
-    """Return the candidates with exactly one selected; ties go to the smallest sample index."""
-    pool_size = sum(row.in_pool for row in candidates)
-
-    def preference(position: int) -> tuple[bool, bool, float, int]:
-        row = candidates[position]
-        if policy.selector is SelectorRule.FIRST:
-            return row.in_pool, True, 0.0, -position
-        support = row.group_size / pool_size
-        if policy.selector is SelectorRule.MAJORITY:
-            return row.in_pool, row.execution.ran, support, -position
-        return row.in_pool, row.execution.ran, (row.score or 0.0) + policy.agreement_weight * support, -position
-
-    best = max(range(len(candidates)), key=preference)
-    return tuple(replace(row, selected=position == best) for position, row in enumerate(candidates))
+def selector_scores(selector: Engine, prompts: Sequence[Messages]) -> list[float]:
+    """Return P(yes) for each of :func:`selector_prompt`'s prompts."""
+    logprobs = selector.choice_logprobs([Request("select", prompt) for prompt in prompts], (YES, NO))
+    return [math.exp(yes) for yes, _ in logprobs]
 
 
 def execute_distinct(
@@ -292,3 +220,8 @@ def _distinct_reviews(tasks: Sequence[Task], plans: list[list[Candidate]]) -> di
         for plan in group
         if plan.sql is not None
     }
+
+
+def _prompt_key(candidate: Candidate) -> tuple[str | None, bool]:
+    """Return what distinguishes two selector prompts of one question."""
+    return candidate.sql, candidate.origin == PLAN

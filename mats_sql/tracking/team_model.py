@@ -72,5 +72,5 @@ def _tasks(table: pd.DataFrame, style: BenchmarkSettings) -> list[Task]:
 
 def _row(answer: TeamAnswer) -> tuple[str, float | None, str, int]:
     chosen = answer.selected
-    distinct = {row.sql for row in answer.candidates if row.in_pool and row.sql is not None}
+    distinct = {row.sql for row in answer.candidates if row.eligible and row.sql is not None}
     return chosen.sql or "", chosen.score, chosen.execution.outcome.value, len(distinct)

@@ -8,18 +8,19 @@ from collections.abc import Iterator
 import mlflow
 import pandas as pd
 import pytest
+from mats_sql.pipeline.agent_preferences import planner_pairs
+from mats_sql.pipeline.rollout_plans import rollout_plans
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from mats_sql.agents.planner import planner_messages
 from mats_sql.config import load_experiment
-from mats_sql.pipeline.agent_preferences import planner_pairs
+from mats_sql.parquet import read_records
 from mats_sql.pipeline.prepare import prepare
 from mats_sql.pipeline.progress import Progress
 from mats_sql.pipeline.questions import train_source
-from mats_sql.pipeline.rollout_plans import rollout_plans
 from mats_sql.pipeline.workspace import Workspace
-from mats_sql.preference.table import read_pairs
+from mats_sql.preference.pair import PreferencePair
 from mats_sql.rollout.pool import read_pool
 from mats_sql.tracking.lineage import lineage
 from mats_sql.tracking.store import Store, connect
@@ -151,7 +152,7 @@ def test_the_planners_pairs_prefer_a_correct_plan_to_a_wrong_one_under_a_prompt_
     plans = {row.plan_id: row for row in read_pool(rollout_plans(workspace).outputs["plans"].path).plans}
     source = train_source(workspace.experiment, prepare(workspace).outputs["questions"])
     built = planner_pairs(workspace).outputs
-    train, held_out = (read_pairs(built[name].path) for name in ("planner", "planner_evaluation"))
+    train, held_out = (read_records(PreferencePair, built[name].path) for name in ("planner", "planner_evaluation"))
     assert train
     assert held_out
     assert not {pair.question_id for pair in train} & {pair.question_id for pair in held_out}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from mats_sql.agents.critique import Critique, Validator, Verdict
+from mats_sql.agents.critique import Validator, Verdict
 from mats_sql.agents.fixer import feedback_text
 from mats_sql.rollout.pool import CritiqueRow, FixRow, PlanRow, Pool, review_id
 from mats_sql.seeds import derive_random
@@ -65,7 +65,7 @@ def _fixes(plan: PlanRow, own: list[CritiqueRow], random: Random, shape: PoolSha
     stubborn, known, found = random.random() < (0.9 if plan.correct else 0.15), {}, []
     for select, condition in places:
         rows = by_place[Validator.SELECT, select], by_place[Validator.CONDITION, condition]
-        feedback = feedback_text([Critique(row.validator, row.text, row.verdict) for row in rows])
+        feedback = feedback_text([row.critique for row in rows])
         complaint = any(row.verdict is Verdict.INCORRECT for row in rows)
         obeyed = (random.random() < 0.2) if plan.correct and complaint else plan.correct or complaint
         correct = known.setdefault(feedback, obeyed if random.random() < shape.listening else stubborn)

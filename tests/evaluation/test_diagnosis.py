@@ -8,6 +8,7 @@ from hypothesis import given, settings
 
 from mats_sql.agents.critique import Validator, Verdict
 from mats_sql.choices import Gate, Regime
+from mats_sql.config import Policy
 from mats_sql.errors import StageInputError
 from mats_sql.evaluation.comparison.statistics import compare_teams
 from mats_sql.evaluation.diagnosis.fixer_sensitivity import fixer_sensitivity
@@ -30,7 +31,7 @@ def pool_of(**shape):
 
 @cache
 def diagnosed(**shape):
-    return diagnose_pool(pool_of(**shape), gate=Gate.ON_COMPLAINT, max_pairs_per_prompt=2)
+    return diagnose_pool(pool_of(**shape), policy=Policy(gate=Gate.ON_COMPLAINT), max_pairs_per_prompt=2)
 
 
 DEAF, LISTENING = {"listening": 0.0}, {"listening": 0.7}
@@ -48,7 +49,7 @@ def test_pair_counts_are_those_of_the_pairs_that_training_gets():
             tasks,
             validator=item.validator,
             regime=item.regime,
-            gate=Gate.ON_COMPLAINT,
+            policy=Policy(gate=Gate.ON_COMPLAINT),
             max_pairs_per_prompt=2,
         )
         assert item.pairs == len(pairs)
@@ -135,8 +136,8 @@ def test_swapped_critiques_are_compared_within_the_plan_when_they_were_drawn():
 
 def test_without_a_gate_the_flows_agree_and_with_one_they_may_not():
     pool = pool_of(skill=0.5, listening=0.3)
-    always = diagnose_pool(pool, gate=Gate.ALWAYS, max_pairs_per_prompt=2)
-    never = diagnose_pool(pool, gate=Gate.ON_ERROR, max_pairs_per_prompt=2)
+    always = diagnose_pool(pool, policy=Policy(gate=Gate.ALWAYS), max_pairs_per_prompt=2)
+    never = diagnose_pool(pool, policy=Policy(gate=Gate.ON_ERROR), max_pairs_per_prompt=2)
     assert (always.flow_disagreement.count, always.gate_open.value) == (0, 1)
     assert always.gated == always.always_fixed
     assert (never.gated.rescues.count, never.gated.harms.count, never.gate_open.count) == (0, 0, 0)
@@ -154,7 +155,7 @@ def test_any_pool_can_be_diagnosed_whatever_its_row_order(pool):
     if not pool.critiques or not pool.fixes:
         return
     turned = Pool(pool.plans[::-1], pool.critiques[::-1], pool.fixes[::-1])
-    one, two = (diagnose_pool(item, gate=Gate.ON_COMPLAINT, max_pairs_per_prompt=2) for item in (pool, turned))
+    one, two = (diagnose_pool(item, policy=Policy(), max_pairs_per_prompt=2) for item in (pool, turned))
     assert repr(one) == repr(two)
     assert diagnosis_page([diagnose(one, regime) for regime in Regime]).startswith("# Diagnosis")
 
@@ -162,7 +163,7 @@ def test_any_pool_can_be_diagnosed_whatever_its_row_order(pool):
 def test_a_pool_without_fixes_is_refused():
     pool = pool_of(**LISTENING)
     with pytest.raises(StageInputError, match="critiques and fixes"):
-        diagnose_pool(Pool(pool.plans, pool.critiques), gate=Gate.ALWAYS, max_pairs_per_prompt=2)
+        diagnose_pool(Pool(pool.plans, pool.critiques), policy=Policy(gate=Gate.ALWAYS), max_pairs_per_prompt=2)
 
 
 # Where the signal is lost
@@ -188,7 +189,7 @@ def test_with_a_deaf_fixer_the_signal_is_lost_at_the_fixer():
 
 
 def test_when_generation_and_inference_differ_collab_loses_it_between_them():
-    pool = diagnose_pool(pool_of(skill=0.7, listening=0.7), gate=Gate.ON_ERROR, max_pairs_per_prompt=2)
+    pool = diagnose_pool(pool_of(skill=0.7, listening=0.7), policy=Policy(gate=Gate.ON_ERROR), max_pairs_per_prompt=2)
     assert diagnose(pool, Regime.COLLAB).lost_at is Station.FLOW
     assert diagnose(pool, Regime.COLLAB_V2).lost_at is not Station.FLOW
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,12 +12,11 @@ from mats_sql.choices import SelectorRule
 from mats_sql.config import Policy
 from mats_sql.errors import StageInputError
 from mats_sql.evaluation.comparison.proportion import Proportion
-from mats_sql.evaluation.frames import COLUMNS, candidates_frame, candidates_from_frame
 from mats_sql.evaluation.metrics import pass_at_k_curve, team_metrics
 from mats_sql.evaluation.question_results import answers, majority_row, question_results, restrict
 from mats_sql.sql.execution import Execution, Outcome
 from mats_sql.sql.verdict import VerdictClass
-from mats_sql.team.flow import Candidate, select, with_groups
+from mats_sql.team.policy import Candidate, select, with_groups
 from tests.evaluation.synthetic import TeamShape, candidate, synthetic_team
 
 TEAM = synthetic_team(1, TeamShape(), questions=60, k=4)
@@ -151,7 +149,7 @@ def test_majority_and_first_are_what_a_team_with_that_selector_rule_picks(drawn)
     executions = [Execution(Outcome.ROWS if digest else Outcome.ERROR, digest=digest) for digest, _ in drawn]
     pool = [in_pool or not any(flag for _, flag in drawn) for _, in_pool in drawn]
     rows = [
-        Candidate(index, "plan", "select 1", execution, (), gate_open=False, in_pool=flag)
+        Candidate(index, "plan", "select 1", execution, (), eligible=flag)
         for index, (execution, flag) in enumerate(zip(executions, pool, strict=True))
     ]
     picked = {
@@ -159,7 +157,7 @@ def test_majority_and_first_are_what_a_team_with_that_selector_rule_picks(drawn)
         for rule in (SelectorRule.MAJORITY, SelectorRule.FIRST)
     }
     judged = [
-        candidate(1, row.sample_index, digest=row.execution.digest, outcome=row.execution.outcome, in_pool=row.in_pool)
+        candidate(1, row.sample_index, digest=row.execution.digest, outcome=row.execution.outcome, in_pool=row.eligible)
         for row in rows
     ]
     in_pool = [row for row in judged if row.in_pool]
@@ -238,26 +236,6 @@ def test_records_that_break_a_rule_are_refused_by_its_name(rows, rule):
     with pytest.raises(StageInputError, match=rule) as raised:
         team_metrics(rows)
     assert "\n" not in str(raised.value)
-
-
-def test_candidates_survive_parquet(tmp_path):
-    rows = (*TEAM, replace(TEAM[0], sql=None, selector_score=None, db_id="ünïcode '\n"))
-    candidates_frame(rows).to_parquet(tmp_path / "candidates.parquet")
-    assert candidates_from_frame(pd.read_parquet(tmp_path / "candidates.parquet")) == rows
-
-
-def test_the_tables_types_do_not_depend_on_its_rows():
-    empty, full = candidates_frame([]), candidates_frame(TEAM)
-    assert list(empty.columns) == list(COLUMNS)
-    assert empty.dtypes.to_dict() == full.dtypes.to_dict()
-
-
-def test_a_table_with_a_missing_column_or_an_unknown_verdict_is_refused():
-    frame = candidates_frame(TEAM)
-    with pytest.raises(StageInputError, match="sql"):
-        candidates_from_frame(frame.drop(columns="sql"))
-    with pytest.raises(StageInputError, match="perhaps"):
-        candidates_from_frame(frame.assign(verdict="perhaps"))
 
 
 def test_restricting_keeps_whole_questions():

@@ -9,19 +9,20 @@ from hypothesis import strategies as st
 
 from mats_sql.agents.critique import Validator
 from mats_sql.agents.messages import user
-from mats_sql.choices import Gate, Regime
+from mats_sql.choices import Regime
+from mats_sql.config import Policy
+from mats_sql.parquet import read_records, write_records
 from mats_sql.preference.pair import PreferencePair
 from mats_sql.preference.pairing import (
-    Answer,
+    LabelledAnswer,
     fixer_pairs,
     hold_out,
     pair_answers,
     planner_pairs,
     validator_pairs,
 )
-from mats_sql.preference.table import read_pairs, write_pairs
 from mats_sql.rollout.pool import Pool
-from tests.pools import pools, task
+from tests.pools import pools, pools_with_prefix, task
 
 regimes = st.sampled_from(list(Regime))
 validators = st.sampled_from(list(Validator))
@@ -29,13 +30,11 @@ validators = st.sampled_from(list(Validator))
 
 def pairs_of(pool: Pool, regime: Regime, validator: Validator, bound: int = 2) -> list[PreferencePair]:
     tasks = {plan.question_id: task(plan.question_id, Path("db")) for plan in pool.plans}
-    return validator_pairs(
-        pool, tasks, validator=validator, regime=regime, gate=Gate.ON_COMPLAINT, max_pairs_per_prompt=bound
-    )
+    return validator_pairs(pool, tasks, validator=validator, regime=regime, policy=Policy(), max_pairs_per_prompt=bound)
 
 
-def answer(text: str, chosen: bool, source: str, group: str = "g") -> Answer:
-    return Answer(group, 1, user(f"prompt {group}"), text, source, chosen)
+def answer(text: str, chosen: bool, source: str, group: str = "g") -> LabelledAnswer:
+    return LabelledAnswer(group, 1, user(f"prompt {group}"), text, source, chosen)
 
 
 @given(pools(), regimes, validators)
@@ -48,8 +47,11 @@ def test_no_pair_joins_two_prompts_and_chosen_differs_from_rejected(
         assert pair.chosen_source.rsplit("-", 2)[0] == pair.rejected_source.rsplit("-", 2)[0]
 
 
-@given(pools(), regimes, validators, st.integers(1, 4))
-def test_a_prefix_pairs_answers_of_the_prefix_only(pool: Pool, regime: Regime, validator: Validator, k: int) -> None:
+@given(pools_with_prefix(), regimes, validators)
+def test_a_prefix_pairs_answers_of_the_prefix_only(
+    pool_and_k: tuple[Pool, int], regime: Regime, validator: Validator
+) -> None:
+    pool, k = pool_and_k
     for pair in pairs_of(pool.prefix(k), regime, validator):
         assert int(pair.chosen_source.rsplit("-", 1)[1]) < k
         assert int(pair.rejected_source.rsplit("-", 1)[1]) < k
@@ -126,5 +128,5 @@ def test_no_question_is_on_both_sides_of_the_held_out_part(
 def test_a_pairs_table_reads_back_as_it_was_written(tmp_path: Path) -> None:
     answers = [answer("gut – ✓", True, "a"), answer("bad\nline", False, "b")]
     pairs = pair_answers(answers, agent="select", regime="indep", max_pairs_per_prompt=1)
-    write_pairs(pairs, tmp_path / "pairs.parquet")
-    assert read_pairs(tmp_path / "pairs.parquet") == pairs
+    write_records(pairs, PreferencePair, tmp_path / "pairs.parquet")
+    assert read_records(PreferencePair, tmp_path / "pairs.parquet") == pairs

@@ -1,24 +1,21 @@
-"""A pool drawn by the packaged base model: ordered samples, labels from the judge, prefixes, one table per record."""
+"""A pool drawn by the packaged base model: ordered samples, labels from the judge, fixes under their own critiques."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
 
-from mats_sql.agents.critique import Validator
+from mats_sql.agents.critique import Validator, Verdict
+from mats_sql.agents.fixer import feedback_text
 from mats_sql.config import RolloutSettings
-from mats_sql.errors import StageInputError
 from mats_sql.generation.engine import Engine
-from mats_sql.rollout.pool import Pool, read_pool, write_pool
+from mats_sql.rollout.pool import Pool
 from mats_sql.rollout.sample import Sampler, Source, reviews_of
 from mats_sql.rollout.swapped import draw_swapped_fixes, swapped_feedback
 from mats_sql.sql.executor import SqlExecutor
 from mats_sql.sql.judge import Judge, JudgeItem
 from tests.lab_source import GENERATION
-from tests.pools import pools
 
 
 @pytest.fixture(scope="module")
@@ -52,35 +49,44 @@ def test_every_label_is_what_the_judge_says_of_that_very_sql(pool: Pool, source:
     assert [found.official for found in judge.judge_many(items)] == [verdict for _, _, verdict in labelled]
 
 
-def test_every_critique_and_fix_belongs_to_a_plan(pool: Pool) -> None:
-    reviews = pool.reviews()
-    assert {row.review_id for row in pool.critiques} == set(reviews)
-    assert {row.review_id for row in pool.fixes} <= set(reviews)
+def test_every_distinct_sql_is_criticised_and_fixed_under_each_critique_while_the_other_stays_greedy(
+    pool: Pool,
+) -> None:
+    drawn: dict[str, list[tuple[object, ...]]] = {identity: [] for identity in pool.reviews()}
+    for row in pool.critiques:
+        drawn[row.review_id].append((row.validator, row.sample_index))
+    for fix in pool.fixes:
+        drawn[fix.review_id].append((fix.select_index, fix.condition_index, fix.sample_index))
+    critiques = {(validator, index) for validator in Validator for index in range(3)}
+    fixes = {(0, 0, 0), (1, 0, 0), (2, 0, 0), (0, 1, 0), (0, 2, 0)}
+    assert drawn
+    assert all(len(rows) == len(set(rows)) and set(rows) == critiques | fixes for rows in drawn.values())
 
 
-def test_one_validator_varies_while_the_other_stays_greedy(pool: Pool) -> None:
-    assert all(0 in (fix.select_index, fix.condition_index) for fix in pool.fixes)
+def test_a_fix_reads_the_feedback_of_its_own_critiques(pool: Pool) -> None:
+    critiques = {(row.review_id, row.validator, row.sample_index): row.critique for row in pool.critiques}
+    for fix in pool.fixes:
+        select = critiques[fix.review_id, Validator.SELECT, fix.select_index]
+        condition = critiques[fix.review_id, Validator.CONDITION, fix.condition_index]
+        assert fix.feedback == feedback_text([select, condition])
 
 
-def test_swapped_feedback_comes_from_another_question(pool: Pool, source: Source, engine: Engine, judge: Judge) -> None:
-    feedback = swapped_feedback(pool, 1)
-    own = {fix.review_id: fix.feedback for fix in pool.fixes if fix.select_index == fix.condition_index == 0}
-    assert all(feedback[identity] != own[identity] for identity in feedback)
+def test_swapped_feedback_is_a_complaint_about_a_wrong_sql_of_another_question(pool: Pool) -> None:
+    reviews, feedback = pool.reviews(), swapped_feedback(pool, 1)
+    complaints: dict[str, set[int]] = {}
+    for identity, critiques in pool.feedbacks().items():
+        if not reviews[identity].correct and Verdict.INCORRECT in {critique.verdict for critique in critiques}:
+            complaints.setdefault(feedback_text(critiques), set()).add(reviews[identity].question_id)
+    assert feedback
+    for identity, text in feedback.items():
+        assert not reviews[identity].correct
+        assert complaints[text] - {reviews[identity].question_id}
+
+
+def test_a_swapped_fix_is_greedy_and_made_under_the_swapped_feedback(
+    pool: Pool, source: Source, engine: Engine, judge: Judge
+) -> None:
     sampler = Sampler(RolloutSettings(), GENERATION, judge, seed=1)
     fixes = draw_swapped_fixes(pool, source, reviews_of(source, pool.plans), sampler, engine)
-    assert {fix.review_id for fix in fixes} == set(feedback)
-
-
-@settings(deadline=None, max_examples=25)
-@given(drawn=pools())
-def test_a_pool_reads_back_as_it_was_written(drawn: Pool, tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder = tmp_path_factory.mktemp("pool")
-    write_pool(drawn, folder)
-    assert read_pool(folder) == drawn
-
-
-def test_a_damaged_table_is_named(pool: Pool, tmp_path: Path) -> None:
-    write_pool(pool, tmp_path)
-    (tmp_path / "critiques.parquet").write_bytes(b"torn")
-    with pytest.raises(StageInputError, match=r"critiques\.parquet"):
-        read_pool(tmp_path)
+    assert {fix.review_id: fix.feedback for fix in fixes} == swapped_feedback(pool, 1)
+    assert len(fixes) == len({fix.review_id for fix in fixes})

@@ -15,7 +15,8 @@ from mats_sql.generation.engine import Engine
 from mats_sql.rollout.sample import Source
 from mats_sql.sql.execution import Execution, Outcome
 from mats_sql.sql.executor import SqlExecutor
-from mats_sql.team.flow import Agents, Candidate, Team, TeamAnswer, gate_opens, select, with_groups
+from mats_sql.team.flow import Agents, Team, TeamAnswer
+from mats_sql.team.policy import Candidate, gate_opens, join_fix, select, with_groups
 from tests.lab_source import GENERATION
 
 
@@ -27,7 +28,7 @@ def team(engine: Engine, executor: SqlExecutor, **policy: object) -> Team:
 def rows(answers: list[TeamAnswer]) -> list[tuple[object, ...]]:
     """Return what an answer consists of, without how long it took."""
     return [
-        (row.sample_index, row.origin, row.sql, row.execution.digest, row.critiques, row.in_pool, row.selected)
+        (row.sample_index, row.origin, row.sql, row.execution.digest, row.critiques, row.eligible, row.selected)
         for answer in answers
         for row in answer.candidates
     ]
@@ -36,7 +37,7 @@ def rows(answers: list[TeamAnswer]) -> list[tuple[object, ...]]:
 def test_exactly_one_candidate_of_the_pool_is_selected(engine: Engine, executor: SqlExecutor, source: Source) -> None:
     for answer in team(engine, executor).answer_many(list(source.tasks.values())):
         assert sum(row.selected for row in answer.candidates) == 1
-        assert answer.selected.in_pool
+        assert answer.selected.eligible
 
 
 def test_answers_do_not_depend_on_what_else_is_asked(engine: Engine, executor: SqlExecutor, source: Source) -> None:
@@ -65,7 +66,7 @@ def test_replace_takes_the_plan_out_of_the_pool_and_keep_both_keeps_it(
         for i, answer in enumerate(answers):
             plans = [row for row in answer.candidates if row.origin == "plan"]
             assert all(
-                row.in_pool is ((i, row.sample_index) not in fixed or rule is PoolRule.KEEP_BOTH) for row in plans
+                row.eligible is ((i, row.sample_index) not in fixed or rule is PoolRule.KEEP_BOTH) for row in plans
             )
 
 
@@ -92,17 +93,17 @@ def test_the_gate_opens_as_the_policy_says(gate: Gate, ran: bool, verdict: Verdi
     assert gate_opens(gate, execution, [Critique(Validator.SELECT, "", verdict)]) is opens
 
 
-def candidate(index: int, digest: str, *, score: float | None = None, in_pool: bool = True) -> Candidate:
+def candidate(index: int, digest: str, *, score: float | None = None, eligible: bool = True) -> Candidate:
     execution = Execution(Outcome.ROWS if digest else Outcome.ERROR, digest=digest)
-    return Candidate(index, "plan", f"SELECT {index}", execution, (), gate_open=False, in_pool=in_pool, score=score)
+    return Candidate(index, "plan", f"SELECT {index}", execution, (), eligible=eligible, score=score)
 
 
 candidates = st.lists(
     st.tuples(st.sampled_from(["", "a", "b", "c"]), st.floats(0, 1), st.booleans()), min_size=1, max_size=6
 ).map(
     lambda items: [
-        candidate(index, digest, score=score, in_pool=in_pool or index == 0)
-        for index, (digest, score, in_pool) in enumerate(items)
+        candidate(index, digest, score=score, eligible=eligible or index == 0)
+        for index, (digest, score, eligible) in enumerate(items)
     ]
 )
 
@@ -111,8 +112,8 @@ candidates = st.lists(
 def test_the_selected_candidate_is_in_the_pool_and_runs_if_any_does(items: list[Candidate], rule: SelectorRule) -> None:
     chosen = [row for row in select(Policy(selector=rule), with_groups(items)) if row.selected]
     assert len(chosen) == 1
-    assert chosen[0].in_pool
-    if rule is not SelectorRule.FIRST and any(row.in_pool and row.execution.ran for row in items):
+    assert chosen[0].eligible
+    if rule is not SelectorRule.FIRST and any(row.eligible and row.execution.ran for row in items):
         assert chosen[0].execution.ran
 
 
@@ -120,9 +121,9 @@ def test_the_selected_candidate_is_in_the_pool_and_runs_if_any_does(items: list[
 def test_majority_picks_the_largest_group_and_the_earliest_of_equals(items: list[Candidate]) -> None:
     grouped = with_groups(items)
     chosen = next(row for row in select(Policy(selector=SelectorRule.MAJORITY), grouped) if row.selected)
-    pool = [row for row in grouped if row.in_pool]
-    assert chosen.group_size == max(row.group_size for row in pool)
-    ties = [row for row in pool if row.group_size == chosen.group_size and row.execution.ran == chosen.execution.ran]
+    eligible = [row for row in grouped if row.eligible]
+    assert chosen.group_size == max(row.group_size for row in eligible)
+    ties = [row for row in eligible if (row.execution.ran, row.group_size) == (chosen.execution.ran, chosen.group_size)]
     assert chosen.sample_index == ties[0].sample_index
 
 
@@ -134,6 +135,22 @@ def test_the_trained_selector_weighs_score_and_agreement() -> None:
     assert [row.sample_index for row in by_both if row.selected] == [0]
 
 
+def test_a_fix_without_sql_keeps_its_plan_and_shows_that_the_gate_opened() -> None:
+    plan, nothing = candidate(0, "a"), Execution(Outcome.ERROR)
+    for rule in PoolRule:
+        assert join_fix(Policy(pool=rule), plan, None, nothing) == [replace(plan, gate_open=True)]
+
+
+@pytest.mark.parametrize(("rule", "eligible"), [(PoolRule.REPLACE, [False, True]), (PoolRule.KEEP_BOTH, [True, True])])
+def test_a_fix_joins_its_plan_or_takes_its_place(rule: PoolRule, eligible: list[bool]) -> None:
+    joined = join_fix(Policy(pool=rule), candidate(0, "a"), "SELECT 9", Execution(Outcome.ROWS, digest="b"))
+    assert [row.eligible for row in joined] == eligible
+    assert [(row.origin, row.sql, row.execution.digest) for row in joined] == [
+        ("plan", "SELECT 0", "a"),
+        ("fix", "SELECT 9", "b"),
+    ]
+
+
 def test_a_result_that_did_not_run_belongs_to_no_group() -> None:
-    rows = with_groups([candidate(0, ""), replace(candidate(1, "a"), in_pool=False), candidate(2, "a")])
+    rows = with_groups([candidate(0, ""), replace(candidate(1, "a"), eligible=False), candidate(2, "a")])
     assert [row.group_size for row in rows] == [0, 1, 1]

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mats_sql.agents.critique import Validator, Verdict
-from mats_sql.choices import Gate, Regime
+from mats_sql.choices import Regime
+from mats_sql.config import Policy
 from mats_sql.evaluation.comparison.intervals import UNKNOWN, Interval, cluster_mean
 from mats_sql.evaluation.comparison.proportion import Proportion
 from mats_sql.preference.regimes import LabelledCritique, label_critiques
@@ -66,8 +67,8 @@ def fixer_sensitivity(pool: Pool, swapped_fixes: Sequence[FixRow] = ()) -> Fixer
     fixes = _greedy_fixes(pool)
     several = [rows for rows in fixes.values() if len(rows) > 1]
     told_apart = [rows for rows in several if len({row.feedback for row in rows}) > 1]
-    # INDEP chooses exactly the right verdicts; it asks no gate.
-    labelled = [item for name in Validator for item in label_critiques(pool, name, Regime.INDEP, Gate.ALWAYS)]
+    # INDEP chooses exactly the right verdicts, whatever the policy.
+    labelled = [item for name in Validator for item in label_critiques(pool, name, Regime.INDEP, Policy())]
     return FixerSensitivity(
         changed=Proportion.of(_distinct_sql(rows) > 1 for rows in several),
         changed_given_feedback=Proportion.of(_distinct_sql(rows) > 1 for rows in told_apart),

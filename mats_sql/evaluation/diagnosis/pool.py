@@ -11,17 +11,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from mats_sql.agents.critique import Critique, Validator, Verdict
-from mats_sql.choices import Gate, Regime
+from mats_sql.agents.critique import Validator, Verdict
+from mats_sql.choices import Regime
+from mats_sql.config import Policy
 from mats_sql.errors import StageInputError
 from mats_sql.evaluation.comparison.proportion import Proportion
 from mats_sql.evaluation.diagnosis.fixer_sensitivity import FixerSensitivity, fixer_sensitivity
 from mats_sql.evaluation.metrics import Confusion, Effect
-from mats_sql.preference.pairing import Answer, pair_answers
+from mats_sql.preference.pairing import LabelledAnswer, pair_answers
 from mats_sql.preference.regimes import LabelledCritique, label_critiques
 from mats_sql.rollout.pool import FixRow, Pool
-from mats_sql.sql.execution import Execution
-from mats_sql.team.flow import gate_opens
+from mats_sql.rollout.replay import Scores, cases
 
 Labels = Mapping[Regime, Sequence[LabelledCritique]]
 
@@ -73,16 +73,12 @@ class LabelAgreement:
 
 @dataclass(frozen=True, slots=True)
 class GreedyFlow:
-    """What becomes of one reviewed SQL under both greedy critiques."""
+    """What becomes of one reviewed SQL under both greedy critiques; ``end_correct``: the policy ends right."""
 
     plan_correct: bool
     fix_correct: bool
     gate_open: bool
-
-    @property
-    def end_correct(self) -> bool:
-        """Whether the inference flow ends in a correct SQL."""
-        return self.fix_correct if self.gate_open else self.plan_correct
+    end_correct: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,21 +109,28 @@ class PoolDiagnosis:
 
 
 def diagnose_pool(
-    pool: Pool, *, gate: Gate, max_pairs_per_prompt: int, swapped_fixes: Sequence[FixRow] = ()
+    pool: Pool,
+    *,
+    policy: Policy,
+    max_pairs_per_prompt: int,
+    scores: Scores | None = None,
+    swapped_fixes: Sequence[FixRow] = (),
 ) -> PoolDiagnosis:
     """Diagnose a pool; ``swapped_fixes`` are fixes of its plans under right critiques of *other* questions, if drawn.
+
+    ``scores`` are the selector's of the pool, where the policy leaves it a choice between a plan and its fix.
 
     Raises :class:`StageInputError` when the pool has no critiques or no fixes.
     """
     if not pool.critiques or not pool.fixes:
         raise StageInputError("a diagnosis needs a pool with critiques and fixes, but one is empty; run rollout first")
-    labels = {validator: _labels(pool, validator, gate) for validator in Validator}
-    flows = _greedy_flows(pool, gate)
+    labels = {validator: _labels(pool, validator, policy, scores) for validator in Validator}
+    flows = _greedy_flows(pool, policy, scores)
     return PoolDiagnosis(
         questions=len({plan.question_id for plan in pool.plans}),
         plans=len(pool.reviews()),
-        k=_largest_k(pool),
-        yields=pair_yields(pool, gate=gate, max_pairs_per_prompt=max_pairs_per_prompt),
+        k=pool.drawn,
+        yields=pair_yields(pool, policy=policy, max_pairs_per_prompt=max_pairs_per_prompt, scores=scores),
         agreements=tuple(item for validator in Validator for item in _agreements(validator, labels[validator])),
         sensitivity=fixer_sensitivity(pool, swapped_fixes),
         always_fixed=Effect.of((flow.plan_correct, flow.fix_correct) for flow in flows),
@@ -138,24 +141,40 @@ def diagnose_pool(
     )
 
 
-def pair_yields(pool: Pool, *, gate: Gate, max_pairs_per_prompt: int) -> tuple[PairYield, ...]:
+def pair_yields(
+    pool: Pool, *, policy: Policy, max_pairs_per_prompt: int, scores: Scores | None = None
+) -> tuple[PairYield, ...]:
     """Return the pairs of every regime, validator and prefix K from 2 on."""
     return tuple(
-        _pair_yield(pool.prefix(k), k, validator, regime, gate, max_pairs_per_prompt)
+        _pair_yield(
+            label_critiques(pool.prefix(k), validator, regime, policy, scores),
+            validator,
+            regime,
+            k=k,
+            questions=len({plan.question_id for plan in pool.prefix(k).plans}),
+            max_pairs_per_prompt=max_pairs_per_prompt,
+        )
         for regime in Regime
         for validator in Validator
-        for k in range(2, _largest_k(pool) + 1)
+        for k in range(2, pool.drawn + 1)
     )
 
 
-def _labels(pool: Pool, validator: Validator, gate: Gate) -> dict[Regime, list[LabelledCritique]]:
-    return {regime: label_critiques(pool, validator, regime, gate) for regime in Regime}
+def _labels(
+    pool: Pool, validator: Validator, policy: Policy, scores: Scores | None
+) -> dict[Regime, list[LabelledCritique]]:
+    return {regime: label_critiques(pool, validator, regime, policy, scores) for regime in Regime}
 
 
 def _pair_yield(
-    pool: Pool, k: int, validator: Validator, regime: Regime, gate: Gate, max_pairs_per_prompt: int
+    labelled: Sequence[LabelledCritique],
+    validator: Validator,
+    regime: Regime,
+    *,
+    k: int,
+    questions: int,
+    max_pairs_per_prompt: int,
 ) -> PairYield:
-    labelled = label_critiques(pool, validator, regime, gate)
     pairs = pair_answers(
         (_answer(item) for item in labelled),
         agent=validator.value,
@@ -168,14 +187,16 @@ def _pair_yield(
         validator,
         k,
         len(pairs),
-        Proportion(len({pair.question_id for pair in pairs}), len({plan.question_id for plan in pool.plans})),
+        Proportion(len({pair.question_id for pair in pairs}), questions),
         Proportion(len({buckets[pair.chosen_source] for pair in pairs}), len(set(buckets.values()))),
     )
 
 
-def _answer(item: LabelledCritique) -> Answer:
+def _answer(item: LabelledCritique) -> LabelledAnswer:
     critique = item.critique  # within a bucket the prompt is the same, so counting needs no text of it
-    return Answer(critique.review_id, critique.question_id, (), critique.text, critique.critique_id, item.chosen)
+    return LabelledAnswer(
+        critique.review_id, critique.question_id, (), critique.text, critique.critique_id, item.chosen
+    )
 
 
 def _agreements(validator: Validator, labels: Labels) -> list[LabelAgreement]:
@@ -189,20 +210,17 @@ def _agreements(validator: Validator, labels: Labels) -> list[LabelAgreement]:
     return found
 
 
-def _greedy_flows(pool: Pool, gate: Gate) -> list[GreedyFlow]:
-    """Return, per reviewed SQL, whether it is correct, whether its greedy fix is, and whether the gate opens."""
-    critiques = defaultdict(list)
-    for row in pool.critiques:
-        if row.sample_index == 0:
-            critiques[row.review_id].append(Critique(row.validator, row.text, row.verdict))
+def _greedy_flows(pool: Pool, policy: Policy, scores: Scores | None) -> list[GreedyFlow]:
+    """Return, per reviewed SQL, whether it and its greedy fix are correct, and what the policy makes of both."""
+    greedy = (case for case in cases(pool, Validator.SELECT, scores) if case.critique.sample_index == 0)
     return [
         GreedyFlow(
-            item.plan.correct,
-            item.fix.correct,
-            gate_opens(gate, Execution(item.plan.outcome), critiques[item.plan.review_id]),
+            case.plan.correct,
+            case.fix.correct,
+            any(row.gate_open for row in case.candidates(policy)),
+            case.ends_correct(policy),
         )
-        for item in label_critiques(pool, Validator.SELECT, Regime.COLLAB, gate)
-        if item.critique.sample_index == 0
+        for case in greedy
     ]
 
 
@@ -218,7 +236,3 @@ def _flow_disagreement(labels: Iterable[Labels]) -> Proportion:
 
 def _confusion(labelled: Iterable[LabelledCritique]) -> Confusion:
     return Counter((item.plan.correct, item.critique.verdict) for item in labelled)
-
-
-def _largest_k(pool: Pool) -> int:
-    return 1 + max(row.sample_index for row in pool.critiques)
