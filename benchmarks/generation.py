@@ -33,7 +33,7 @@ from mats_sql.benchmark.bird import read_bird
 from mats_sql.config import BenchmarkSettings, LabSettings
 from mats_sql.generation.branched_cache import register_shared_prompt_attention
 from mats_sql.generation.chat_tokens import ChatTokens
-from mats_sql.generation.decoding import Branch, Decoder, Limits, Prompt
+from mats_sql.generation.decoding import BatchSize, Branch, Decoder, Prompt
 from mats_sql.lab.base import base_model_path
 from mats_sql.lab.generator import write_lab
 from mats_sql.pipeline.questions import source
@@ -192,7 +192,7 @@ def _plain(model: PreTrainedModel, task: Round, batch: int) -> None:
 
 def _engine(model: PreTrainedModel, task: Round, settled: list[int]) -> None:
     model.set_attn_implementation(register_shared_prompt_attention())
-    decoder = Decoder(model, [], Limits(prompt_tokens=16384, rows=256), shared=True)
+    decoder = Decoder(model, [], BatchSize(prompt_tokens=16384, rows=256), shared=True)
     prompts = [
         Prompt(tuple(tokens), tuple(Branch(key, key) for key in range(index * SAMPLES, (index + 1) * SAMPLES)))
         for index, tokens in enumerate(task.prompts.tolist())

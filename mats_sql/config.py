@@ -134,7 +134,7 @@ class GenerationSettings(Section):
     base_url: str | None = None
     api_key_variable: str = "OPENAI_API_KEY"
     concurrency: Positive = 8
-    attempts: Positive = 6
+    attempts: Positive = 13
     timeout_s: float = Field(600.0, gt=0)
 
     def answer_settings(self) -> dict[str, object]:

@@ -53,3 +53,8 @@ class PromotionRefused(MatsError):
 
 class StageInputError(MatsError):
     """A stage's input (an earlier stage's output) is missing or damaged."""
+
+
+def one_line(words: object) -> str:
+    """Return an error of other software, or its text, as one line of bounded length."""
+    return " ".join(str(words).split())[:300]

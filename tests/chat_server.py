@@ -9,8 +9,12 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-Answer = Callable[[dict[str, Any]], tuple[int, object]]
+Responder = Callable[[dict[str, Any]], tuple[int, object]]
 """Returns status and document for the body of one chat request."""
+
+
+HANG_UP = 0
+"""As a refusal's status: the connection ends without a reply."""
 
 
 class ChatHandler(BaseHTTPRequestHandler):
@@ -28,6 +32,7 @@ class ChatHandler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with self.server.lock:
             self.server.bodies.append(body)
+            self.server.authorizations.append(self.headers["Authorization"])
             if self.server.refusals:
                 self._reply(self.server.refusals.pop(0), {"error": {"message": "busy"}})
             elif body["model"] != self.server.model_name:
@@ -39,26 +44,36 @@ class ChatHandler(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def _reply(self, status: int, document: object) -> None:
+        if status == HANG_UP:
+            self.close_connection = True
+            return
         content = json.dumps(document).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
+        if self.server.retry_after_s is not None and status != 200:
+            self.send_header("Retry-After", str(self.server.retry_after_s))
         self.end_headers()
         self.wfile.write(content)
 
 
 class ChatServer(ThreadingHTTPServer):
-    """Serves one model on a free port; ``bodies`` are the requests so far, ``refusals`` the next replies' statuses."""
+    """Serves one model on a free port; ``bodies`` are the requests so far, ``refusals`` the next replies' statuses.
+
+    ``authorizations`` are the requests' headers of that name; ``retry_after_s`` goes out with every refusal.
+    """
 
     daemon_threads = True
     model_name = "tiny"
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Responder) -> None:
         super().__init__(("127.0.0.1", 0), ChatHandler)
         self.answer = answer
         self.lock = threading.Lock()
         self.refusals: list[int] = []
         self.bodies: list[dict[str, Any]] = []
+        self.authorizations: list[str | None] = []
+        self.retry_after_s: int | None = None
 
     @property
     def url(self) -> str:
@@ -67,7 +82,7 @@ class ChatServer(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving(answer: Answer) -> Iterator[ChatServer]:
+def serving(answer: Responder) -> Iterator[ChatServer]:
     """Run a server."""
     server = ChatServer(answer)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()

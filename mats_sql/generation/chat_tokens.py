@@ -1,4 +1,4 @@
-"""From messages to tokens and back, the same way for every engine that runs a checkpoint itself."""
+"""From messages to tokens and back, the same way for training and for every engine that runs a checkpoint itself."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, BatchEncoding, PreTrainedTokenizerBase
 
 from mats_sql.agents.messages import Messages, as_dicts
-from mats_sql.errors import EngineError, ModelError
+from mats_sql.errors import EngineError, ModelError, one_line
 
 _TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>")
 
@@ -56,20 +56,25 @@ class ChatTokens:
         return text
 
     def _render(self, messages: Messages) -> str:
-        text = self._tokenizer.apply_chat_template(as_dicts(messages), tokenize=False, add_generation_prompt=True)
-        assert isinstance(text, str)
-        return text
+        return render_prompt(self._tokenizer, messages)
 
     def _encode(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
         if not texts:
             return []
-        # The template already writes the begin-of-text token where there is one.
-        return [tuple(ids) for ids in self._tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
+        return [tuple(ids) for ids in tokenize(self._tokenizer, texts)["input_ids"]]
 
 
-def one_line(error: BaseException) -> str:
-    """Return an error's words as one line of bounded length."""
-    return " ".join(str(error).split())[:300]
+def render_prompt(tokenizer: PreTrainedTokenizerBase, messages: Messages) -> str:
+    """Return the text that a model reads before it answers: what every engine sends and what training shows."""
+    text = tokenizer.apply_chat_template(as_dicts(messages), tokenize=False, add_generation_prompt=True)
+    assert isinstance(text, str)
+    return text
+
+
+def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, offsets: bool = False) -> BatchEncoding:
+    """Return the ids of rendered texts, with each token's characters where ``offsets`` are asked for."""
+    # The template already writes the begin-of-text token where there is one.
+    return tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=offsets)
 
 
 def _load(model: Path | str) -> PreTrainedTokenizerBase:

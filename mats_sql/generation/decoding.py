@@ -49,8 +49,8 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """One drawn answer. ``tokens`` ends with the stop token when ``finished``."""
+class Decoded:
+    """One branch's answer. ``tokens`` ends with the stop token when ``finished``."""
 
     key: int
     tokens: tuple[int, ...]
@@ -58,7 +58,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class BatchSize:
     """How much is computed at once: prompt tokens per forward pass (with padding) and answers per decode step."""
 
     prompt_tokens: int
@@ -99,26 +99,26 @@ _ROW_TENSORS = ("keys", "last", "written", "uniforms", "greedy", "done")
 class Decoder:
     """Draw answers from one loaded model."""
 
-    def __init__(self, model: PreTrainedModel, stop_ids: Collection[int], limits: Limits, *, shared: bool) -> None:
+    def __init__(self, model: PreTrainedModel, stop_ids: Collection[int], size: BatchSize, *, shared: bool) -> None:
         """``shared`` says that the model's attention is ``SHARED_PROMPT_ATTENTION``; no stop ids means full length."""
         self._model = model
         self._stop_ids = torch.tensor(sorted(stop_ids), dtype=torch.long, device=model.device)
-        self._limits = limits
+        self._size = size
         self._shared = shared
         self.settled = 0
         """How many tokens were too close to call in a batch and were chosen with the row computed alone."""
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
-    def decode(self, prompts: Sequence[Prompt], temperature: float, max_new_tokens: int) -> Iterator[Answer]:
+    def decode(self, prompts: Sequence[Prompt], temperature: float, max_new_tokens: int) -> Iterator[Decoded]:
         """Yield one answer per branch, in the order in which they end."""
         waiting = _longest_first(prompts)
         tokens_of = {branch.key: prompt.tokens for prompt in prompts for branch in prompt.branches}
         rows: _Rows | None = None
         while waiting or rows is not None:
-            if rows is None or len(rows) <= self._limits.rows // 2:
+            if rows is None or len(rows) <= self._size.rows // 2:
                 rows = self._fill(rows, waiting, max_new_tokens)
             ended = self._step(rows, tokens_of, temperature, max_new_tokens)
-            yield from _answers(rows, ended, self._stop_ids)
+            yield from _decoded(rows, ended, self._stop_ids)
             rows = _without_ended(rows)
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
@@ -133,7 +133,7 @@ class Decoder:
         tokens = torch.tensor(padded, device=self._model.device)
         lengths = torch.tensor([len(ending) for ending in endings], device=self._model.device)
         while waiting:
-            unit = _take(waiting, self._limits.prompt_tokens, self._limits.rows)
+            unit = _take(waiting, self._size.prompt_tokens, self._size.rows)
             rows = self._start(unit, 1)
             totals = self._force(rows, tokens[rows.keys], lengths[rows.keys]).view(len(unit), len(endings))
             yield from ((prompt.tokens, row) for prompt, row in zip(unit, totals.tolist(), strict=True))
@@ -149,9 +149,9 @@ class Decoder:
 
     def _fill(self, rows: _Rows | None, waiting: deque[Prompt], max_new_tokens: int) -> _Rows:
         parts = [] if rows is None else [rows]
-        room = self._limits.rows - sum(len(part) for part in parts)
+        room = self._size.rows - sum(len(part) for part in parts)
         while waiting and (not parts or len(waiting[0].branches) <= room):
-            parts.append(self._start(_take(waiting, self._limits.prompt_tokens, room), max_new_tokens))
+            parts.append(self._start(_take(waiting, self._size.prompt_tokens, room), max_new_tokens))
             room -= len(parts[-1])
         parts[0].merge(parts[1:])
         return parts[0]
@@ -277,13 +277,13 @@ def _take(waiting: deque[Prompt], tokens: int, rows: int) -> list[Prompt]:
     return unit
 
 
-def _answers(rows: _Rows, ended: Tensor, stop_ids: Tensor) -> Iterator[Answer]:
+def _decoded(rows: _Rows, ended: Tensor, stop_ids: Tensor) -> Iterator[Decoded]:
     if len(ended) == 0:
         return
     stops = set(stop_ids.tolist())
     counts = rows.cache.ages[ended].tolist()
     for key, count, tokens in zip(rows.keys[ended].tolist(), counts, rows.written[ended].tolist(), strict=True):
-        yield Answer(key, tuple(tokens[:count]), tokens[count - 1] in stops)
+        yield Decoded(key, tuple(tokens[:count]), tokens[count - 1] in stops)
 
 
 def _without_ended(rows: _Rows) -> _Rows | None:

@@ -3,6 +3,10 @@
 A *draw* is the unit of work: one prompt and either nothing else (greedy) or the seed of one random stream, derived from
 (seed, item id, sample index). Equal draws have equal answers, so each is computed once; and since a sample's index is
 in its seed, a larger ``n`` only adds draws: samples are a prefix.
+
+A prompt may be longer than an engine takes. That is data that failed, not an error that ends a run: its completions are
+empty and unfinished, its choices equally likely. Nothing is ever truncated. Such a refusal is no answer of the model,
+so it is never cached: an engine that takes longer prompts answers it.
 """
 
 from __future__ import annotations
@@ -21,8 +25,10 @@ from mats_sql.seeds import derive_seed
 
 MAX_CHOICES = 64
 
-Result = TypeVar("Result")
+_UNANSWERED = Completion("", 0, finished=False)
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 OnDrawn = Callable[[int, int], None]
 """Receives (how many are done, of how many) of the draws or scored prompts that one call has to compute."""
@@ -42,19 +48,27 @@ class DrawingEngine(ABC):
     def __init__(self, cache: CompletionCache | None = None) -> None:
         self._cache = cache
         self.computed = 0
-        """How many draws and scored prompts this engine has computed, that is, not read from the cache."""
+        """How many draws and prompts were computed or scored: neither read from the cache nor refused."""
         self.on_drawn: OnDrawn | None = None
+        self._overlong: dict[str, None] = {}
+
+    @property
+    def overlong(self) -> tuple[str, ...]:
+        """The ids of all requests so far that were refused as over-long, each once, in the order of the requests."""
+        return tuple(self._overlong)
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[tuple[Completion, ...]]:
         """Return ``sampling.n`` completions per request, in the order of the requests."""
         _check(sampling)
         wanted = [[_draw(request, sampling, index) for index in range(sampling.n)] for request in requests]
         distinct = list(dict.fromkeys(draw for draws in wanted for draw in draws))
-        known = dict(self._known(distinct, sampling))
-        missing = [draw for draw in distinct if draw not in known]
-        for draw, completion in self._remembered(missing, sampling):
+        known = self._known(distinct, sampling)
+        for draw, completion in self._answered([draw for draw in distinct if draw not in known], sampling):
             known[draw] = completion
-        return [tuple(known[draw] for draw in draws) for draws in wanted]
+        self._note_refused(
+            request for request, draws in zip(requests, wanted, strict=True) if any(draw not in known for draw in draws)
+        )
+        return [tuple(known.get(draw, _UNANSWERED) for draw in draws) for draws in wanted]
 
     def choice_logprobs(self, requests: Sequence[Request], choices: tuple[str, ...]) -> list[tuple[float, ...]]:
         """Return, per request, each choice's log-probability normalised over the choices (they sum to one)."""
@@ -62,14 +76,11 @@ class DrawingEngine(ABC):
             raise EngineError(f"choices must be 2 to {MAX_CHOICES} different texts, but got {choices!r}; mend the list")
         distinct = list(dict.fromkeys(request.messages for request in requests))
         known = self._cache.scores(distinct, choices) if self._cache is not None else {}
-        missing = [messages for messages in distinct if messages not in known]
-        for messages, logprobs in self._counted(self._score(missing, choices), len(missing)) if missing else ():
+        for messages, logprobs in self._scored([messages for messages in distinct if messages not in known], choices):
             known[messages] = logprobs
-            if self._cache is not None:
-                self._cache.add_score(messages, choices, logprobs)
-        if self._cache is not None:
-            self._cache.commit()
-        return [known[request.messages] for request in requests]
+        self._note_refused(request for request in requests if request.messages not in known)
+        equal = normalised([0.0] * len(choices))
+        return [known.get(request.messages, equal) for request in requests]
 
     def close(self) -> None:
         """Free the model and close the cache."""
@@ -77,8 +88,8 @@ class DrawingEngine(ABC):
             self._cache.close()
 
     @abstractmethod
-    def _complete(self, draws: Sequence[Draw], sampling: Sampling) -> Iterator[tuple[Draw, Completion]]:
-        """Compute distinct draws and yield each as soon as it is there, in any order.
+    def _complete(self, draws: Sequence[Draw], sampling: Sampling) -> Iterator[tuple[Draw, Completion | None]]:
+        """Compute distinct draws and yield each as soon as it is there, in any order; None refuses an over-long prompt.
 
         Of ``sampling`` only ``temperature`` and ``max_new_tokens`` matter; each draw carries its own seed.
         """
@@ -86,19 +97,18 @@ class DrawingEngine(ABC):
     @abstractmethod
     def _score(
         self, prompts: Sequence[Messages], choices: tuple[str, ...]
-    ) -> Iterator[tuple[Messages, tuple[float, ...]]]:
-        """Yield each distinct prompt with its choices' normalised log-probabilities, in any order."""
+    ) -> Iterator[tuple[Messages, tuple[float, ...] | None]]:
+        """Yield each distinct prompt with its choices' normalised log-probabilities, in any order; None as above."""
 
-    def _known(self, draws: Sequence[Draw], sampling: Sampling) -> Iterator[tuple[Draw, Completion]]:
+    def _known(self, draws: Sequence[Draw], sampling: Sampling) -> dict[Draw, Completion]:
         if self._cache is None:
-            return
+            return {}
         found = self._cache.completions(
             [(draw.messages, draw.seed) for draw in draws], sampling.temperature, sampling.max_new_tokens
         )
-        for (messages, seed), completion in found.items():
-            yield Draw(messages, seed), completion
+        return {Draw(messages, seed): completion for (messages, seed), completion in found.items()}
 
-    def _remembered(self, draws: Sequence[Draw], sampling: Sampling) -> Iterator[tuple[Draw, Completion]]:
+    def _answered(self, draws: Sequence[Draw], sampling: Sampling) -> Iterator[tuple[Draw, Completion]]:
         """Compute draws, storing them as they come: what a killed process had done is not done again."""
         if not draws:
             return
@@ -110,12 +120,30 @@ class DrawingEngine(ABC):
         if self._cache is not None:
             self._cache.commit()
 
-    def _counted(self, results: Iterable[Result], total: int) -> Iterator[Result]:
-        for done, result in enumerate(results, 1):
-            self.computed += 1
+    def _scored(
+        self, prompts: Sequence[Messages], choices: tuple[str, ...]
+    ) -> Iterator[tuple[Messages, tuple[float, ...]]]:
+        """Score prompts, storing the scores as they come."""
+        if not prompts:
+            return
+        for messages, logprobs in self._counted(self._score(prompts, choices), len(prompts)):
+            if self._cache is not None:
+                self._cache.add_score(messages, choices, logprobs)
+            yield messages, logprobs
+        if self._cache is not None:
+            self._cache.commit()
+
+    def _counted(self, results: Iterable[tuple[Item, Result | None]], total: int) -> Iterator[tuple[Item, Result]]:
+        """Tell how far the work is, and pass on what was not refused."""
+        for done, (item, result) in enumerate(results, 1):
             if self.on_drawn is not None:
                 self.on_drawn(done, total)
-            yield result
+            if result is not None:
+                self.computed += 1
+                yield item, result
+
+    def _note_refused(self, requests: Iterable[Request]) -> None:
+        self._overlong.update(dict.fromkeys(request.item_id for request in requests))
 
 
 def normalised(totals: Sequence[float]) -> tuple[float, ...]:

@@ -35,7 +35,7 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One answer. ``finished`` is false when ``max_new_tokens`` cut it."""
+    """One answer. ``finished`` is false when ``max_new_tokens`` cut it, or when the prompt was refused as over-long."""
 
     text: str
     token_count: int
@@ -44,6 +44,11 @@ class Completion:
 
 class Engine(Protocol):
     """Draw completions, and read the probabilities of fixed answers."""
+
+    @property
+    def overlong(self) -> tuple[str, ...]:
+        """The ids of all requests so far that were refused because their prompt is too long, each once."""
+        ...
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[tuple[Completion, ...]]:
         """Return ``sampling.n`` completions per request, in the order of the requests."""

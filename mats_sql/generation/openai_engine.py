@@ -11,29 +11,28 @@ what the listed ones leave over, at most the least likely listed token's share.
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import random
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from typing import Any, TypeVar
 
-import requests
+from openai import APIConnectionError, APIStatusError, OpenAI, Timeout
 from pydantic import BaseModel, Field, ValidationError
 
 from mats_sql.agents.messages import Messages, as_dicts
 from mats_sql.config import GenerationSettings
-from mats_sql.errors import EngineError
+from mats_sql.errors import EngineError, one_line
 from mats_sql.generation.cache import CompletionCache
 from mats_sql.generation.draws import Draw, DrawingEngine, normalised
 from mats_sql.generation.engine import Completion, Sampling
 
 _TOP_LOGPROBS = 20
-_RETRIED_STATUS = frozenset({408, 409, 429, 500, 502, 503, 504})
 _CONNECT_S = 10.0
-_JSON = {"Content-Type": "application/json"}
+_REFUSED_STATUS = frozenset({408, 409, 429})
+"""Statuses below 500 after which the client asks again: the request was in order, the server was not."""
+
+Asked = TypeVar("Asked")
 
 
 class _TokenLogprob(BaseModel):
@@ -70,20 +69,12 @@ class _Reply(BaseModel):
     usage: _Usage | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Refusal:
-    """A server's word that it will not answer this prompt."""
-
-    status: int
-    reason: str
-
-
 class OpenAIEngine(DrawingEngine):
     """Draw from a model behind ``generation.base_url`` (…/v1), at most ``concurrency`` requests at once.
 
-    A request that fails with 408, 409, 429, 5xx or in transport is sent again with exponentially growing, jittered
-    pauses (or after the server's ``Retry-After``). A prompt that the server finds too long is data that failed, as in
-    the other engines: an empty, unfinished completion, counted in ``overlong_prompts``.
+    A request that fails with 408, 409, 429, 5xx or in transport is sent again, ``attempts`` times in all, after the
+    server's ``Retry-After`` or growing, jittered pauses: with the default about a minute passes, enough for a server to
+    start again. A prompt that the server finds too long is refused, as in the other engines.
     """
 
     def __init__(self, settings: GenerationSettings, model: str, cache: CompletionCache | None = None) -> None:
@@ -91,106 +82,99 @@ class OpenAIEngine(DrawingEngine):
         super().__init__(cache)
         if settings.base_url is None:
             raise EngineError("generation.base_url must be set for the openai engine; e.g. http://localhost:8000/v1")
-        self.overlong_prompts = 0
         self._settings = settings
         self._model = model
         self._url = settings.base_url.rstrip("/")
-        self._session = requests.Session()
-        adapter = requests.adapters.HTTPAdapter(pool_maxsize=settings.concurrency)
-        self._session.mount("http://", adapter)
-        self._session.mount("https://", adapter)
-        key = os.environ.get(settings.api_key_variable)
-        if key:
-            self._session.headers["Authorization"] = f"Bearer {key}"
-        self._greet()
+        self._client = self._connect()
 
     def close(self) -> None:
         """Close the connections and the cache."""
         super().close()
-        self._session.close()
+        self._client.close()
 
-    def _complete(self, draws: Sequence[Draw], sampling: Sampling) -> Iterator[tuple[Draw, Completion]]:
-        with ThreadPoolExecutor(self._settings.concurrency) as pool:
-            asked = {pool.submit(self._ask, draw.messages, _draw_body(draw, sampling)): draw for draw in draws}
-            for future in _completed(asked):
-                yield asked[future], self._completion(future.result())
+    def _complete(self, draws: Sequence[Draw], sampling: Sampling) -> Iterator[tuple[Draw, Completion | None]]:
+        for draw, reply in self._ask_all(draws, lambda draw: self._ask(draw.messages, _draw_body(draw, sampling))):
+            yield draw, _completion(reply) if reply else None
 
     def _score(
         self, prompts: Sequence[Messages], choices: tuple[str, ...]
-    ) -> Iterator[tuple[Messages, tuple[float, ...]]]:
+    ) -> Iterator[tuple[Messages, tuple[float, ...] | None]]:
         body: dict[str, object] = {"temperature": 0, "max_tokens": 1, "logprobs": True, "top_logprobs": _TOP_LOGPROBS}
-        with ThreadPoolExecutor(self._settings.concurrency) as pool:
-            asked = {pool.submit(self._ask, messages, body): messages for messages in prompts}
-            for future in _completed(asked):
-                yield asked[future], self._choices(future.result(), choices)
+        for messages, reply in self._ask_all(prompts, lambda messages: self._ask(messages, body)):
+            yield messages, self._choices(reply, choices) if reply else None
 
-    def _completion(self, reply: _Reply | _Refusal) -> Completion:
-        if isinstance(reply, _Refusal):
-            self.overlong_prompts += 1
-            return Completion("", 0, finished=False)
-        choice = reply.choices[0]
-        tokens = reply.usage.completion_tokens if reply.usage else 0
-        return Completion(choice.message.content or "", tokens, choice.finish_reason == "stop")
-
-    def _choices(self, reply: _Reply | _Refusal, choices: tuple[str, ...]) -> tuple[float, ...]:
-        if isinstance(reply, _Refusal):
-            self.overlong_prompts += 1
-            return normalised([0.0] * len(choices))
+    def _choices(self, reply: _Reply, choices: tuple[str, ...]) -> tuple[float, ...]:
         logprobs = reply.choices[0].logprobs
         if logprobs is None or not logprobs.content or not logprobs.content[0].top_logprobs:
             message = f"scoring needs a server that returns top_logprobs, but {self._url} does not; use another engine"
             raise EngineError(message)
         return _by_first_token(logprobs.content[0].top_logprobs, choices)
 
-    def _greet(self) -> None:
+    def _connect(self) -> OpenAI:
         """Fail early and in one line when no server answers; any answer will do, since not all list their models."""
+        settings = self._settings
         try:
-            self._session.get(f"{self._url}/models", timeout=_CONNECT_S)
-        except (requests.RequestException, ValueError) as error:
-            raise EngineError(self._unreachable(error)) from None
-
-    def _ask(self, messages: Messages, body: Mapping[str, object]) -> _Reply | _Refusal:
-        """Send one chat request, again where that may help."""
-        document = {"model": self._model, "messages": as_dicts(messages), **body}
-        problem = ""
-        for attempt in range(self._settings.attempts):
-            pause_s = 0.0
-            try:
-                response = self._session.post(
-                    f"{self._url}/chat/completions",
-                    data=json.dumps(document),
-                    headers=_JSON,
-                    timeout=(_CONNECT_S, self._settings.timeout_s),
-                )
-            except requests.RequestException as error:
-                problem = self._unreachable(error)
-            else:
-                if response.status_code not in _RETRIED_STATUS:
-                    return self._read(response)
-                problem = f"{self._url} must answer, but said {response.status_code}: {_line(response.text)}"
-                pause_s = _retry_after_s(response)
-            if attempt + 1 < self._settings.attempts:
-                # Jitter spreads the requests that failed together; it decides nothing else.
-                time.sleep(pause_s or min(30.0, 0.25 * 2**attempt) * random.uniform(0.5, 1.0))
-        raise EngineError(f"{problem}; tried {self._settings.attempts} times")
-
-    def _read(self, response: requests.Response) -> _Reply | _Refusal:
-        if response.status_code == 400 and _is_overlong(response.text):
-            return _Refusal(response.status_code, _line(response.text))
-        if response.status_code != 200:
-            raise EngineError(
-                f"{self._url} must accept requests for {self._model!r}, but said {response.status_code}: "
-                f"{_line(response.text)}; check the model's name and {self._settings.api_key_variable}"
+            client = OpenAI(
+                base_url=self._url,
+                # Given even where there is none: else the client would send OPENAI_API_KEY to any server.
+                api_key=os.environ.get(settings.api_key_variable) or "none",
+                max_retries=settings.attempts - 1,
+                timeout=Timeout(settings.timeout_s, connect=_CONNECT_S),
             )
+            client.with_options(max_retries=0, timeout=_CONNECT_S).models.with_raw_response.list()
+        except APIStatusError:
+            pass
+        except (APIConnectionError, ValueError) as error:
+            raise EngineError(self._unreachable(error)) from None
+        return client
+
+    def _ask_all(
+        self, items: Sequence[Asked], ask: Callable[[Asked], _Reply | None]
+    ) -> Iterator[tuple[Asked, _Reply | None]]:
+        """Yield each item's reply as it comes; cancel the rest when the reader stops or one has failed."""
+        with ThreadPoolExecutor(self._settings.concurrency) as threads:
+            asked: dict[Future[_Reply | None], Asked] = {threads.submit(ask, item): item for item in items}
+            try:
+                for future in as_completed(asked):
+                    yield asked[future], future.result()
+            finally:
+                for future in asked:
+                    future.cancel()
+
+    def _ask(self, messages: Messages, body: Mapping[str, object]) -> _Reply | None:
+        """Return the reply to one chat request, or None when the server finds the prompt too long."""
+        document: dict[str, Any] = {"model": self._model, "messages": as_dicts(messages), **body}
         try:
+            response = self._client.chat.completions.with_raw_response.create(**document)
             return _Reply.model_validate_json(response.content)
+        except APIConnectionError as error:
+            raise EngineError(f"{self._unreachable(error)}; tried {self._settings.attempts} times") from None
+        except APIStatusError as error:
+            if error.status_code == 400 and _is_overlong(error.response.text):
+                return None
+            raise EngineError(self._refused(error)) from None
         except ValidationError as error:
             problem = error.errors()[0]["msg"]
             message = f"{self._url} must answer with a chat completion, but: {problem}; is it OpenAI-compatible?"
             raise EngineError(message) from None
 
     def _unreachable(self, error: Exception) -> str:
-        return f"base_url must be reachable, but {self._url}: {_line(str(error))}; start the server"
+        return f"base_url must be reachable, but {self._url}: {one_line(error.__cause__ or error)}; start the server"
+
+    def _refused(self, error: APIStatusError) -> str:
+        said = f"but said {error.status_code}: {one_line(error.response.text)}"
+        if error.status_code in _REFUSED_STATUS or error.status_code >= 500:
+            return f"{self._url} must answer, {said}; tried {self._settings.attempts} times"
+        return (
+            f"{self._url} must accept requests for {self._model!r}, {said}; "
+            f"check the model's name and {self._settings.api_key_variable}"
+        )
+
+
+def _completion(reply: _Reply) -> Completion:
+    choice = reply.choices[0]
+    tokens = reply.usage.completion_tokens if reply.usage else 0
+    return Completion(choice.message.content or "", tokens, choice.finish_reason == "stop")
 
 
 def _draw_body(draw: Draw, sampling: Sampling) -> dict[str, object]:
@@ -199,15 +183,6 @@ def _draw_body(draw: Draw, sampling: Sampling) -> dict[str, object]:
         return {**body, "temperature": 0}
     # Servers keep seeds as signed 64-bit integers, JSON readers lose bits beyond 53.
     return {**body, "temperature": sampling.temperature, "top_p": 1, "seed": draw.seed % 2**53}
-
-
-def _completed(futures: Mapping[Future[_Reply | _Refusal], object]) -> Iterator[Future[_Reply | _Refusal]]:
-    """Yield futures as they end; cancel the rest when the reader stops or one has failed."""
-    try:
-        yield from as_completed(futures)
-    finally:
-        for future in futures:
-            future.cancel()
 
 
 def _by_first_token(listed: Sequence[_TokenLogprob], choices: tuple[str, ...]) -> tuple[float, ...]:
@@ -225,14 +200,3 @@ def _by_first_token(listed: Sequence[_TokenLogprob], choices: tuple[str, ...]) -
 def _is_overlong(text: str) -> bool:
     lowered = text.lower()
     return "context length" in lowered or "context_length" in lowered or "maximum model length" in lowered
-
-
-def _retry_after_s(response: requests.Response) -> float:
-    try:
-        return min(60.0, max(0.0, float(response.headers.get("Retry-After", "0"))))
-    except ValueError:
-        return 0.0
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())[:300]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,35 +12,30 @@ from transformers.utils.logging import disable_progress_bar
 
 from mats_sql.agents.messages import Messages
 from mats_sql.config import GenerationSettings
-from mats_sql.errors import EngineError, ModelError
+from mats_sql.errors import EngineError, ModelError, one_line
 from mats_sql.generation.branched_cache import register_shared_prompt_attention
 from mats_sql.generation.cache import CompletionCache
-from mats_sql.generation.chat_tokens import ChatTokens, one_line
-from mats_sql.generation.decoding import Branch, Decoder, Limits, Prompt
+from mats_sql.generation.chat_tokens import ChatTokens
+from mats_sql.generation.decoding import BatchSize, Branch, Decoder, Prompt
 from mats_sql.generation.draws import Draw, DrawingEngine, normalised
 from mats_sql.generation.engine import Completion, Sampling
-
-_log = logging.getLogger(__name__)
 
 
 class TransformersEngine(DrawingEngine):
     """Draw from one checkpoint of any decoder-only model whose cache is keys and values.
 
-    A prompt longer than ``max_prompt_tokens`` (or than the model's context) is data that failed, not an error that ends
-    a run: its completions are empty and unfinished, its choices equally likely, and ``overlong_prompts`` counts it.
-    Nothing is ever truncated.
+    A prompt longer than ``max_prompt_tokens``, or than the model's context, is refused.
     """
 
     def __init__(self, settings: GenerationSettings, model: Path | str, cache: CompletionCache | None = None) -> None:
         """Load model and tokenizer. Raises :class:`ModelError` if the checkpoint is missing or has no chat template."""
         super().__init__(cache)
-        self.overlong_prompts = 0
         self._tokens = ChatTokens(model)
         self._model = _load_model(settings, model)
         context = getattr(self._model.config, "max_position_embeddings", None) or settings.max_prompt_tokens + 1
         self._longest_prompt = min(settings.max_prompt_tokens, context - 1)
-        limits = Limits(settings.batch_tokens, settings.decode_rows)
-        self._decoder = Decoder(self._model, self._tokens.stop_ids, limits, shared=_share_prompts(self._model))
+        size = BatchSize(settings.batch_tokens, settings.decode_rows)
+        self._decoder = Decoder(self._model, self._tokens.stop_ids, size, shared=_share_prompts(self._model))
 
     def close(self) -> None:
         """Free the model's memory and close the cache."""
@@ -50,7 +44,7 @@ class TransformersEngine(DrawingEngine):
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def _complete(self, draws: Sequence[Draw], sampling: Sampling) -> Iterator[tuple[Draw, Completion]]:
+    def _complete(self, draws: Sequence[Draw], sampling: Sampling) -> Iterator[tuple[Draw, Completion | None]]:
         by_prompt: dict[Messages, list[int]] = {}
         for key, draw in enumerate(draws):
             by_prompt.setdefault(draw.messages, []).append(key)
@@ -59,30 +53,26 @@ class TransformersEngine(DrawingEngine):
             if self._fits(tokens):
                 prompts.append(Prompt(tokens, tuple(Branch(key, draws[key].seed) for key in keys)))
             else:
-                yield from ((draws[key], Completion("", 0, finished=False)) for key in keys)
-        for answer in self._decoder.decode(prompts, sampling.temperature, sampling.max_new_tokens):
-            completion = Completion(self._tokens.text(answer.tokens), len(answer.tokens), answer.finished)
-            yield draws[answer.key], completion
+                yield from ((draws[key], None) for key in keys)
+        for decoded in self._decoder.decode(prompts, sampling.temperature, sampling.max_new_tokens):
+            completion = Completion(self._tokens.text(decoded.tokens), len(decoded.tokens), decoded.finished)
+            yield draws[decoded.key], completion
 
     def _score(
         self, prompts: Sequence[Messages], choices: tuple[str, ...]
-    ) -> Iterator[tuple[Messages, tuple[float, ...]]]:
+    ) -> Iterator[tuple[Messages, tuple[float, ...] | None]]:
         endings = self._tokens.choices(prompts[0], choices)
         by_tokens: dict[tuple[int, ...], list[Messages]] = {}
         for messages, tokens in zip(prompts, self._tokens.prompts(prompts), strict=True):
             if self._fits(tokens):
                 by_tokens.setdefault(tokens, []).append(messages)
             else:
-                yield messages, normalised([0.0] * len(choices))
+                yield messages, None
         for tokens, totals in self._decoder.score(by_tokens, endings):
             yield from ((messages, normalised(totals)) for messages in by_tokens[tokens])
 
     def _fits(self, tokens: tuple[int, ...]) -> bool:
-        if len(tokens) <= self._longest_prompt:
-            return True
-        self.overlong_prompts += 1
-        _log.warning("a prompt of %d tokens exceeds %d: left unanswered", len(tokens), self._longest_prompt)
-        return False
+        return len(tokens) <= self._longest_prompt
 
 
 def resolve_device(device: str) -> torch.device:

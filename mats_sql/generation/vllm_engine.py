@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from mats_sql.agents.messages import Messages
 from mats_sql.config import GenerationSettings
-from mats_sql.errors import EngineError
+from mats_sql.errors import EngineError, one_line
 from mats_sql.generation.cache import CompletionCache
-from mats_sql.generation.chat_tokens import ChatTokens, one_line
+from mats_sql.generation.chat_tokens import ChatTokens
 from mats_sql.generation.draws import Draw, DrawingEngine, normalised
 from mats_sql.generation.engine import Completion, Sampling
 
@@ -29,12 +29,11 @@ _MAX_SEED = 2**63 - 1
 
 
 class VllmEngine(DrawingEngine):
-    """Draw from one checkpoint with vLLM. A prompt longer than ``max_prompt_tokens`` is left unanswered and counted."""
+    """Draw from one checkpoint with vLLM. A prompt longer than ``max_prompt_tokens`` is refused."""
 
     def __init__(self, settings: GenerationSettings, model: Path | str, cache: CompletionCache | None = None) -> None:
         """Start vLLM. Raises :class:`EngineError` if it is not installed or does not start."""
         super().__init__(cache)
-        self.overlong_prompts = 0
         self._tokens = ChatTokens(model)
         self._llm = _start(settings, model)
         context = self._llm.llm_engine.model_config.max_model_len
@@ -46,11 +45,11 @@ class VllmEngine(DrawingEngine):
         self._llm.llm_engine.engine_core.shutdown()
         del self._llm
 
-    def _complete(self, draws: Sequence[Draw], sampling: Sampling) -> Iterator[tuple[Draw, Completion]]:
+    def _complete(self, draws: Sequence[Draw], sampling: Sampling) -> Iterator[tuple[Draw, Completion | None]]:
         tokens = self._tokenize([draw.messages for draw in draws])
         for draw in draws:
             if not self._fits(tokens[draw.messages]):
-                yield draw, Completion("", 0, finished=False)
+                yield draw, None
         stop_ids = sorted(self._tokens.stop_ids)
         fitting = iter([draw for draw in draws if self._fits(tokens[draw.messages])])
         while unit := list(islice(fitting, _UNIT)):
@@ -59,11 +58,10 @@ class VllmEngine(DrawingEngine):
             for draw, output in zip(unit, outputs, strict=True):
                 answer = output.outputs[0]
                 yield draw, Completion(answer.text, len(answer.token_ids), answer.finish_reason == "stop")
-        self.overlong_prompts += sum(not self._fits(ids) for ids in tokens.values())
 
     def _score(
         self, prompts: Sequence[Messages], choices: tuple[str, ...]
-    ) -> Iterator[tuple[Messages, tuple[float, ...]]]:
+    ) -> Iterator[tuple[Messages, tuple[float, ...] | None]]:
         """Score each choice as the end of a prompt; prefix caching computes the prompt itself once."""
         from vllm import SamplingParams
 
@@ -73,8 +71,7 @@ class VllmEngine(DrawingEngine):
         for messages in prompts:
             ids = tokens[messages]
             if not self._fits(ids):
-                self.overlong_prompts += 1
-                yield messages, normalised([0.0] * len(choices))
+                yield messages, None
                 continue
             outputs = self._run([[*ids, *ending] for ending in endings], [parameters] * len(choices))
             totals = [_ending_logprob(output, len(ids)) for output in outputs]

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mats_sql.agents.messages import Messages, as_dicts
+from mats_sql.agents.messages import Messages
+from mats_sql.generation.chat_tokens import render_prompt, tokenize
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -34,24 +35,20 @@ class Encoded:
 def encode_answers(tokenizer: PreTrainedTokenizerBase, conversations: Sequence[tuple[Messages, str]]) -> list[Encoded]:
     """Return each (prompt, answer) as ids, in order, in one call of the tokenizer.
 
-    The prompt is the chat template's text with its generation prompt: byte for byte what an engine sends.
+    The prompt is rendered by the code that renders it for an engine.
     """
     if not conversations:
         return []
-    prompts = [_prompt_text(tokenizer, messages) for messages, _ in conversations]
+    prompts = [render_prompt(tokenizer, messages) for messages, _ in conversations]
     texts = [
         prompt + _without_end(answer, tokenizer.eos_token) + tokenizer.eos_token
         for prompt, (_, answer) in zip(prompts, conversations, strict=True)
     ]
-    tokens = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
+    tokens = tokenize(tokenizer, texts, offsets=True)
     return [
         Encoded(tuple(ids), _answer_start(offsets, len(prompt)))
         for ids, offsets, prompt in zip(tokens["input_ids"], tokens["offset_mapping"], prompts, strict=True)
     ]
-
-
-def _prompt_text(tokenizer: PreTrainedTokenizerBase, messages: Messages) -> str:
-    return str(tokenizer.apply_chat_template(as_dicts(messages), tokenize=False, add_generation_prompt=True))
 
 
 def _without_end(answer: str, end: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
 
-from mats_sql.errors import ModelError
+from mats_sql.errors import ModelError, one_line
 
 if TYPE_CHECKING:
     import torch
@@ -87,5 +87,4 @@ def _check_tokenizer(base: Path, tokenizer: PreTrainedTokenizerBase) -> None:
 
 
 def _unreadable(base: Path, error: Exception) -> ModelError:
-    problem = " ".join(str(error).split())[:200]
-    return ModelError(f"a base model must be a readable transformers checkpoint, but {base}: {problem}")
+    return ModelError(f"a base model must be a readable transformers checkpoint, but {base}: {one_line(error)}")

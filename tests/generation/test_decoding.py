@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from mats_sql.generation import decoding
 from mats_sql.generation.branched_cache import register_shared_prompt_attention
-from mats_sql.generation.decoding import Branch, Decoder, Limits, Prompt
+from mats_sql.generation.decoding import BatchSize, Branch, Decoder, Prompt
 
 STOPS = range(20)
 
@@ -52,11 +52,11 @@ def test_any_batching_of_any_prompts_gives_the_answers_of_each_prompt_alone(
 ) -> None:
     prompts = _prompts([length for length, _ in shape], [count for _, count in shape])
     model.set_attn_implementation(register_shared_prompt_attention() if shared else "sdpa")
-    batched = _decode(Decoder(model, STOPS, Limits(tokens, rows), shared=shared), prompts)
+    batched = _decode(Decoder(model, STOPS, BatchSize(tokens, rows), shared=shared), prompts)
     model.set_attn_implementation(register_shared_prompt_attention())
     alone: dict[int, tuple[int, ...]] = {}
     for prompt in prompts:
-        alone |= _decode(Decoder(model, STOPS, Limits(1, 1), shared=True), [prompt])
+        alone |= _decode(Decoder(model, STOPS, BatchSize(1, 1), shared=True), [prompt])
     assert batched == alone
 
 
@@ -64,7 +64,7 @@ def test_answers_settled_alone_are_the_answers_of_the_batch(
     model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prompts = _prompts([30, 5, 17, 1], [4, 4, 4, 4])
-    decoder = Decoder(model, STOPS, Limits(64, 8), shared=True)
+    decoder = Decoder(model, STOPS, BatchSize(64, 8), shared=True)
     batched = _decode(decoder, prompts)
     assert decoder.settled == 0
     monkeypatch.setattr(decoding, "_ROUNDING", 1e9)
@@ -89,7 +89,7 @@ def test_whatever_rounding_changes_is_settled_alone(seed: int, scale: float, tem
 
 
 def test_an_answer_ends_with_the_first_stop_token(model: PreTrainedModel) -> None:
-    decoder = Decoder(model, range(150), Limits(500, 64), shared=True)
+    decoder = Decoder(model, range(150), BatchSize(500, 64), shared=True)
     answers = list(decoder.decode(_prompts([9] * 20, [3] * 20), 1.0, 6))
     assert {answer.finished for answer in answers} == {True, False}
     for answer in answers:
@@ -104,7 +104,7 @@ def test_a_prompt_is_computed_once_for_all_its_answers(model: PreTrainedModel) -
         lambda _module, inputs, _output: fed.append(inputs[0].numel())
     )
     try:
-        _decode(Decoder(model, [], Limits(500, 64), shared=True), _prompts([40], [8]), tokens=5)
+        _decode(Decoder(model, [], BatchSize(500, 64), shared=True), _prompts([40], [8]), tokens=5)
     finally:
         hook.remove()
     assert fed == [39, 8, 8, 8, 8, 8]

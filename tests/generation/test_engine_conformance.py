@@ -27,6 +27,7 @@ REQUESTS = [
 ]
 SAMPLING = Sampling(n=4, temperature=1.0, max_new_tokens=12, seed=5)
 CHOICES = ("yes", "no")
+LONG = Request("long", user("schools " * 450))
 HAS_VLLM = importlib.util.find_spec("vllm") is not None
 SUBJECTS = ["transformers-llama", "transformers-qwen2", "transformers-expanded", "openai", *(["vllm"] * HAS_VLLM)]
 
@@ -213,14 +214,35 @@ def test_first_tokens_are_drawn_with_the_models_probabilities(
     assert _chi_square_p(observed, probabilities) > 1e-3
 
 
-def test_a_prompt_over_the_limit_is_unanswered_and_counted_never_truncated(engine: DrawingEngine) -> None:
-    long = Request("long", user("schools " * 450))
-    before = engine.overlong_prompts  # type: ignore[attr-defined]
-    [unanswered, answered] = engine.generate([long, REQUESTS[0]], Sampling(temperature=0, max_new_tokens=4))
-    assert unanswered == (Completion("", 0, finished=False),)
+def test_a_prompt_over_the_limit_is_unanswered_and_named_never_truncated(engine: DrawingEngine) -> None:
+    before = engine.overlong
+    [unanswered, answered] = engine.generate([LONG, REQUESTS[0]], replace(SAMPLING, n=2))
+    assert unanswered == (Completion("", 0, finished=False),) * 2
     assert answered[0].token_count > 0
-    assert engine.overlong_prompts == before + 1  # type: ignore[attr-defined]
-    assert engine.choice_logprobs([long], CHOICES) == [pytest.approx((math.log(0.5), math.log(0.5)))]
+    scored = replace(LONG, item_id="long, scored")
+    assert engine.choice_logprobs([scored, LONG], CHOICES) == [pytest.approx((math.log(0.5), math.log(0.5)))] * 2
+    assert engine.overlong == (*before, "long", "long, scored")
+
+
+def test_a_refusal_counts_as_done_but_not_as_computed(engine: DrawingEngine) -> None:
+    heard: list[tuple[int, int]] = []
+    before = engine.computed
+    engine.on_drawn = lambda done, total: heard.append((done, total))
+    engine.generate([LONG, REQUESTS[0]], Sampling(temperature=0, max_new_tokens=4))
+    engine.on_drawn = None
+    assert heard == [(1, 2), (2, 2)]
+    assert engine.computed == before + 1
+
+
+def test_a_refusal_is_not_cached(subject: Subject, tmp_path: Path) -> None:
+    if subject.reused is not None:
+        pytest.skip("one vllm serves the session; the cache is the same code for every engine")
+    for _ in range(2):
+        engine = subject.open(cache=tmp_path / "cache.sqlite")
+        engine.generate([LONG], SAMPLING)
+        engine.choice_logprobs([replace(LONG, item_id="scored")], CHOICES)
+        assert engine.overlong == ("long", "scored")
+        engine.close()
 
 
 def test_a_cached_answer_is_identical_and_nothing_is_computed(subject: Subject, tmp_path: Path) -> None:

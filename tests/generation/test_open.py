@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from mats_sql.config import GenerationSettings
 from mats_sql.errors import EngineError, ModelError
 from mats_sql.generation.engine import Request, Sampling
 from mats_sql.generation.open import engine_identity, open_engine
+from tests.chat_server import HANG_UP, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,9 +114,84 @@ def test_a_server_that_stays_busy_is_one_line(chat_server: Any) -> None:
     settings = GenerationSettings(engine="openai", base_url=chat_server.url, attempts=2)
     engine = open_engine(settings, "tiny")
     chat_server.refusals.extend([503, 503])
-    with pytest.raises(EngineError, match=r"said 503: .*busy.*; tried 2 times"):
+    with pytest.raises(EngineError, match=r"said 503: .*busy.*; tried 2 times") as caught:
         engine.generate(ASK, ONE)
+    assert "\n" not in str(caught.value)
+    assert chat_server.refusals == []
     engine.close()
+
+
+def test_a_server_says_itself_when_to_ask_again(chat_server: Any) -> None:
+    engine = open_engine(GenerationSettings(engine="openai", base_url=chat_server.url), "tiny")
+    chat_server.refusals.append(429)
+    chat_server.retry_after_s = 1
+    asked_at = time.monotonic()
+    engine.generate(ASK, ONE)
+    chat_server.retry_after_s = None
+    assert time.monotonic() - asked_at >= 1, "left to itself, the client asks again after half a second"
+    engine.close()
+
+
+def test_a_server_has_a_minute_to_start_again(chat_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = GenerationSettings(engine="openai", base_url=chat_server.url)
+    engine = open_engine(settings, "tiny")
+    pauses_s: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses_s.append)
+    expected_s = 60
+    chat_server.refusals.extend([503] * (settings.attempts - 1))
+    assert engine.generate(ASK, ONE)[0][0].token_count > 0
+    assert len(pauses_s) == settings.attempts - 1
+    assert 0.75 * expected_s < sum(pauses_s) < 1.25 * expected_s
+    engine.close()
+
+
+def test_a_server_that_hangs_up_is_one_line(chat_server: Any) -> None:
+    settings = GenerationSettings(engine="openai", base_url=chat_server.url, attempts=2)
+    engine = open_engine(settings, "tiny")
+    chat_server.refusals.extend([HANG_UP, HANG_UP])
+    with pytest.raises(
+        EngineError, match=f"base_url must be reachable, but {chat_server.url}: .*; tried 2 times"
+    ) as caught:
+        engine.generate(ASK, ONE)
+    assert "\n" not in str(caught.value)
+    assert chat_server.refusals == []
+    engine.close()
+
+
+@pytest.mark.parametrize("document", [{"choices": []}, {"object": "list"}, "<html>hello</html>"])
+def test_a_server_that_speaks_something_else_is_one_line(document: object) -> None:
+    with serving(lambda _: (200, document)) as server:
+        engine = open_engine(GenerationSettings(engine="openai", base_url=server.url), "tiny")
+        with pytest.raises(EngineError, match="must answer with a chat completion, but: ") as caught:
+            engine.generate(ASK, ONE)
+        assert "\n" not in str(caught.value)
+        engine.close()
+
+
+def test_a_server_gets_the_key_of_its_own_variable_and_no_other(
+    chat_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "not-for-this-server")
+    for key, sent in (("secret", "Bearer secret"), ("", "Bearer none")):
+        monkeypatch.setenv("THIS_SERVERS_KEY", key)
+        settings = GenerationSettings(engine="openai", base_url=chat_server.url, api_key_variable="THIS_SERVERS_KEY")
+        engine = open_engine(settings, "tiny")
+        engine.generate(ASK, ONE)
+        assert chat_server.authorizations[-1] == sent
+        engine.close()
+
+
+def test_a_prompt_that_was_refused_is_answered_once_the_limit_is_raised(llama: Path, tmp_path: Path) -> None:
+    long = [Request("long", user("schools " * 40))]
+    for limit, refused in ((20, ("long",)), (500, ())):
+        settings = CPU.model_copy(update={"max_prompt_tokens": limit})
+        engine = open_engine(settings, llama, cache=tmp_path / "cache.sqlite")
+        [[completion]] = engine.generate(long, ONE)
+        [scores] = engine.choice_logprobs(long, ("yes", "no"))
+        assert engine.overlong == refused
+        assert (completion.token_count > 0) == (not refused)
+        assert (scores[0] != scores[1]) == (not refused)
+        engine.close()
 
 
 def test_a_server_without_the_model_is_one_line_and_asked_once(chat_server: Any) -> None:
@@ -153,7 +230,7 @@ def test_a_bfloat16_engine_draws_and_scores(llama: Path) -> None:
 
 
 def test_importing_the_package_loads_no_model_library() -> None:
-    heavy = "{'torch', 'transformers', 'vllm', 'requests'}"
+    heavy = "{'torch', 'transformers', 'vllm', 'openai'}"
     code = (
         f"import sys, mats_sql.generation.open, mats_sql.generation.engine; print(sorted({heavy} & set(sys.modules)))"
     )

@@ -20,7 +20,7 @@ from mats_sql.generation.engine import Engine
 from mats_sql.generation.open import open_engine
 from mats_sql.teaching.large_model import LargeModelTeacher
 from mats_sql.teaching.teacher import CritiqueTask, PlanTask, Teacher
-from tests.chat_server import Answer, ChatServer, reply, serving
+from tests.chat_server import ChatServer, Responder, reply, serving
 
 GOLD = "SELECT name FROM singer WHERE age > 3"
 QUESTION = Question(1, "music", "Who is older than 3?")
@@ -41,7 +41,7 @@ def engine(server: ChatServer) -> Iterator[Engine]:
     opened.close()
 
 
-def written(text: Callable[[str], str], *, finished: bool = True) -> Answer:
+def written(text: Callable[[str], str], *, finished: bool = True) -> Responder:
     """Answer every prompt with a text that depends on it alone."""
 
     def answer(body: dict[str, Any]) -> tuple[int, object]:
