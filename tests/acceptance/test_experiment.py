@@ -9,14 +9,12 @@ import mlflow
 import pandas as pd
 import pytest
 from mats_sql.pipeline.agent_preferences import planner_pairs
-from mats_sql.pipeline.rollout_plans import rollout_plans
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from mats_sql.agents.planner import planner_messages
 from mats_sql.config import load_experiment
 from mats_sql.parquet import read_records
-from mats_sql.pipeline.prepare import prepare
 from mats_sql.pipeline.progress import Progress
 from mats_sql.pipeline.questions import train_source
 from mats_sql.pipeline.workspace import Workspace
@@ -149,15 +147,15 @@ def workspace(finished: Finished, store: Store) -> Iterator[Workspace]:
 def test_the_planners_pairs_prefer_a_correct_plan_to_a_wrong_one_under_a_prompt_without_gold(
     workspace: Workspace,
 ) -> None:
-    plans = {row.plan_id: row for row in read_pool(rollout_plans(workspace).outputs["plans"].path).plans}
-    source = train_source(workspace.experiment, prepare(workspace).outputs["questions"])
+    drawn = {row.plan_id: row for row in read_pool(plans(workspace).path).plans}
+    source = train_source(workspace.experiment, questions(workspace))
     built = planner_pairs(workspace).outputs
     train, held_out = (read_records(PreferencePair, built[name].path) for name in ("planner", "planner_evaluation"))
     assert train
     assert held_out
     assert not {pair.question_id for pair in train} & {pair.question_id for pair in held_out}
     for pair in (*train, *held_out):
-        chosen, rejected = plans[pair.chosen_source], plans[pair.rejected_source]
+        chosen, rejected = drawn[pair.chosen_source], drawn[pair.rejected_source]
         task = source.tasks[pair.question_id]
         assert (chosen.correct, rejected.correct) == (True, False)
         assert (chosen.text, rejected.text) == (pair.chosen, pair.rejected)
