@@ -8,13 +8,13 @@ from collections.abc import Iterator
 import mlflow
 import pandas as pd
 import pytest
-from mats_sql.pipeline.agent_preferences import planner_pairs
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from mats_sql.agents.planner import planner_messages
 from mats_sql.config import load_experiment
 from mats_sql.parquet import read_records
+from mats_sql.pipeline.experiment import planner_pairs, plans, questions
 from mats_sql.pipeline.progress import Progress
 from mats_sql.pipeline.questions import train_source
 from mats_sql.pipeline.workspace import Workspace
