@@ -24,6 +24,14 @@ if TYPE_CHECKING:
     from mats_sql.tracking.store import Store
 
 
+@dataclass(frozen=True, slots=True)
+class OverlongPrompt:
+    """A prompt that an engine refused because it exceeds ``generation.max_prompt_tokens``: it has no answer."""
+
+    model: str
+    item_id: str
+
+
 @dataclass(slots=True)
 class Workspace:
     """One process's view of an experiment. Use as a context manager: leaving it closes workers.
@@ -37,6 +45,7 @@ class Workspace:
     command: StageRun | None = None
     registered: list[str] = field(default_factory=list)
     _results: dict[str, StageResult] = field(default_factory=dict)
+    _overlong: list[OverlongPrompt] = field(default_factory=list)
     _open: ExitStack = field(default_factory=ExitStack)
     _executor: SqlExecutor | None = None
     _judge: Judge | None = None
@@ -97,6 +106,7 @@ class Workspace:
         try:
             yield engine
         finally:
+            self._overlong += [OverlongPrompt(Path(model).name, item_id) for item_id in engine.overlong]
             engine.close()
 
     def run(
@@ -119,13 +129,29 @@ class Workspace:
             self.progress.started(title)
             parent = self.command.run_id if self.command else None
             try:
-                result = run_stage(self.store, stage, compute, parent=parent)
+                result = run_stage(self.store, stage, lambda run: self._compute(run, compute), parent=parent)
             finally:
                 self.progress.stopped()
             self.progress.finished(title, result.run_id, time.monotonic() - started, reused=result.reused)
             self._register(key, result, tags or {})
             self._results[stage.fingerprint] = result
         return self._results[stage.fingerprint]
+
+    def _compute(self, run: StageRun, compute: Callable[[StageRun], None]) -> None:
+        """Compute a stage and tell which prompts were too long for their model."""
+        self._overlong.clear()
+        compute(run)
+        if not self._overlong:
+            return
+        import pandas as pd
+
+        count, limit = len(self._overlong), self.experiment.generation.max_prompt_tokens
+        run.log_metrics({"overlong_prompts": count})
+        run.log_table("overlong_prompts", pd.DataFrame(self._overlong))
+        self.progress.note(
+            f"  {count} prompt{'s' if count > 1 else ''} over generation.max_prompt_tokens={limit} had no answer; "
+            "the run's table overlong_prompts names them; raise it"
+        )
 
     def _register(self, key: StageKey, result: StageResult, tags: Mapping[str, str]) -> None:
         """Give every model and dataset of a stage its version in the registry: a new one for new content only."""

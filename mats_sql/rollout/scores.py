@@ -9,7 +9,7 @@ from mats_sql.config import Policy
 from mats_sql.generation.engine import Engine
 from mats_sql.rollout.pool import Pool, ScoreRow
 from mats_sql.rollout.replay import ScoreKey, Scores, cases
-from mats_sql.team.flow import Task, selector_prompt, selector_scores
+from mats_sql.team.flow import Task, selector_request, selector_scores
 from mats_sql.team.policy import Candidate
 
 
@@ -25,13 +25,13 @@ def score_pool(pool: Pool, tasks: Mapping[int, Task], policy: Policy, selector: 
         for candidate in case.undecided(policy)
     }
     keys = sorted(wanted)
-    prompts = [
-        selector_prompt(tasks[question_id].review(candidate.sql, response), candidate)
+    requests = [
+        selector_request(tasks[question_id].review(candidate.sql, response), candidate)
         for question_id, response, candidate in map(wanted.__getitem__, keys)
     ]
     return [
         ScoreRow(identity, wanted[identity, verdicts][0], verdicts, score)
-        for (identity, verdicts), score in zip(keys, selector_scores(selector, prompts), strict=True)
+        for (identity, verdicts), score in zip(keys, selector_scores(selector, requests), strict=True)
     ]
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from mats_sql.agents.critique import Critique, Validator, parse_critique
 from mats_sql.agents.fixer import feedback_text, fixer_messages, parse_fix
-from mats_sql.agents.messages import Messages
 from mats_sql.agents.planner import parse_plan, planner_messages
 from mats_sql.agents.review import Review, response_text
 from mats_sql.agents.selector import NO, YES, selector_messages
@@ -119,11 +118,11 @@ class Team:
         reviews = _distinct_reviews(tasks, plans)
         critiques: dict[tuple[int, str], list[Critique]] = {key: [] for key in reviews}
         for validator, engine in self.agents.validators.items():
-            texts = greedy(
-                engine,
-                [VALIDATOR_MESSAGES[validator](review) for review in reviews.values()],
-                self.generation.critique_tokens,
-            )
+            requests = [
+                Request(f"{validator.value}:{review.question.question_id}", VALIDATOR_MESSAGES[validator](review))
+                for review in reviews.values()
+            ]
+            texts = greedy(engine, requests, self.generation.critique_tokens)
             for key, text in zip(reviews, texts, strict=True):
                 critiques[key].append(parse_critique(validator, text))
         return [
@@ -145,11 +144,12 @@ class Team:
             for plan in group
             if wants_fix(self.policy, plan)
         }
-        prompts = [
-            fixer_messages(review_of(tasks[position], plan), feedback_text(plan.critiques))
-            for (position, _), plan in wanted.items()
+        reviews = [(review_of(tasks[position], plan), plan) for (position, _), plan in wanted.items()]
+        requests = [
+            Request(f"fix:{review.question.question_id}", fixer_messages(review, feedback_text(plan.critiques)))
+            for review, plan in reviews
         ]
-        texts = greedy(self.agents.fixer, prompts, self.generation.fix_tokens)
+        texts = greedy(self.agents.fixer, requests, self.generation.fix_tokens)
         fixes = {key: parse_fix(text).sql for key, text in zip(wanted, texts, strict=True)}
         executions = execute_distinct(
             self.executor, ((tasks[position].database, sql) for (position, _), sql in fixes.items())
@@ -165,13 +165,13 @@ class Team:
 
     def _score(self, tasks: Sequence[Task], candidates: list[list[Candidate]]) -> list[list[Candidate]]:
         assert self.agents.selector is not None
-        prompts = {
-            (position, _prompt_key(row)): selector_prompt(review_of(tasks[position], row), row)
+        requests = {
+            (position, _prompt_key(row)): selector_request(review_of(tasks[position], row), row)
             for position, group in enumerate(candidates)
             for row in group
             if row.eligible and row.sql is not None
         }
-        scores = dict(zip(prompts, selector_scores(self.agents.selector, list(prompts.values())), strict=True))
+        scores = dict(zip(requests, selector_scores(self.agents.selector, list(requests.values())), strict=True))
         return [
             [replace(row, score=scores.get((position, _prompt_key(row)))) for row in group]
             for position, group in enumerate(candidates)
@@ -183,14 +183,15 @@ def review_of(task: Task, candidate: Candidate) -> Review:
     return task.review(candidate.sql, response_text(candidate.execution))
 
 
-def selector_prompt(review: Review, candidate: Candidate) -> Messages:
+def selector_request(review: Review, candidate: Candidate) -> Request:
     """Return what the selector is asked about a candidate."""
-    return selector_messages(review, selector_critiques(candidate))
+    prompt = selector_messages(review, selector_critiques(candidate))
+    return Request(f"select:{review.question.question_id}", prompt)
 
 
-def selector_scores(selector: Engine, prompts: Sequence[Messages]) -> list[float]:
-    """Return P(yes) for each of :func:`selector_prompt`'s prompts."""
-    logprobs = selector.choice_logprobs([Request("select", prompt) for prompt in prompts], (YES, NO))
+def selector_scores(selector: Engine, requests: Sequence[Request]) -> list[float]:
+    """Return P(yes) for each of :func:`selector_request`'s requests."""
+    logprobs = selector.choice_logprobs(requests, (YES, NO))
     return [math.exp(yes) for yes, _ in logprobs]
 
 
@@ -206,11 +207,10 @@ def execute_distinct(
     return results
 
 
-def greedy(engine: Engine, prompts: Sequence[Messages], max_new_tokens: int) -> list[str]:
-    """Return the greedy completion of each prompt."""
+def greedy(engine: Engine, requests: Sequence[Request], max_new_tokens: int) -> list[str]:
+    """Return the greedy completion of each request; their ids only name them."""
     sampling = Sampling(n=1, temperature=0.0, max_new_tokens=max_new_tokens)
-    completions = engine.generate([Request("greedy", messages) for messages in prompts], sampling)
-    return [completion.text for (completion,) in completions]
+    return [completion.text for (completion,) in engine.generate(requests, sampling)]
 
 
 def _distinct_reviews(tasks: Sequence[Task], plans: list[list[Candidate]]) -> dict[tuple[int, str], Review]:
