@@ -86,9 +86,16 @@ class VllmEngine(DrawingEngine):
 
     def _run(self, prompts: Sequence[Sequence[int]], parameters: Sequence[SamplingParams]) -> list[RequestOutput]:
         from vllm import TokensPrompt
+        from vllm.v1.engine.exceptions import EngineDeadError
 
         asked = [TokensPrompt(prompt_token_ids=list(ids)) for ids in prompts]
-        outputs: list[RequestOutput] = self._llm.generate(asked, list(parameters), use_tqdm=False)
+        try:
+            outputs: list[RequestOutput] = self._llm.generate(asked, list(parameters), use_tqdm=False)
+        except EngineDeadError as error:
+            raise EngineError(
+                f"vLLM's engine must live until all is drawn, but: {one_line(error)}; lower generation.decode_rows, or "
+                "look for the cause above"
+            ) from None
         return outputs
 
 

@@ -6,9 +6,11 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 
 import torch
+from transformers import TrainingArguments
 from transformers.utils.logging import disable_progress_bar, enable_progress_bar, is_progress_bar_enabled
 
 from mats_sql.config import TrainerSettings
@@ -32,7 +34,7 @@ def trainer_arguments(settings: TrainerSettings, *, work: Path, seed: int, keep:
         "learning_rate": settings.learning_rate,
         "warmup_steps": min(settings.warmup_ratio, 0.999),  # below 1 means a share of all steps
         "weight_decay": settings.weight_decay,
-        "activation_checkpointing": settings.gradient_checkpointing,
+        _checkpointing_argument(): settings.gradient_checkpointing,
         "bf16": uses_bfloat16(settings),
         "use_cpu": not torch.cuda.is_available(),
         "dataloader_pin_memory": torch.cuda.is_available(),
@@ -86,6 +88,12 @@ def quiet_files() -> Iterator[None]:
     finally:
         if shown:
             enable_progress_bar()
+
+
+def _checkpointing_argument() -> str:
+    """Return transformers' name for it: newer releases warn about the old name, older ones know no other."""
+    names = {field.name for field in fields(TrainingArguments)}
+    return "activation_checkpointing" if "activation_checkpointing" in names else "gradient_checkpointing"
 
 
 def _usable_cores() -> int:

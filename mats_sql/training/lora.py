@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mats_sql.config import LoraSettings
 
 if TYPE_CHECKING:
-    from peft import LoraConfig
+    from peft import LoraConfig, PeftConfig
     from transformers import PreTrainedModel
 
 ADAPTER = "adapter"
@@ -53,10 +53,18 @@ def merge_adapter(model: PreTrainedModel, draft: Path) -> PreTrainedModel:
     if not isinstance(model, PeftModel):
         return model
     for config in model.peft_config.values():
-        config.base_model_name_or_path = None  # a path of this machine would make equal trainings differ in bytes
+        _drop_chance(config)
     model.save_pretrained(draft / ADAPTER)
     (draft / ADAPTER / "README.md").unlink(missing_ok=True)
     return model.merge_and_unload()
+
+
+def _drop_chance(config: PeftConfig) -> None:
+    """Take out what would make equal trainings differ in bytes: this machine's path, and the order of sets."""
+    config.base_model_name_or_path = None
+    for name, value in vars(config).items():
+        if isinstance(value, set):
+            setattr(config, name, sorted(value))
 
 
 def _targets(text: str) -> str | list[str]:

@@ -27,7 +27,7 @@ from mats_sql.training.order import visiting_order
 from mats_sql.training.orpo_batch import EncodedPair, OrpoCollator
 from mats_sql.training.orpo_trainer import OrpoTrainer, PairDataset
 from mats_sql.training.report import OnMetrics, TrainingReport
-from mats_sql.training.running import Job, Workplace, run_trainer, workplace, write_trained
+from mats_sql.training.running import Training, Workplace, run_trainer, workplace, write_trained
 from mats_sql.training.token_logps import attach_scorer
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ def train_orpo(
                 f"ORPO needs at least one pair of at most {settings.max_tokens} tokens, but got {len(pairs)} pairs of "
                 f"which {len(dropped)} are too long; give pairs or raise orpo.max_tokens"
             )
-        job = Job(base, out, seed, on_metrics, checkpoints)
-        metrics = _train(loaded, kept, held_out, settings, job)
+        training = Training(base, out, seed, on_metrics, checkpoints)
+        metrics = _train(loaded, kept, held_out, settings, training)
     return TrainingReport(metrics, dropped + held_out_dropped)
 
 
@@ -81,20 +81,24 @@ def encode_pairs(
 
 
 def _train(
-    base: BaseModel, pairs: Sequence[EncodedPair], held_out: Sequence[EncodedPair], settings: OrpoSettings, job: Job
+    base: BaseModel,
+    pairs: Sequence[EncodedPair],
+    held_out: Sequence[EncodedPair],
+    settings: OrpoSettings,
+    training: Training,
 ) -> dict[str, float]:
     order = visiting_order(
         [pair.tokens for pair in pairs],
         epochs=settings.epochs,
         step_size=step_size(settings),
-        seed=derive_seed(job.seed, "order"),
+        seed=derive_seed(training.seed, "order"),
     )
-    with workplace(job, settings, ([asdict(pair) for pair in part] for part in (pairs, held_out))) as place:
-        trainer = orpo_trainer(base, [pairs[index] for index in order], held_out, settings, place, job.seed)
-        metrics = run_trainer(trainer, place, job.on_metrics)
+    with workplace(training, settings, ([asdict(pair) for pair in part] for part in (pairs, held_out))) as place:
+        trainer = orpo_trainer(base, [pairs[index] for index in order], held_out, settings, place, training.seed)
+        metrics = run_trainer(trainer, place, training.on_metrics)
         if held_out:
             metrics |= trainer.final_evaluation()
-        write_trained(trainer, job.out, base)
+        write_trained(trainer, training.out, base)
     return metrics
 
 

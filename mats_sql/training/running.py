@@ -25,7 +25,7 @@ _CLOCK_METRICS = ("runtime", "_per_second", "total_flos", "epoch", "step")
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class Training:
     """What one training reads and writes, its seed, and who hears of its steps."""
 
     base: Path
@@ -44,14 +44,14 @@ class Workplace:
 
 
 @contextmanager
-def workplace(job: Job, settings: TrainerSettings, data: Iterable[object]) -> Iterator[Workplace]:
-    """Yield the job's checkpoint folder, emptied when all goes well, or a temporary one when it names none.
+def workplace(training: Training, settings: TrainerSettings, data: Iterable[object]) -> Iterator[Workplace]:
+    """Yield the training's checkpoint folder, emptied when all goes well, or a temporary one when it names none.
 
     A checkpoint of other settings, seed, base or ``data`` (JSON values, read only if needed) is not continued.
     """
-    if job.checkpoints is not None:
-        checkpoints = CheckpointFolder(job.checkpoints, _fingerprint(job, settings, data))
-        yield Workplace(job.checkpoints, checkpoints)
+    if training.checkpoints is not None:
+        checkpoints = CheckpointFolder(training.checkpoints, _fingerprint(training, settings, data))
+        yield Workplace(training.checkpoints, checkpoints)
         checkpoints.clear()
         return
     temporary = Path(tempfile.mkdtemp(prefix="mats-sql-"))
@@ -94,10 +94,10 @@ def write_trained(trainer: Trainer, out: Path, base: BaseModel) -> None:
     trainer.accelerator.wait_for_everyone()
 
 
-def _fingerprint(job: Job, settings: TrainerSettings, data: Iterable[object]) -> str:
+def _fingerprint(training: Training, settings: TrainerSettings, data: Iterable[object]) -> str:
     """Digest everything that decides a training's result, apart from the code."""
-    weights = digest_tree(job.base) if job.base.exists() else str(job.base)
-    return digest_json([settings.model_dump(mode="json"), job.seed, weights, list(data)])
+    weights = digest_tree(training.base) if training.base.exists() else str(training.base)
+    return digest_json([settings.model_dump(mode="json"), training.seed, weights, list(data)])
 
 
 class _ReportSteps(TrainerCallback):  # type: ignore[misc]

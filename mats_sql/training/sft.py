@@ -25,7 +25,7 @@ from mats_sql.training.lora import lora_config
 from mats_sql.training.model_files import BaseModel, load_base
 from mats_sql.training.order import visiting_order
 from mats_sql.training.report import OnMetrics, TrainingReport
-from mats_sql.training.running import Job, Workplace, run_trainer, workplace, write_trained
+from mats_sql.training.running import Training, Workplace, run_trainer, workplace, write_trained
 from mats_sql.training.token_logps import attach_scorer
 
 IGNORED = -100
@@ -48,24 +48,24 @@ def train_sft(
     with the bytes of an uninterrupted one. Raises :class:`TrainingError` (no usable example, diverged) and
     :class:`ModelError`.
     """
-    job = Job(base, out, seed, on_metrics, checkpoints)
+    training = Training(base, out, seed, on_metrics, checkpoints)
     with all_cores(), quiet_files():
-        return _train(_limited(examples, settings.max_examples, seed), settings, job)
+        return _train(_limited(examples, settings.max_examples, seed), settings, training)
 
 
-def _train(examples: Sequence[SftExample], settings: SftSettings, job: Job) -> TrainingReport:
-    base = load_base(job.base)
+def _train(examples: Sequence[SftExample], settings: SftSettings, training: Training) -> TrainingReport:
+    base = load_base(training.base)
     kept, dropped = _encode(examples, base, settings.max_tokens)
     order = visiting_order(
         [len(item.ids) for item in kept],
         epochs=settings.epochs,
         step_size=step_size(settings),
-        seed=derive_seed(job.seed, "order"),
+        seed=derive_seed(training.seed, "order"),
     )
-    with workplace(job, settings, ((item.ids, item.answer_start) for item in kept)) as place:
-        trainer = _trainer(base, [kept[index] for index in order], settings, place, job.seed)
-        metrics = run_trainer(trainer, place, job.on_metrics)
-        write_trained(trainer, job.out, base)
+    with workplace(training, settings, ((item.ids, item.answer_start) for item in kept)) as place:
+        trainer = _trainer(base, [kept[index] for index in order], settings, place, training.seed)
+        metrics = run_trainer(trainer, place, training.on_metrics)
+        write_trained(trainer, training.out, base)
     return TrainingReport(metrics, dropped)
 
 

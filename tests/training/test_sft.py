@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -123,6 +124,16 @@ def test_a_merged_lora_checkpoint_predicts_like_its_adapter_on_the_base(
     ids = torch.arange(4, 40)[None]
     torch.testing.assert_close(merged(ids).logits, adapted(ids).logits, atol=1e-4, rtol=1e-4)
     assert not torch.equal(merged(ids).logits, AutoModelForCausalLM.from_pretrained(base)(ids).logits)
+
+
+@pytest.mark.parametrize("targets", ["all-linear", "v_proj, down_proj, q_proj, up_proj, k_proj, o_proj, gate_proj"])
+def test_an_adapters_target_modules_are_written_in_one_order(
+    targets: str, base: Path, examples: list[SftExample], tmp_path: Path
+) -> None:
+    train(examples[:8], base, tmp_path / "out", lora=LORA.model_copy(update={"target_modules": targets}))
+    written = json.loads((tmp_path / "out" / "adapter" / "adapter_config.json").read_text())["target_modules"]
+    assert len(written) >= 7, "so many are in order by chance once in five thousand times"
+    assert written == sorted(written)
 
 
 def test_over_long_examples_are_dropped_and_listed(base: Path, examples: list[SftExample], tmp_path: Path) -> None:
