@@ -36,7 +36,7 @@ from mats_sql.generation.chat_tokens import ChatTokens
 from mats_sql.generation.decoding import Branch, Decoder, Limits, Prompt
 from mats_sql.lab.base import base_model_path
 from mats_sql.lab.generator import write_lab
-from mats_sql.pipeline.data import source
+from mats_sql.pipeline.questions import source
 
 SAMPLES = 8
 SHAPE = {"hidden": 128, "layers": 4, "heads": 4, "key_heads": 4, "vocabulary": 2048}

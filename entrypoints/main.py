@@ -1,28 +1,5 @@
-"""The whole experiment: train, evaluate, compare and register every team."""
+"""`mats-sql main`, as a script."""
 
-from __future__ import annotations
+from mats_sql.cli import main
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-import click
-
-from mats_sql.cli import experiment_options, run_command
-
-if TYPE_CHECKING:
-    from mats_sql.pipeline.workspace import Workspace
-
-
-@click.command(help=__doc__)
-@experiment_options
-def main(config: Path, overrides: tuple[str, ...]) -> None:
-    def body(workspace: Workspace) -> None:
-        from mats_sql.pipeline.main import main as stage
-
-        stage(workspace)
-
-    run_command("main", config, overrides, body)
-
-
-if __name__ == "__main__":
-    main()
+main()

@@ -1,28 +1,5 @@
-"""Read the benchmark, exclude what cannot be judged, part the splits, refuse leaks."""
+"""`mats-sql prepare`, as a script."""
 
-from __future__ import annotations
+from mats_sql.cli import prepare
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-import click
-
-from mats_sql.cli import experiment_options, run_command
-
-if TYPE_CHECKING:
-    from mats_sql.pipeline.workspace import Workspace
-
-
-@click.command(help=__doc__)
-@experiment_options
-def prepare(config: Path, overrides: tuple[str, ...]) -> None:
-    def body(workspace: Workspace) -> None:
-        from mats_sql.pipeline.prepare import prepare as stage
-
-        stage(workspace)
-
-    run_command("prepare", config, overrides, body)
-
-
-if __name__ == "__main__":
-    prepare()
+prepare()

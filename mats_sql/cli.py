@@ -1,4 +1,9 @@
-"""What every entry point shares: its options, one line per error, one MLflow run around its stages."""
+"""The command line: one group `mats-sql`, one command per entry point.
+
+Every command reads an experiment, opens the tracking store and runs inside one MLflow run. Bad input is one line on
+standard error and exit code 2. Heavy packages are imported when a command begins its work, so that ``--help`` answers
+at once.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +26,17 @@ if TYPE_CHECKING:
 
 DEFAULT_CONFIG = Path("configs/quickstart.yaml")
 EXIT_USER_ERROR = 2
+SFT_AGENTS = ("planner", "select-validator", "condition-validator", "fixer", "selector", "all")
 
+_PATH = click.Path(path_type=Path)
 Function = TypeVar("Function", bound=Callable[..., object])
-Body = Callable[["Workspace"], None]
+Body = Callable[["Workspace"], object]
+
+
+@click.group()
+@click.version_option(package_name="mats-sql")
+def commands() -> None:
+    """Train and compare teams of small language models for Text2SQL, tracked in MLflow."""
 
 
 def experiment_options(function: Function) -> Function:
@@ -36,34 +49,196 @@ def experiment_options(function: Function) -> Function:
         help="Override a setting, e.g. --set orpo.beta=0.1; several may stand in one, parted by spaces.",
     )(function)
     return click.option(
-        "--config",
-        type=click.Path(path_type=Path),
-        default=DEFAULT_CONFIG,
-        show_default=True,
-        help="The experiment, a YAML file.",
+        "--config", type=_PATH, default=DEFAULT_CONFIG, show_default=True, help="The experiment, a YAML file."
     )(function)
 
 
-def regime_option(function: Function) -> Function:
-    """Add ``--regime``: one rule that labels critiques, or all of the experiment's."""
-    return click.option(
-        "--regime",
-        type=click.Choice([*(regime.value for regime in Regime), "all"]),
-        default="all",
-        show_default=True,
-        help="The rule that labels critiques; all: every regime of the experiment.",
-    )(function)
+regime_option = click.option(
+    "--regime",
+    type=click.Choice([*(regime.value for regime in Regime), "all"]),
+    default="all",
+    show_default=True,
+    help="The rule that labels critiques; all: every regime of the experiment.",
+)
+preferred_agent_option = click.option(
+    "--agent",
+    type=click.Choice([agent.value for agent in PreferredAgent]),
+    default=PreferredAgent.VALIDATORS.value,
+    show_default=True,
+    help="Whose answers: the validators' critiques, the planner's plans or the fixer's SQL.",
+)
 
 
-def preferred_agent_option(function: Function) -> Function:
-    """Add ``--agent``: whom preference pairs are made for."""
-    return click.option(
-        "--agent",
-        type=click.Choice([agent.value for agent in PreferredAgent]),
-        default=PreferredAgent.VALIDATORS.value,
-        show_default=True,
-        help="Whose answers: the validators' critiques, the planner's plans or the fixer's SQL.",
-    )(function)
+@commands.command()
+@experiment_options
+def main(config: Path, overrides: tuple[str, ...]) -> None:
+    """The whole experiment: train, evaluate, compare and register every team."""
+
+    def body(workspace: Workspace) -> None:
+        from mats_sql.pipeline.main import main as run_all
+
+        run_all(workspace)
+
+    run_command("main", config, overrides, body)
+
+
+@commands.command()
+@experiment_options
+def prepare(config: Path, overrides: tuple[str, ...]) -> None:
+    """Read the benchmark, find out which questions are usable, split off validation, refuse leaks."""
+
+    def body(workspace: Workspace) -> None:
+        from mats_sql.pipeline import experiment as steps
+
+        steps.questions(workspace)
+
+    run_command("prepare", config, overrides, body)
+
+
+@commands.command()
+@experiment_options
+def pretrain(config: Path, overrides: tuple[str, ...]) -> None:
+    """Rebuild the embedded base model of the lab."""
+
+    def body(workspace: Workspace) -> None:
+        from mats_sql.pipeline.pretrain import pretrain as run_stage
+
+        run_stage(workspace)
+
+    run_command("pretrain", config, overrides, body)
+
+
+@commands.command()
+@experiment_options
+@click.option("--agent", type=click.Choice(SFT_AGENTS), default="all", show_default=True, help="Which agent.")
+def sft(config: Path, overrides: tuple[str, ...], agent: str) -> None:
+    """Train one agent, or all of them, on the teacher's answers."""
+
+    def body(workspace: Workspace) -> None:
+        from mats_sql.pipeline.commands import train_supervised
+
+        train_supervised(workspace, agent)
+
+    run_command("sft", config, overrides, body)
+
+
+@commands.command()
+@experiment_options
+def rollout(config: Path, overrides: tuple[str, ...]) -> None:
+    """Draw plans, critiques and fixes for the train questions into a pool, executed and judged."""
+
+    def body(workspace: Workspace) -> None:
+        from mats_sql.pipeline.commands import draw_pools
+
+        draw_pools(workspace)
+
+    run_command("rollout", config, overrides, body)
+
+
+@commands.command()
+@experiment_options
+@preferred_agent_option
+@regime_option
+def pairs(config: Path, overrides: tuple[str, ...], agent: str, regime: str) -> None:
+    """Build preference pairs from the pool."""
+
+    def body(workspace: Workspace) -> None:
+        from mats_sql.pipeline.commands import build_pairs
+
+        build_pairs(workspace, PreferredAgent(agent), regime)
+
+    run_command("pairs", config, overrides, body)
+
+
+@commands.command()
+@experiment_options
+@preferred_agent_option
+@regime_option
+def orpo(config: Path, overrides: tuple[str, ...], agent: str, regime: str) -> None:
+    """Train agents with ORPO on preference pairs."""
+
+    def body(workspace: Workspace) -> None:
+        from mats_sql.pipeline.commands import train_preferred
+
+        train_preferred(workspace, PreferredAgent(agent), regime)
+
+    run_command("orpo", config, overrides, body)
+
+
+@commands.command()
+@experiment_options
+@click.option(
+    "--team", default="all", show_default=True, help="planner, sft, a regime, or all teams of the experiment."
+)
+def evaluate(config: Path, overrides: tuple[str, ...], team: str) -> None:
+    """Run teams on the usable dev questions and measure every metric."""
+
+    def body(workspace: Workspace) -> None:
+        from mats_sql.pipeline.commands import evaluate_teams
+
+        evaluate_teams(workspace, team)
+
+    run_command("evaluate", config, overrides, body)
+
+
+@commands.command()
+@experiment_options
+def diagnose(config: Path, overrides: tuple[str, ...]) -> None:
+    """Show where a collaborative signal is lost between the fixer's answers and the selected SQL."""
+
+    def body(workspace: Workspace) -> None:
+        from mats_sql.pipeline.commands import diagnose_lines
+
+        diagnose_lines(workspace)
+
+    run_command("diagnose", config, overrides, body)
+
+
+@commands.command()
+@experiment_options
+@regime_option
+@click.option(
+    "--trials", type=click.IntRange(min=1), default=None, help="How many trials; default: search.trials of the config."
+)
+def search(config: Path, overrides: tuple[str, ...], regime: str, trials: int | None) -> None:
+    """Search ORPO's beta, K and learning rate for selector EX on the validation split."""
+
+    def body(workspace: Workspace) -> None:
+        from mats_sql.pipeline.search import search as run_study
+
+        for item in workspace.experiment.regimes_named(regime):
+            run_study(workspace, item, trials)
+
+    run_command("search", config, overrides, body)
+
+
+@commands.command()
+@experiment_options
+@click.option("--baseline", default="indep", show_default=True, help="A regime, sft, planner, or run ids of evaluate.")
+@click.option("--treatment", default="collab", show_default=True, help="Likewise; run ids are parted by commas.")
+def compare(config: Path, overrides: tuple[str, ...], baseline: str, treatment: str) -> None:
+    """Compare two teams at selector EX with honest statistics."""
+
+    def body(workspace: Workspace) -> None:
+        from mats_sql.pipeline.commands import compare_named
+
+        compare_named(workspace, baseline, treatment)
+
+    run_command("compare", config, overrides, body)
+
+
+@commands.command()
+@experiment_options
+@click.option("--run-id", required=True, help="The evaluate run of the team to promote.")
+def promote(config: Path, overrides: tuple[str, ...], run_id: str) -> None:
+    """Move the alias champion to a team that passes the gates of the config."""
+
+    def body(workspace: Workspace) -> None:
+        from mats_sql.pipeline.promote import promote as run_gates
+
+        run_gates(workspace, run_id)
+
+    run_command("promote", config, overrides, body)
 
 
 def run_command(name: str, config: Path, overrides: Sequence[str], body: Body) -> None:
@@ -99,15 +274,15 @@ def one_line_errors() -> Iterator[None]:
         sys.exit(EXIT_USER_ERROR)
 
 
-def _load(config: Path, overrides: Sequence[str]) -> Experiment:
-    from mats_sql.config import load_experiment
-
-    return load_experiment(config, split_overrides(overrides))
-
-
 def split_overrides(overrides: Sequence[str]) -> list[str]:
     """Return one ``key=value`` per item: MLflow passes one parameter, so several may be parted by spaces."""
     try:
         return [part for override in overrides for part in shlex.split(override)]
     except ValueError as error:
         raise ConfigError(f"overrides must read key=value, but got {list(overrides)!r}: {error}; quote them") from None
+
+
+def _load(config: Path, overrides: Sequence[str]) -> Experiment:
+    from mats_sql.config import load_experiment
+
+    return load_experiment(config, split_overrides(overrides))

@@ -7,7 +7,7 @@ from pathlib import Path
 from mats_sql.benchmark.bird import read_bird
 from mats_sql.config import BenchmarkSettings, GenerationSettings, LabSettings
 from mats_sql.lab.generator import write_lab
-from mats_sql.pipeline.data import source
+from mats_sql.pipeline.questions import source
 from mats_sql.rollout.sample import Source
 
 GENERATION = GenerationSettings(plan_tokens=96, critique_tokens=48, fix_tokens=48)

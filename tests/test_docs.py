@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 from pydantic import BaseModel
 
+from mats_sql.cli import commands
 from mats_sql.config import Experiment
 
 ROOT = Path(__file__).parent.parent
@@ -34,8 +37,7 @@ def test_the_settings_page_names_every_setting_and_no_other() -> None:
 
 def test_every_command_of_the_readme_exists() -> None:
     text = (ROOT / "README.md").read_text()
-    scripts = set(re.findall(r"python (entrypoints/\w+\.py)", text))
-    assert scripts == {f"entrypoints/{path.name}" for path in (ROOT / "entrypoints").glob("*.py")}
+    assert set(re.findall(r"mats-sql ([a-z]+)", text)) == set(commands.commands)
     targets = set(re.findall(r"(?:^ +|`)make (\w+)", text, re.MULTILINE))
     known = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert targets <= known
@@ -45,3 +47,23 @@ def test_every_link_of_the_readme_leads_somewhere() -> None:
     text = (ROOT / "README.md").read_text()
     links = re.findall(r"\]\(([^)#]+)\)", text)
     assert [link for link in links if not link.startswith("http") and not (ROOT / link).exists()] == []
+
+
+def test_the_picture_of_the_rooms_is_drawn_from_the_code() -> None:
+    drawn = subprocess.run(
+        [sys.executable, "-c", "import draw_rooms; print(draw_rooms.draw(), end='')"],
+        cwd=ROOT / "docs",
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert (ROOT / "docs" / "rooms.svg").read_text() == drawn, "run: python docs/draw_rooms.py"
+
+
+def test_every_file_that_the_architecture_page_names_exists() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    walked = page[page.index("| to add |") : page.index("## Where the design")]
+    named = re.findall(r"`((?:[a-z_]+/)+(?:[a-z_]+\.\w+)?)`", walked)
+    assert named
+    roots = (ROOT, ROOT / "mats_sql")
+    assert [name for name in named if not any((root / name).exists() for root in roots)] == []

@@ -1,36 +1,32 @@
-"""`compare`: paired differences of teams at selector EX, with honest statistics. Each look is counted."""
+"""`compare`: paired differences of teams at selector EX, with honest statistics.
+
+Reads the questions table and the judged candidates of every side. Computes each gap once, on all usable dev questions
+and outside the validation split. Writes the typed ``comparisons``, which everybody who shows a gap reads, and the
+``report``; each look at the final set is counted.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.console import Console
-
-from mats_sql.choices import Regime
-from mats_sql.errors import StageInputError
 from mats_sql.evaluation.comparison.power import power_notice
-from mats_sql.evaluation.comparison.statistics import Comparison, compare_all
+from mats_sql.evaluation.comparison.record import Comparisons, write_comparisons
+from mats_sql.evaluation.comparison.statistics import compare_all
 from mats_sql.evaluation.question_results import restrict
 from mats_sql.evaluation.records import JudgedCandidate
 from mats_sql.evaluation.report.plots import gap_forest
 from mats_sql.evaluation.report.result_tables import comparison_table
-from mats_sql.pipeline.evaluate import evaluate, read_candidates
-from mats_sql.pipeline.prepare import prepare
+from mats_sql.pipeline.evaluate import read_candidates
 from mats_sql.pipeline.questions import validation_ids
-from mats_sql.pipeline.teams import teams_named
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.sql.verdict import VerdictClass
 from mats_sql.tracking.artifact import Artifact, ArtifactKind
-from mats_sql.tracking.looks import count_look
-from mats_sql.tracking.stage import StageKey, StageResult, load_result
+from mats_sql.tracking.stage import StageKey, StageResult
 from mats_sql.tracking.stage_run import StageRun
 
-KEY = StageKey("compare", 1)
+KEY = StageKey("compare", 2)
 ALL, REST = "all usable dev questions", "outside the validation split"
-
-Comparisons = Mapping[str, Sequence[Comparison]]
-"""Question set -> one comparison per treatment, their decisions corrected together (Holm)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +37,8 @@ class Side:
     evaluations: Sequence[Artifact]
 
 
-def compare(workspace: Workspace, baseline: Side, treatments: Sequence[Side]) -> StageResult:
-    """Return the comparison's page (`report`); its metrics hold the gaps on both question sets."""
-    questions = prepare(workspace).outputs["questions"]
+def compare(workspace: Workspace, questions: Artifact, baseline: Side, treatments: Sequence[Side]) -> StageResult:
+    """Return the gaps (`comparisons`) and their page (`report`); the metrics hold the gaps on both question sets."""
     names = [side.name for side in treatments]
     return workspace.run(
         KEY,
@@ -62,37 +57,24 @@ def compare(workspace: Workspace, baseline: Side, treatments: Sequence[Side]) ->
     )
 
 
-def comparisons(baseline: Side, treatments: Sequence[Side], validation: frozenset[int]) -> Comparisons:
+def _comparisons(baseline: Side, treatments: Sequence[Side], validation: frozenset[int]) -> Comparisons:
     """Return the comparisons on every question set: all usable dev questions, and those outside validation."""
     runs = {side.name: [read_candidates(item) for item in side.evaluations] for side in (baseline, *treatments)}
     everything = frozenset(row.question_id for row in runs[baseline.name][0])
     sets = {ALL: everything, REST: everything - validation}
-    return {
-        name: compare_all(
-            _selected_correct(runs[baseline.name], ids),
-            {side.name: _selected_correct(runs[side.name], ids) for side in treatments},
-            baseline_name=baseline.name,
-        )
-        for name, ids in sets.items()
-        if ids and (name == ALL or ids != everything)
-    }
-
-
-def compare_named(workspace: Workspace, baseline: str, treatment: str) -> None:
-    """Compare two sides given as team names or as evaluate run ids (parted by commas), and print the page."""
-    result = compare(workspace, _side(workspace, baseline), [_side(workspace, treatment)])
-    Console(width=160, highlight=False).print(result.outputs["report"].path.read_text(encoding="utf-8"), markup=False)
-
-
-def _side(workspace: Workspace, reference: str) -> Side:
-    if reference in ("planner", "sft", *Regime):
-        evaluations = [evaluate(workspace, team) for team in teams_named(workspace, reference)]
-        return Side(reference, [result.outputs["candidates"] for result in evaluations])
-    results = [load_result(workspace.store, run_id.strip()) for run_id in reference.split(",")]
-    if not all("candidates" in result.outputs for result in results):
-        raise StageInputError(f"a side must be runs of evaluate, but got {reference!r}; see the runs named evaluate")
-    tags = workspace.store.run(results[0].run_id).data.tags
-    return Side(tags.get("team", reference), [result.outputs["candidates"] for result in results])
+    return Comparisons(
+        {
+            name: tuple(
+                compare_all(
+                    _selected_correct(runs[baseline.name], ids),
+                    {side.name: _selected_correct(runs[side.name], ids) for side in treatments},
+                    baseline_name=baseline.name,
+                )
+            )
+            for name, ids in sets.items()
+            if ids and (name == ALL or ids != everything)
+        }
+    )
 
 
 def _compute(
@@ -104,20 +86,22 @@ def _compute(
 ) -> None:
     notice = power_notice(len(read_ids(baseline)), seeds=len(baseline.evaluations))
     workspace.progress.note(notice)
-    compared = comparisons(baseline, treatments, validation)
-    looks = count_look(workspace.store, run.run_id)
-    page = _page(compared, notice, looks)
+    compared = _comparisons(baseline, treatments, validation)
+    look = workspace.look(run)
+    path = run.work / "comparisons.json"
+    write_comparisons(compared, path)
+    run.output("comparisons", ArtifactKind.REPORT, path)
+    page = _page(compared, notice, look)
     report = run.work / "comparison.md"
     report.write_text(page, encoding="utf-8")
     run.output("report", ArtifactKind.REPORT, report)
     run.log_text("comparison.md", page)
-    run.log_metrics({"looks": looks})
-    for name, found in compared.items():
+    for name, found in compared.by_question_set().items():
         prefix = "" if name == ALL else "rest/"
         for side, comparison in zip(treatments, found, strict=True):
             own = f"{prefix}{side.name}/" if len(treatments) > 1 else prefix
             run.log_metrics({f"{own}{key}": value for key, value in comparison.as_mlflow().items()})
-    for side, comparison in zip(treatments, compared[ALL], strict=True):
+    for side, comparison in zip(treatments, compared.by_question_set()[ALL], strict=True):
         run.log_figure(f"gap_by_database_{side.name}", gap_forest(comparison))
 
 
@@ -126,11 +110,11 @@ def read_ids(side: Side) -> frozenset[int]:
     return frozenset(row.question_id for row in read_candidates(side.evaluations[0]))
 
 
-def _page(compared: Comparisons, notice: str, looks: int) -> str:
+def _page(compared: Comparisons, notice: str, look: int) -> str:
     parts = ["# Paired comparison at selector EX", notice]
-    for name, found in compared.items():
+    for name, found in compared.by_question_set().items():
         parts += [comparison_table(found, name).to_markdown(), *(comparison.verdict for comparison in found)]
-    parts.append(f"Look number {looks} at the final set in this experiment.")
+    parts.append(f"Look number {look} at the final set in this experiment.")
     return "\n\n".join(parts) + "\n"
 
 

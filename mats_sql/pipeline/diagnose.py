@@ -1,89 +1,107 @@
-"""`diagnose`: tables, plots and one page of plain words that names where a collaborative signal is lost."""
+"""`diagnose`: tables, plots and one page of plain words that names where a collaborative signal is lost.
+
+Reads the questions table, a pool, its fixer, the teams trained on it and their comparison. Draws fixes under another
+question's critiques as a control. Writes the ``report``. It computes no gap: the comparison has it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-from rich.console import Console
+from dataclasses import dataclass
 
 from mats_sql.agents.critique import Validator
 from mats_sql.choices import Regime
-from mats_sql.evaluation.comparison.statistics import Comparison
+from mats_sql.evaluation.comparison.record import Comparisons, read_comparisons
 from mats_sql.evaluation.diagnosis.page import causal_effects, diagnosis_page, pairs_by_k
 from mats_sql.evaluation.diagnosis.pool import PoolDiagnosis, diagnose_pool
 from mats_sql.evaluation.diagnosis.signal import Diagnosis, RegimeOutcome
 from mats_sql.evaluation.diagnosis.signal import diagnose as diagnose_regime
 from mats_sql.evaluation.metrics import team_metrics
 from mats_sql.evaluation.report.plots import confusion_figure
-from mats_sql.pipeline.compare import ALL, Side, comparisons
-from mats_sql.pipeline.evaluate import evaluate, read_candidates
-from mats_sql.pipeline.iterations import Line, fixer_of, orpo, pool_of
-from mats_sql.pipeline.prepare import prepare
+from mats_sql.pipeline.assemble import Line
+from mats_sql.pipeline.compare import ALL, Side
+from mats_sql.pipeline.evaluate import read_candidates
 from mats_sql.pipeline.questions import train_source
-from mats_sql.pipeline.rollout_plans import rollout_settings, sampler
-from mats_sql.pipeline.teams import orpo_team
+from mats_sql.pipeline.rollout import rollout_settings, sampler
 from mats_sql.pipeline.workspace import Workspace
-from mats_sql.rollout.pool import FixRow, read_pool
+from mats_sql.rollout.pool import FixRow, Pool, read_pool
 from mats_sql.rollout.sample import reviews_of
 from mats_sql.rollout.swapped import draw_swapped_fixes
 from mats_sql.tracking.artifact import Artifact, ArtifactKind
 from mats_sql.tracking.stage import StageKey, StageResult
 from mats_sql.tracking.stage_run import StageRun
 
-KEY = StageKey("diagnose", 1)
+KEY = StageKey("diagnose", 2)
 
 
-def diagnose(workspace: Workspace, line: Line) -> StageResult:
-    """Return the diagnosis of the pool and the trained teams of one fixer (`report`), and print its page."""
+@dataclass(frozen=True, slots=True)
+class RegimeRuns:
+    """What a regime came to: its teams of every seed, and the ORPO runs of the first seed's validators."""
+
+    side: Side
+    trained: Mapping[Validator, StageResult]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is diagnosed: a line's pool, its fixer, the regimes trained on it; the comparison is None without INDEP."""
+
+    line: Line
+    questions: Artifact
+    pool: Artifact
+    fixer: Artifact
+    regimes: Mapping[Regime, RegimeRuns]
+    comparisons: Artifact | None
+
+    def inputs(self) -> dict[str, Artifact]:
+        """Return everything it rests on, by role."""
+        compared = {} if self.comparisons is None else {"comparisons": self.comparisons}
+        first = {f"candidates_{regime.value}": runs.side.evaluations[0] for regime, runs in self.regimes.items()}
+        return {"questions": self.questions, "pool": self.pool, "fixer": self.fixer, **first, **compared}
+
+
+def diagnose(workspace: Workspace, subject: Subject) -> StageResult:
+    """Return the diagnosis of the pool and the trained teams of one line (`report`)."""
     experiment = workspace.experiment
-    regimes = experiment.regimes
-    inputs = {
-        "questions": prepare(workspace).outputs["questions"],
-        "pool": pool_of(workspace, line),
-        "fixer": fixer_of(workspace, line),
-        **{f"candidates_{regime.value}": _evaluation(workspace, regime, line) for regime in regimes},
-    }
-    result = workspace.run(
+    return workspace.run(
         KEY,
-        title=f"diagnose {line.label}",
+        title=f"diagnose {subject.line.label}",
         settings={
             **rollout_settings(workspace),
-            "gate": experiment.policy.gate.value,
+            "policy": experiment.policy,
             "max_pairs_per_prompt": experiment.pairs.max_pairs_per_prompt,
             "questions": experiment.rollout.questions,
         },
-        inputs=inputs,
-        compute=lambda run: _compute(workspace, run, line, inputs),
-        tags=line.tags(),
+        inputs=subject.inputs(),
+        compute=lambda run: _compute(workspace, run, subject),
+        tags=subject.line.tags(),
     )
-    page = result.outputs["report"].path.read_text(encoding="utf-8")
-    Console(width=160, highlight=False).print(page, markup=False)
-    return result
 
 
-def _evaluation(workspace: Workspace, regime: Regime, line: Line) -> Artifact:
-    seed = workspace.experiment.seeds[0]
-    return evaluate(workspace, orpo_team(workspace, regime, line, seed)).outputs["candidates"]
-
-
-def _compute(workspace: Workspace, run: StageRun, line: Line, inputs: Mapping[str, Artifact]) -> None:
+def _compute(workspace: Workspace, run: StageRun, subject: Subject) -> None:
     experiment = workspace.experiment
-    pool = read_pool(inputs["pool"].path)
+    pool = read_pool(subject.pool.path)
     found = diagnose_pool(
         pool,
         policy=experiment.policy,
         max_pairs_per_prompt=experiment.pairs.max_pairs_per_prompt,
-        swapped_fixes=_swapped(workspace, inputs),
+        swapped_fixes=_swapped(workspace, subject, pool),
     )
-    outcomes = {regime: _outcome(workspace, regime, line, inputs) for regime in experiment.regimes}
+    outcomes = {regime: _outcome(regime, runs) for regime, runs in subject.regimes.items()}
+    gaps = None if subject.comparisons is None else read_comparisons(subject.comparisons.path)
     diagnoses = [
-        _diagnosis(found, regime, outcomes, inputs) for regime in experiment.regimes if regime is not Regime.INDEP
+        _diagnosis(found, regime, outcomes, subject, gaps) for regime in outcomes if regime is not Regime.INDEP
     ]
-    page = diagnosis_page(diagnoses, list(outcomes.values()))
+    look = workspace.look(run)
+    page = f"{diagnosis_page(diagnoses, list(outcomes.values()))}\nLook number {look} at the final set.\n"
     report = run.work / "diagnosis.md"
     report.write_text(page, encoding="utf-8")
     run.output("report", ArtifactKind.REPORT, report)
     run.log_text("diagnosis.md", page)
+    _log(run, found, diagnoses)
+
+
+def _log(run: StageRun, found: PoolDiagnosis, diagnoses: list[Diagnosis]) -> None:
     run.log_figure("pairs_by_k", pairs_by_k(found))
     run.log_figure("causal_effects", causal_effects(found))
     run.log_figure("verdicts", confusion_figure("Sampled verdicts against the judge", found.confusions))
@@ -99,23 +117,21 @@ def _compute(workspace: Workspace, run: StageRun, line: Line, inputs: Mapping[st
         run.tag({f"lost_at.{item.regime.value}": item.lost_at.value if item.lost_at else "nowhere"})
 
 
-def _swapped(workspace: Workspace, inputs: Mapping[str, Artifact]) -> list[FixRow]:
+def _swapped(workspace: Workspace, subject: Subject, pool: Pool) -> list[FixRow]:
     experiment = workspace.experiment
-    source = train_source(experiment, inputs["questions"], experiment.rollout.questions)
-    pool = read_pool(inputs["pool"].path)
-    with workspace.engine(inputs["fixer"].path) as engine:
+    source = train_source(experiment, subject.questions, experiment.rollout.questions)
+    with workspace.engine(subject.fixer.path) as engine:
         return draw_swapped_fixes(pool, source, reviews_of(source, pool.plans), sampler(workspace), engine)
 
 
-def _outcome(workspace: Workspace, regime: Regime, line: Line, inputs: Mapping[str, Artifact]) -> RegimeOutcome:
-    rewards = {
-        validator: orpo(workspace, validator, regime, line, workspace.experiment.seeds[0]).metrics
-        for validator in Validator
-    }
+def _outcome(regime: Regime, runs: RegimeRuns) -> RegimeOutcome:
     return RegimeOutcome(
         regime,
-        team_metrics(read_candidates(inputs[f"candidates_{regime.value}"])),
-        {validator: metrics.get("eval_rewards/accuracies", float("nan")) for validator, metrics in rewards.items()},
+        team_metrics(read_candidates(runs.side.evaluations[0])),
+        {
+            validator: result.metrics.get("eval_rewards/accuracies", float("nan"))
+            for validator, result in runs.trained.items()
+        },
     )
 
 
@@ -123,18 +139,13 @@ def _diagnosis(
     found: PoolDiagnosis,
     regime: Regime,
     outcomes: Mapping[Regime, RegimeOutcome],
-    inputs: Mapping[str, Artifact],
+    subject: Subject,
+    gaps: Comparisons | None,
 ) -> Diagnosis:
-    baseline = outcomes.get(Regime.INDEP)
     return diagnose_regime(
         found,
         regime,
-        baseline=baseline,
+        baseline=outcomes.get(Regime.INDEP),
         treatment=outcomes[regime],
-        comparison=_gap(regime, inputs) if baseline is not None else None,
+        comparison=None if gaps is None else gaps.of(ALL, subject.regimes[regime].side.name),
     )
-
-
-def _gap(regime: Regime, inputs: Mapping[str, Artifact]) -> Comparison:
-    sides = [Side(name.value, [inputs[f"candidates_{name.value}"]]) for name in (Regime.INDEP, regime)]
-    return comparisons(sides[0], sides[1:], frozenset())[ALL][0]

@@ -1,4 +1,8 @@
-"""`evaluate`: run a team on the usable dev questions, judge every candidate, keep the table and its metrics."""
+"""`evaluate`: run a team on dev questions and judge every candidate.
+
+Reads the questions table and a team. Answers, judges, measures. Writes the judged ``candidates``; an evaluation on all
+usable dev questions is a look at the final set and counts as one.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
 
 from mats_sql.agents.critique import Critique, Validator, Verdict
 from mats_sql.agents.names import FIXER, PLANNER, SELECTOR, validator_name
@@ -15,12 +18,10 @@ from mats_sql.errors import StageInputError
 from mats_sql.evaluation.metrics import team_metrics
 from mats_sql.evaluation.records import JudgedCandidate
 from mats_sql.evaluation.report.plots import verdict_confusion
-from mats_sql.evaluation.report.result_tables import EvaluatedTeam, result_tables
 from mats_sql.generation.engine import Engine
 from mats_sql.parquet import read_records, write_records
-from mats_sql.pipeline.prepare import prepare
+from mats_sql.pipeline.assemble import TeamModels
 from mats_sql.pipeline.questions import dev_source, validation_ids
-from mats_sql.pipeline.teams import TeamModels, assemble, teams_named
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.rollout.sample import Source
 from mats_sql.sql.judge import JudgeItem
@@ -34,11 +35,11 @@ from mats_sql.tracking.stage_run import StageRun
 KEY = StageKey("evaluate", 1)
 
 
-def evaluate(workspace: Workspace, models: TeamModels, *, validation_only: bool = False) -> StageResult:
+def evaluate(
+    workspace: Workspace, questions: Artifact, team: Artifact, models: TeamModels, *, validation_only: bool = False
+) -> StageResult:
     """Return a team's judged candidates (`candidates`) on all usable dev questions, or on the validation split."""
     experiment = workspace.experiment
-    questions = prepare(workspace).outputs["questions"]
-    team = assemble(workspace, models).outputs["team"]
     part = "validation" if validation_only else "dev"
     return workspace.run(
         KEY,
@@ -48,16 +49,6 @@ def evaluate(workspace: Workspace, models: TeamModels, *, validation_only: bool 
         compute=lambda run: _compute(workspace, run, team, questions, validation_only=validation_only),
         tags={**models.tags(), "part": part},
     )
-
-
-def evaluate_teams(workspace: Workspace, name: str) -> None:
-    """Evaluate the teams of that name, or all teams of the experiment, and print their table."""
-    evaluated = [(models, evaluate(workspace, models)) for models in teams_named(workspace, name)]
-    questions = prepare(workspace).outputs["questions"]
-    teams = [EvaluatedTeam(models.label, read_candidates(result.outputs["candidates"])) for models, result in evaluated]
-    console = Console(width=160, highlight=False)
-    for table in result_tables(teams, validation_ids(questions)):
-        console.print(table.to_rich())
 
 
 def read_candidates(evaluation: Artifact) -> tuple[JudgedCandidate, ...]:
@@ -137,6 +128,7 @@ def _compute(
     if any(row.select_verdict is not Verdict.MISSING for row in candidates):
         run.log_figure("verdicts", verdict_confusion(team.metadata["team"], candidates))
     if not validation_only:
+        workspace.look(run)
         rest = [row for row in candidates if row.question_id not in validation]
         run.log_metrics({f"rest/{name}": value for name, value in team_metrics(rest).as_mlflow().items()})
 

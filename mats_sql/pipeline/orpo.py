@@ -1,4 +1,7 @@
-"""`orpo`: train one agent on preference pairs."""
+"""`orpo`: train one agent on preference pairs.
+
+Reads a checkpoint, training pairs and held-out pairs. Trains. Writes the ``model``.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from dataclasses import dataclass, field
 from mats_sql.config import OrpoSettings
 from mats_sql.parquet import read_records
 from mats_sql.pipeline.progress import Progress
-from mats_sql.pipeline.training_run import log_steps
+from mats_sql.pipeline.training_log import log_steps
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.preference.pair import PreferencePair
 from mats_sql.seeds import derive_seed
@@ -32,7 +35,7 @@ class PreferenceCourse:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
-def prefer(workspace: Workspace, course: PreferenceCourse) -> StageResult:
+def orpo(workspace: Workspace, course: PreferenceCourse) -> StageResult:
     """Return the agent of a course (`model`) after ORPO on its pairs."""
     experiment = workspace.experiment
     settings = experiment.orpo

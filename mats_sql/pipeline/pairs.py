@@ -1,19 +1,24 @@
-"""`pairs`: join better and worse answers of a pool to preference pairs: validators, fixer, planner."""
+"""`pairs`: join better and worse answers of a pool to preference pairs, for validators, fixer or planner.
+
+Reads the questions table and a pool (for the planner: the plans alone). Labels and joins. Writes one table of training
+pairs and one of held-out pairs per agent, parted by question.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mats_sql.agents.critique import Validator
 from mats_sql.agents.names import FIXER, PLANNER
+from mats_sql.agents.versions import PROMPT_VERSIONS
 from mats_sql.choices import Regime
 from mats_sql.parquet import write_records
-from mats_sql.pipeline.prepare import prepare
 from mats_sql.pipeline.questions import train_source
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.preference.pair import PreferencePair
 from mats_sql.preference.pairing import fixer_pairs, hold_out, planner_pairs, validator_pairs
 from mats_sql.rollout.pool import Pool, read_pool
+from mats_sql.rollout.sample import Source
 from mats_sql.seeds import derive_random
 from mats_sql.tracking.artifact import Artifact, ArtifactKind
 from mats_sql.tracking.stage import StageKey, StageResult
@@ -22,96 +27,94 @@ from mats_sql.tracking.stage_run import StageRun
 KEY = StageKey("pairs", 1)
 
 
-def pairs_of_pool(workspace: Workspace, pool: Artifact, regime: Regime) -> StageResult:
+def pair_critiques(workspace: Workspace, questions: Artifact, pool: Artifact, regime: Regime) -> StageResult:
     """Return both validators' pairs under one regime: `select`, `condition` and their `…_evaluation` parts."""
     experiment = workspace.experiment
-    questions = prepare(workspace).outputs["questions"]
+    # what of the policy a label can depend on: how many candidates a team draws is not replayed
+    replayed = experiment.policy.model_dump(mode="json", exclude={"k", "temperature"})
+
+    def compute(run: StageRun) -> None:
+        source, rows = _pool_source(workspace, questions), _prefix(workspace, pool)
+        for validator in Validator:
+            built = validator_pairs(
+                rows,
+                source.tasks,
+                validator=validator,
+                regime=regime,
+                policy=experiment.policy,
+                max_pairs_per_prompt=experiment.pairs.max_pairs_per_prompt,
+            )
+            _publish(workspace, run, validator.value, built, len(source.tasks))
+
     return workspace.run(
         KEY,
         title=f"pairs {regime.value}",
-        settings={
-            "regime": regime.value,
-            "pairs": experiment.pairs,
-            "gate": experiment.policy.gate.value,
-            "benchmark": experiment.benchmark.prompt_settings(),
-            "seed": experiment.seed,
-        },
+        settings={**_settings(workspace), "regime": regime.value, "policy": replayed},
         inputs={"pool": pool, "questions": questions},
-        compute=lambda run: _pair_critiques(workspace, run, pool, questions, regime),
+        compute=compute,
         tags={"regime": regime.value},
     )
 
 
-def fixer_pairs_of_pool(workspace: Workspace, pool: Artifact) -> StageResult:
+def pair_fixes(workspace: Workspace, questions: Artifact, pool: Artifact) -> StageResult:
     """Return the fixer's pairs: `fixer` and `fixer_evaluation`."""
-    questions = prepare(workspace).outputs["questions"]
-    return workspace.run(
-        KEY,
-        title=f"pairs fixer, {workspace.experiment.pairs.fixer}",
-        settings=_settings(workspace, FIXER),
-        inputs={"pool": pool, "questions": questions},
-        compute=lambda run: _pair_fixes(workspace, run, pool, questions),
-        tags={"agent": FIXER},
-    )
+    settings = workspace.experiment.pairs
+
+    def compute(run: StageRun) -> None:
+        source = _pool_source(workspace, questions)
+        built = fixer_pairs(
+            _prefix(workspace, pool),
+            source.tasks,
+            joint=settings.fixer == "joint",
+            max_pairs_per_prompt=settings.max_pairs_per_prompt,
+        )
+        _publish(workspace, run, FIXER, built, len(source.tasks))
+
+    return _pair_agent(workspace, FIXER, f"pairs fixer, {settings.fixer}", {"pool": pool}, questions, compute)
 
 
-def planner_pairs_of_plans(workspace: Workspace, plans: Artifact) -> StageResult:
+def pair_plans(workspace: Workspace, questions: Artifact, plans: Artifact) -> StageResult:
     """Return the planner's pairs, a correct against a wrong plan: `planner` and `planner_evaluation`."""
-    questions = prepare(workspace).outputs["questions"]
+    settings = workspace.experiment.pairs
+
+    def compute(run: StageRun) -> None:
+        tasks = train_source(workspace.experiment, questions).tasks
+        built = planner_pairs(_prefix(workspace, plans), tasks, max_pairs_per_prompt=settings.max_pairs_per_prompt)
+        _publish(workspace, run, PLANNER, built, len(tasks))
+
+    return _pair_agent(workspace, PLANNER, "pairs planner", {"plans": plans}, questions, compute)
+
+
+def _pair_agent(
+    workspace: Workspace,
+    agent: str,
+    title: str,
+    drawn: dict[str, Artifact],
+    questions: Artifact,
+    compute: Callable[[StageRun], None],
+) -> StageResult:
     return workspace.run(
         KEY,
-        title="pairs planner",
-        settings=_settings(workspace, PLANNER),
-        inputs={"plans": plans, "questions": questions},
-        compute=lambda run: _pair_plans(workspace, run, plans, questions),
-        tags={"agent": PLANNER},
+        title=title,
+        settings={**_settings(workspace), "agent": agent},
+        inputs={**drawn, "questions": questions},
+        compute=compute,
+        tags={"agent": agent},
     )
 
 
-def _settings(workspace: Workspace, agent: str) -> dict[str, object]:
+def _settings(workspace: Workspace) -> dict[str, object]:
     experiment = workspace.experiment
     return {
-        "agent": agent,
         "pairs": experiment.pairs,
         "benchmark": experiment.benchmark.prompt_settings(),
+        "prompts": PROMPT_VERSIONS,
         "seed": experiment.seed,
     }
 
 
-def _pair_critiques(workspace: Workspace, run: StageRun, pool: Artifact, questions: Artifact, regime: Regime) -> None:
-    experiment = workspace.experiment
-    tasks = train_source(experiment, questions, experiment.rollout.questions).tasks
-    for validator in Validator:
-        built = validator_pairs(
-            _prefix(workspace, pool),
-            tasks,
-            validator=validator,
-            regime=regime,
-            policy=experiment.policy,
-            max_pairs_per_prompt=experiment.pairs.max_pairs_per_prompt,
-        )
-        _publish(workspace, run, validator.value, built, len(tasks))
-
-
-def _pair_fixes(workspace: Workspace, run: StageRun, pool: Artifact, questions: Artifact) -> None:
-    experiment = workspace.experiment
-    settings = experiment.pairs
-    tasks = train_source(experiment, questions, experiment.rollout.questions).tasks
-    built = fixer_pairs(
-        _prefix(workspace, pool),
-        tasks,
-        joint=settings.fixer == "joint",
-        max_pairs_per_prompt=settings.max_pairs_per_prompt,
-    )
-    _publish(workspace, run, FIXER, built, len(tasks))
-
-
-def _pair_plans(workspace: Workspace, run: StageRun, plans: Artifact, questions: Artifact) -> None:
-    tasks = train_source(workspace.experiment, questions).tasks
-    built = planner_pairs(
-        _prefix(workspace, plans), tasks, max_pairs_per_prompt=workspace.experiment.pairs.max_pairs_per_prompt
-    )
-    _publish(workspace, run, PLANNER, built, len(tasks))
+def _pool_source(workspace: Workspace, questions: Artifact) -> Source:
+    return train_source(workspace.experiment, questions, workspace.experiment.rollout.questions)
 
 
 def _prefix(workspace: Workspace, pool: Artifact) -> Pool:

@@ -1,4 +1,8 @@
-"""`prepare`: read the benchmark, exclude what cannot be judged, part validation from the rest, refuse leaks."""
+"""`prepare`: find out which questions are usable, part validation from the rest, refuse leaks.
+
+Reads the benchmark's own files and runs every gold. Writes the ``questions`` table, which every later stage reads, and
+the ``gold_receipt``.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ from mats_sql.benchmark.splits import split_questions
 from mats_sql.benchmark.usable import Exclusion, usable_questions
 from mats_sql.config import Experiment
 from mats_sql.errors import BenchmarkError
-from mats_sql.pipeline.data import DEV, TRAIN, QuestionRow, has_train_split, read_split, split_digest
+from mats_sql.pipeline.questions import DEV, TRAIN, QuestionRow, has_train_split, read_split, split_digest
 from mats_sql.pipeline.tables import write_table
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.seeds import derive_seed

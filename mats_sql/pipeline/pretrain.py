@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mats_sql.pipeline.training_run import log_steps
+from mats_sql.pipeline.training_log import log_steps
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.tracking.artifact import ArtifactKind
 from mats_sql.tracking.stage import StageKey, StageResult

@@ -1,15 +1,47 @@
-"""The tasks that a stage works on: the questions table says which, the benchmark's files say what."""
+"""The questions of an experiment: its benchmark as its files have it, and the tasks that a stage works on.
+
+`prepare` decides which questions are usable and writes that down in the questions table; every later stage asks here
+for the tasks of a split. Gold stays beside the tasks, in a :class:`~mats_sql.rollout.sample.Source`, never in them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from functools import lru_cache
+from pathlib import Path
 
-from mats_sql.config import Experiment
-from mats_sql.pipeline.data import DEV, TRAIN, read_split, require_train, source
+from mats_sql.benchmark.benchmark import Benchmark
+from mats_sql.benchmark.bird import read_bird
+from mats_sql.benchmark.folds import folds_of
+from mats_sql.benchmark.prompts import SchemaTexts
+from mats_sql.benchmark.question import Question
+from mats_sql.benchmark.spider import read_spider
+from mats_sql.config import BenchmarkSettings, Experiment
+from mats_sql.digests import digest_file, digest_json
+from mats_sql.errors import BenchmarkError
 from mats_sql.pipeline.tables import read_table
 from mats_sql.rollout.sample import Source
 from mats_sql.seeds import derive_seed
+from mats_sql.team.flow import Task
 from mats_sql.tracking.artifact import Artifact
+
+TRAIN, DEV = "train", "dev"
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionRow:
+    """One row of the questions table that `prepare` writes. It holds no gold."""
+
+    split: str
+    question_id: int
+    db_id: str
+    difficulty: str
+    text: str
+    evidence: str
+    usable: bool
+    reason: str
+    in_validation: bool
 
 
 def usable_ids(questions: Artifact, split: str) -> tuple[int, ...]:
@@ -26,19 +58,101 @@ def validation_ids(questions: Artifact) -> frozenset[int]:
 
 def dev_source(experiment: Experiment, questions: Artifact) -> Source:
     """Return the usable dev questions."""
-    return _source(experiment, DEV, usable_ids(questions, DEV))
+    return _split_source(experiment, DEV, usable_ids(questions, DEV))
 
 
 def train_source(experiment: Experiment, questions: Artifact, limit: int | None = None) -> Source:
     """Return the usable train questions, or a fixed random part of ``limit`` of them."""
-    require_train(experiment)
+    _require_train(experiment)
     ids = usable_ids(questions, TRAIN)
     if limit is not None:
         ranked = sorted(ids, key=lambda question_id: derive_seed(experiment.seed, "train-part", question_id))
         ids = tuple(sorted(ranked[:limit]))
-    return _source(experiment, TRAIN, ids)
+    return _split_source(experiment, TRAIN, ids)
+
+
+def train_folds(experiment: Experiment, source: Source) -> list[frozenset[int]]:
+    """Return the folds of an experiment's train questions (``rollout.folds``)."""
+    database_of = {question_id: task.question.db_id for question_id, task in source.tasks.items()}
+    return folds_of(database_of, experiment.rollout.folds, experiment.seed)
+
+
+def read_split(experiment: Experiment, split: str) -> Benchmark:
+    """Return one split of the experiment's benchmark, as its own files have it; read once per process."""
+    return _read(experiment.benchmark.kind, benchmark_root(experiment), split)
+
+
+def split_digest(experiment: Experiment, split: str) -> str:
+    """Return a digest of everything a split holds: questions, golds, schemas and database files."""
+    return _digest(experiment.benchmark.kind, benchmark_root(experiment), split)
+
+
+def has_train_split(experiment: Experiment) -> bool:
+    """Return whether the benchmark's folder holds training questions."""
+    root = benchmark_root(experiment)
+    names = ("train_spider.json", "train_spider_min.json") if experiment.benchmark.kind == "spider" else ("train.json",)
+    return any((root / folder / name).exists() for folder in ("", "train") for name in names)
+
+
+def benchmark_root(experiment: Experiment) -> Path:
+    """Return the benchmark's folder; the lab is written there first if it is not there yet."""
+    if experiment.benchmark.kind != "lab":
+        assert experiment.benchmark.root is not None
+        return experiment.benchmark.root
+    from mats_sql.lab.generator import GENERATOR_VERSION, write_lab
+
+    key = digest_json([GENERATOR_VERSION, experiment.lab.model_dump(mode="json")])[:12]
+    root = experiment.work_dir / "lab" / f"seed-{experiment.lab.seed}-{key}"
+    if not (root / "dev.json").exists():
+        write_lab(root, experiment.lab)
+    return root
+
+
+def source(benchmark: Benchmark, question_ids: Iterable[int], settings: BenchmarkSettings) -> Source:
+    """Return the tasks and golds of the named questions, ordered by id."""
+    wanted = set(question_ids)
+    questions = sorted(
+        (question for question in benchmark.questions if question.question_id in wanted),
+        key=lambda question: question.question_id,
+    )
+    texts = SchemaTexts(benchmark, settings)
+    return Source(
+        {question.question_id: _task(question, texts, benchmark) for question in questions},
+        {question.question_id: benchmark.golds[question.question_id].sql for question in questions},
+    )
+
+
+def _require_train(experiment: Experiment) -> None:
+    """Raise :class:`BenchmarkError` when there is nothing to train on."""
+    if not has_train_split(experiment):
+        raise BenchmarkError(
+            f"training needs a train split, but {benchmark_root(experiment)} has none; "
+            "put the benchmark's train files there"
+        )
 
 
 @lru_cache(maxsize=4)
-def _source(experiment: Experiment, split: str, ids: tuple[int, ...]) -> Source:
+def _split_source(experiment: Experiment, split: str, ids: tuple[int, ...]) -> Source:
     return source(read_split(experiment, split), ids, experiment.benchmark)
+
+
+@lru_cache(maxsize=8)
+def _read(kind: str, root: Path, split: str) -> Benchmark:
+    return (read_spider if kind == "spider" else read_bird)(root, split)
+
+
+@lru_cache(maxsize=8)
+def _digest(kind: str, root: Path, split: str) -> str:
+    benchmark = _read(kind, root, split)
+    return digest_json(
+        {
+            "questions": [asdict(question) for question in benchmark.questions],
+            "golds": [asdict(gold) for _, gold in sorted(benchmark.golds.items())],
+            "schemas": [asdict(schema) for _, schema in sorted(benchmark.schemas.items())],
+            "databases": {name: digest_file(path) for name, path in sorted(benchmark.databases.items())},
+        }
+    )
+
+
+def _task(question: Question, texts: SchemaTexts, benchmark: Benchmark) -> Task:
+    return Task(question, texts.text_for(question), benchmark.databases[question.db_id])

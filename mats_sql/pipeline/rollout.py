@@ -1,38 +1,64 @@
-"""`rollout`: draw the pool of critiques and fixes over a part of the train questions."""
+"""`rollout`: draw what models write about the train questions, judge it, and keep it as a pool.
+
+Two stages, since the agents between them learn from the first: *plans* of every train question, and the *pool*, which
+adds critiques and fixes for a part of them. Everything is drawn once, with the largest K; a smaller K is a prefix.
+
+Reads the questions table and the models that write. Draws, executes and judges. Writes ``plans``, or ``pool``.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from mats_sql.agents.critique import Validator
-from mats_sql.pipeline.prepare import prepare
-from mats_sql.pipeline.questions import train_source
-from mats_sql.pipeline.rollout_plans import publish_pool, rollout_plans, rollout_settings, sampler
+from mats_sql.agents.versions import PROMPT_VERSIONS
+from mats_sql.pipeline.questions import train_folds, train_source
 from mats_sql.pipeline.workspace import Workspace
-from mats_sql.rollout.pool import Pool, read_pool
-from mats_sql.rollout.sample import Source, reviews_of
-from mats_sql.tracking.artifact import Artifact
+from mats_sql.rollout.pool import FixRow, PlanRow, Pool, read_pool, write_pool
+from mats_sql.rollout.sample import Sampler, Source, reviews_of
+from mats_sql.tracking.artifact import Artifact, ArtifactKind
 from mats_sql.tracking.stage import StageKey, StageResult
 from mats_sql.tracking.stage_run import StageRun
 
-KEY = StageKey("rollout-pool", 1)
+PLANS_KEY = StageKey("rollout-plans", 1)
+POOL_KEY = StageKey("rollout-pool", 1)
 
 
-def draw_pool(
-    workspace: Workspace, validators: Mapping[Validator, Artifact], fixer: Artifact, *, label: str
-) -> StageResult:
-    """Return the pool of a part of the train questions for any validators and fixer."""
+def rollout_plans(workspace: Workspace, questions: Artifact, planners: Sequence[Artifact]) -> StageResult:
+    """Return the judged plans of every train question (`plans`).
+
+    ``planners`` is the team's own planner, or one per fold that never saw the fold's questions (``rollout.folds``).
+    """
     experiment = workspace.experiment
-    questions = prepare(workspace).outputs["questions"]
-    plans = rollout_plans(workspace).outputs["plans"]
+    return workspace.run(
+        PLANS_KEY,
+        title=f"rollout {experiment.rollout.plans} plans per train question",
+        settings=rollout_settings(workspace),
+        inputs={"questions": questions, **_by_fold(planners)},
+        compute=lambda run: _draw_plans(workspace, run, train_source(experiment, questions), planners),
+    )
+
+
+def rollout_pool(
+    workspace: Workspace,
+    questions: Artifact,
+    plans: Artifact,
+    validators: Mapping[Validator, Artifact],
+    fixer: Artifact,
+    *,
+    label: str,
+) -> StageResult:
+    """Return the pool (`pool`) of a part of the train questions for any validators and fixer."""
+    experiment = workspace.experiment
 
     def compute(run: StageRun) -> None:
         part = train_source(experiment, questions, experiment.rollout.questions)
         _draw_pool(workspace, run, part, plans, validators, fixer)
 
     return workspace.run(
-        KEY,
+        POOL_KEY,
         title=f"rollout pool, {label}",
         settings={**rollout_settings(workspace), "questions": experiment.rollout.questions},
         inputs={
@@ -44,6 +70,41 @@ def draw_pool(
         compute=compute,
         tags={"fixer": label},
     )
+
+
+def rollout_settings(workspace: Workspace) -> dict[str, object]:
+    """Return the settings that decide what is drawn."""
+    experiment = workspace.experiment
+    return {
+        "rollout": experiment.rollout.model_dump(mode="json", exclude={"questions"}),
+        "generation": experiment.generation.answer_settings(),
+        "benchmark": experiment.benchmark.prompt_settings(),
+        "prompts": PROMPT_VERSIONS,
+        "limits": experiment.sql.limits,
+        "seed": experiment.seed,
+    }
+
+
+def sampler(workspace: Workspace) -> Sampler:
+    """Return the sampler of the experiment."""
+    experiment = workspace.experiment
+    return Sampler(experiment.rollout, experiment.generation, workspace.judge(), experiment.seed)
+
+
+def _by_fold(planners: Sequence[Artifact]) -> dict[str, Artifact]:
+    if len(planners) == 1:
+        return {"planner": planners[0]}
+    return {f"planner_without_fold_{number}": planner for number, planner in enumerate(planners, start=1)}
+
+
+def _draw_plans(workspace: Workspace, run: StageRun, source: Source, planners: Sequence[Artifact]) -> None:
+    started = time.monotonic()
+    plans: list[PlanRow] = []
+    for planner, fold in zip(planners, train_folds(workspace.experiment, source), strict=True):
+        with workspace.engine(planner.path) as engine:
+            plans += sampler(workspace).plans(source.part(fold), engine)
+    plans.sort(key=lambda row: (row.question_id, row.sample_index))
+    _publish(run, Pool(tuple(plans)), "plans", time.monotonic() - started)
 
 
 def _draw_pool(
@@ -64,4 +125,28 @@ def _draw_pool(
             critiques += draw.critiques(reviews, validator, engine)
     with workspace.engine(fixer.path) as engine:
         fixes = draw.fixes(source, reviews, critiques, engine)
-    publish_pool(run, Pool(rows, tuple(critiques), tuple(fixes)), "pool", time.monotonic() - started)
+    _publish(run, Pool(rows, tuple(critiques), tuple(fixes)), "pool", time.monotonic() - started)
+
+
+def _publish(run: StageRun, pool: Pool, name: str, elapsed_s: float) -> None:
+    """Write a pool as the run's output, and its sizes, outcomes and cost as metrics."""
+    folder = run.work / name
+    write_pool(pool, folder)
+    run.output(name, ArtifactKind.DATASET, folder)
+    run.log_metrics(
+        {
+            "plans": len(pool.plans),
+            "reviews": len(pool.reviews()),
+            "critiques": len(pool.critiques),
+            "fixes": len(pool.fixes),
+            "tokens": sum(row.token_count for rows in (pool.plans, pool.critiques, pool.fixes) for row in rows),
+            "elapsed_s": elapsed_s,
+            **_verdict_shares("plans", pool.plans),
+            **_verdict_shares("fixes", pool.fixes),
+        }
+    )
+
+
+def _verdict_shares(name: str, rows: Sequence[PlanRow] | Sequence[FixRow]) -> dict[str, float]:
+    counts = Counter(row.verdict.value for row in rows)
+    return {f"{name}_{verdict}": count / len(rows) for verdict, count in counts.items()}

@@ -12,11 +12,9 @@ from rich.console import Console
 
 from mats_sql.choices import Regime
 from mats_sql.config import Experiment
-from mats_sql.pipeline.evaluate import evaluate
-from mats_sql.pipeline.iterations import Line, lines
-from mats_sql.pipeline.prepare import prepare
+from mats_sql.pipeline.assemble import Line
+from mats_sql.pipeline.experiment import evaluation, lines, preferred_team, questions
 from mats_sql.pipeline.questions import validation_ids
-from mats_sql.pipeline.teams import orpo_team
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.search.plots import search_scatter
 from mats_sql.search.study import run_search
@@ -35,7 +33,7 @@ def search(workspace: Workspace, regime: Regime, trials: int | None) -> SearchRe
     if trials is not None:
         settings = settings.model_copy(update={"trials": trials})
     line = next(lines(experiment))
-    validation = validation_ids(prepare(workspace).outputs["questions"])
+    validation = validation_ids(questions(workspace))
     result = run_search(
         settings,
         study_name=f"{experiment.name}-{regime.value}-{line.critique.value}",
@@ -71,8 +69,8 @@ def _trial(workspace: Workspace, regime: Regime, line: Line, chosen: TrialSettin
 
     def compute(run: StageRun) -> None:
         own = workspace.within(with_trial(workspace.experiment, chosen), run)
-        team = orpo_team(own, regime, line, workspace.experiment.seeds[0])
-        metrics = evaluate(own, team, validation_only=True).metrics
+        team = preferred_team(own, regime, line, workspace.experiment.seeds[0])
+        metrics = evaluation(own, team, validation_only=True).metrics
         run.log_metrics(metrics)
         found.append(TrialResult(metrics["selector_ex"], {"oracle_pass_at_k": metrics["oracle_pass_at_k"]}))
 

@@ -1,113 +1,224 @@
-"""`sft`: train each agent on the teacher's answers. The others learn from what the SFT planner writes."""
+"""`sft`: train one agent on a teacher's answers.
+
+The planner learns from the gold SQL of the train questions. Validators and fixer learn from what that planner then
+writes, with labels; the selector from the candidates of a pool, with the critiques they really got.
+
+Reads the questions table, the train split, and plans or a pool. Computes examples, then the training. Writes the
+``examples`` and the ``model``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 
 from mats_sql.agents.critique import Validator
+from mats_sql.agents.names import FIXER, PLANNER, SELECTOR, validator_name
+from mats_sql.agents.versions import PROMPT_VERSIONS
+from mats_sql.benchmark.schema import Schema
 from mats_sql.choices import FixerCritique
-from mats_sql.pipeline.course import Course, train
-from mats_sql.pipeline.data import TRAIN, read_split
-from mats_sql.pipeline.prepare import prepare
-from mats_sql.pipeline.questions import train_source
-from mats_sql.pipeline.rollout_plans import rollout_plans
-from mats_sql.pipeline.teaching import teacher
+from mats_sql.config import Experiment, GenerationSettings, SftSettings
+from mats_sql.digests import digest_tree
+from mats_sql.errors import ModelError
+from mats_sql.pipeline.questions import TRAIN, read_split, train_folds, train_source
+from mats_sql.pipeline.training_log import log_steps, write_examples
 from mats_sql.pipeline.workspace import Workspace
-from mats_sql.rollout.pool import Pool, read_pool
-from mats_sql.rollout.sample import Source, reviews_of
+from mats_sql.rollout.labelled import labelled_candidates, labelled_plans
+from mats_sql.rollout.pool import read_pool
+from mats_sql.rollout.sample import Source
+from mats_sql.seeds import derive_seed
 from mats_sql.teaching.example import SftExample
 from mats_sql.teaching.sft_examples import (
     LabelledReview,
     fixer_examples,
+    planner_examples,
     selector_examples,
     validator_examples,
 )
-from mats_sql.tracking.artifact import Artifact
-from mats_sql.tracking.stage import StageResult
+from mats_sql.teaching.teacher import RuleTeacher, Teacher
+from mats_sql.teaching.versions import TEACHER_VERSIONS
+from mats_sql.tracking.artifact import Artifact, ArtifactKind
+from mats_sql.tracking.stage import StageKey, StageResult
+from mats_sql.tracking.stage_run import StageRun
+
+KEY = StageKey("sft", 1)
 
 
-def sft_validator(workspace: Workspace, validator: Validator) -> StageResult:
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What one agent learns: ``examples`` is called only when the run is not reused."""
+
+    agent: str
+    base: str
+    inputs: Mapping[str, Artifact]
+    examples: Callable[[], Sequence[SftExample]]
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+def sft_planner(workspace: Workspace, questions: Artifact, *, without_fold: int | None = None) -> StageResult:
+    """Return the SFT planner (`model`), or one that learns from all but a fold of the train questions."""
+    experiment = workspace.experiment
+
+    def examples() -> Sequence[SftExample]:
+        source = _without(experiment, train_source(experiment, questions), without_fold)
+        tasks = source.tasks.values()
+        texts = {task.question.question_id: task.schema_text for task in tasks}
+        with _teacher(workspace) as teacher:
+            return planner_examples(
+                [task.question for task in tasks],
+                lambda question: texts[question.question_id],
+                source.golds,
+                _schemas(experiment),
+                teacher,
+            )
+
+    tags = {} if without_fold is None else {"without_fold": f"{without_fold + 1} of {experiment.rollout.folds}"}
+    return _train(workspace, Course(PLANNER, experiment.models.planner, {"questions": questions}, examples, tags))
+
+
+def sft_validator(workspace: Workspace, validator: Validator, questions: Artifact, plans: Artifact) -> StageResult:
     """Return an SFT validator (`model`)."""
     experiment = workspace.experiment
 
     def examples() -> Sequence[SftExample]:
-        with teacher(workspace) as opened:
+        reviews = _labelled_plans(experiment, questions, plans)
+        with _teacher(workspace) as teacher:
             return validator_examples(
-                validator,
-                labelled_reviews(workspace),
-                opened,
-                schemas=read_split(experiment, TRAIN).schemas,
-                seed=experiment.seed,
-                limit=None,
+                validator, reviews, teacher, schemas=_schemas(experiment), seed=experiment.seed, limit=None
             )
 
-    return train(
-        workspace,
-        Course(f"{validator.value}-validator", experiment.models.validator, _plan_inputs(workspace), examples),
-    )
+    inputs = {"questions": questions, "plans": plans}
+    return _train(workspace, Course(validator_name(validator), experiment.models.validator, inputs, examples))
 
 
-def sft_fixer(workspace: Workspace, mode: FixerCritique) -> StageResult:
+def sft_fixer(workspace: Workspace, mode: FixerCritique, questions: Artifact, plans: Artifact) -> StageResult:
     """Return the SFT fixer (`model`) of one critique mode."""
     experiment = workspace.experiment
 
     def examples() -> Sequence[SftExample]:
-        with teacher(workspace) as opened:
+        reviews = _labelled_plans(experiment, questions, plans)
+        with _teacher(workspace) as teacher:
             return fixer_examples(
-                labelled_reviews(workspace),
-                opened,
-                schemas=read_split(experiment, TRAIN).schemas,
-                mode=mode,
-                seed=experiment.seed,
-                limit=None,
+                reviews, teacher, schemas=_schemas(experiment), mode=mode, seed=experiment.seed, limit=None
             )
 
+    inputs = {"questions": questions, "plans": plans}
     tags = {"fixer_critique": mode.value}
-    return train(workspace, Course("fixer", experiment.models.fixer, _plan_inputs(workspace), examples, tags))
+    return _train(workspace, Course(FIXER, experiment.models.fixer, inputs, examples, tags))
 
 
-def sft_selector(workspace: Workspace, pool: Artifact) -> StageResult:
+def sft_selector(workspace: Workspace, questions: Artifact, pool: Artifact) -> StageResult:
     """Return the SFT selector (`model`), trained on the candidates of a pool with their real critiques."""
     experiment = workspace.experiment
-    questions = prepare(workspace).outputs["questions"]
 
     def examples() -> Sequence[SftExample]:
-        source = train_source(experiment, questions)
-        candidates = pool_candidates(read_pool(pool.path), source)
+        candidates = labelled_candidates(read_pool(pool.path), train_source(experiment, questions))
         return selector_examples(candidates, seed=experiment.seed, limit=None)
 
-    return train(workspace, Course("selector", experiment.models.selector, {"pool": pool}, examples))
+    inputs = {"questions": questions, "pool": pool}
+    return _train(workspace, Course(SELECTOR, experiment.models.selector, inputs, examples))
 
 
-def labelled_reviews(workspace: Workspace) -> list[LabelledReview]:
-    """Return every distinct SQL that the planner wrote for a train question, with its label and gold."""
-    plans = read_pool(rollout_plans(workspace).outputs["plans"].path)
-    source = train_source(workspace.experiment, prepare(workspace).outputs["questions"])
-    first = plans.reviews()
-    return [
-        LabelledReview(review, (), first[identity].correct, source.golds[review.question.question_id])
-        for identity, review in reviews_of(source, plans.plans).items()
-    ]
+@lru_cache(maxsize=16)
+def base_model(name: str) -> Artifact:
+    """Return a base model: ``lab`` is the embedded one, anything else a folder in transformers' layout."""
+    if name == "lab":
+        from mats_sql.lab.base import base_model_path
 
-
-def pool_candidates(pool: Pool, source: Source) -> list[LabelledReview]:
-    """Return what a selector meets: plans' SQL with their greedy critiques, fixes without any."""
-    greedy, first = pool.feedbacks(), pool.reviews()
-    found = [
-        LabelledReview(
-            review, greedy.get(identity, ()), first[identity].correct, source.golds[review.question.question_id]
+        path = base_model_path()
+    else:
+        path = Path(name).expanduser()
+    if not (path / "config.json").exists():
+        raise ModelError(
+            f"a model must be a folder with a config.json, but got {name!r}; download the checkpoint first"
         )
-        for identity, review in reviews_of(source, pool.plans).items()
-    ]
-    fixes = {(fix.question_id, fix.sql): fix for fix in pool.fixes if fix.sql is not None}
-    for (question_id, sql), fix in sorted(fixes.items(), key=lambda item: (item[0][0], str(item[0][1]))):
-        review = source.tasks[question_id].review(sql, fix.response)
-        found.append(LabelledReview(review, (), fix.correct, source.golds[question_id]))
-    return found
+    return Artifact("base", ArtifactKind.MODEL, path, digest_tree(path), run_id="", metadata={"base": name})
 
 
-def _plan_inputs(workspace: Workspace) -> dict[str, Artifact]:
-    return {
-        "questions": prepare(workspace).outputs["questions"],
-        "plans": rollout_plans(workspace).outputs["plans"],
-    }
+def _train(workspace: Workspace, course: Course) -> StageResult:
+    experiment = workspace.experiment
+    settings = experiment.sft.of(course.agent)
+    base = base_model(course.base)
+    seed = derive_seed(experiment.seed, "sft", course.agent)
+    return workspace.run(
+        KEY,
+        title=f"sft {course.agent}" + "".join(f", {value}" for value in course.tags.values()),
+        settings={
+            "agent": course.agent,
+            "sft": settings,
+            "teacher": experiment.teacher,
+            "teacher_version": TEACHER_VERSIONS[experiment.teacher.kind],
+            "prompts": PROMPT_VERSIONS,
+            "benchmark": experiment.benchmark.prompt_settings(),
+            "seed": seed,
+            **course.tags,
+        },
+        inputs={"base": base, **course.inputs},
+        compute=lambda run: _compute(workspace, run, course, base, settings, seed),
+        tags={"agent": course.agent, **course.tags},
+    )
+
+
+def _compute(
+    workspace: Workspace, run: StageRun, course: Course, base: Artifact, settings: SftSettings, seed: int
+) -> None:
+    from mats_sql.training.arguments import planned_steps
+    from mats_sql.training.sft import train_sft
+
+    examples = course.examples()
+    table = run.work / "examples.parquet"
+    write_examples(examples, table)
+    run.output("examples", ArtifactKind.DATASET, table)
+    report = train_sft(
+        examples,
+        base=base.path,
+        out=run.work / "model",
+        settings=settings,
+        seed=seed,
+        on_metrics=log_steps(run, workspace.progress, planned_steps(len(examples), settings)),
+        checkpoints=run.work / "checkpoints",
+    )
+    run.log_metrics({"examples": len(examples), "dropped": len(report.dropped), **report.metrics})
+    run.output("model", ArtifactKind.MODEL, run.work / "model", {"agent": course.agent, **course.tags})
+
+
+@contextmanager
+def _teacher(workspace: Workspace) -> Iterator[Teacher]:
+    """Open the experiment's teacher; a large model's unusable answers are counted and told at the end.
+
+    Raises :class:`~mats_sql.errors.EngineError` when the large model's server cannot be reached.
+    """
+    settings = workspace.experiment.teacher
+    if settings.kind == "rules":
+        yield RuleTeacher()
+        return
+    from mats_sql.generation.open import open_engine
+    from mats_sql.teaching.large_model import LargeModelTeacher
+
+    server = GenerationSettings(engine="openai", base_url=settings.base_url, api_key_variable=settings.api_key_variable)
+    cache, counter = workspace.cache / "teacher.sqlite", workspace.progress.counter("taught")
+    engine = open_engine(server, settings.model, cache=cache, on_drawn=counter)
+    try:
+        large = LargeModelTeacher(engine, max_new_tokens=settings.max_new_tokens)
+        yield large
+        if large.unusable:
+            workspace.progress.note(f"  {large.unusable} of the teacher's answers were unusable and left out")
+    finally:
+        engine.close()
+
+
+def _labelled_plans(experiment: Experiment, questions: Artifact, plans: Artifact) -> list[LabelledReview]:
+    return labelled_plans(read_pool(plans.path), train_source(experiment, questions))
+
+
+def _schemas(experiment: Experiment) -> Mapping[str, Schema]:
+    return read_split(experiment, TRAIN).schemas
+
+
+def _without(experiment: Experiment, source: Source, fold: int | None) -> Source:
+    if fold is None:
+        return source
+    return source.part(source.tasks.keys() - train_folds(experiment, source)[fold])

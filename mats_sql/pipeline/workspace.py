@@ -75,6 +75,18 @@ class Workspace:
         self.judge()
         return replace(self, experiment=experiment, command=command)
 
+    def look(self, run: StageRun) -> int:
+        """Count a look at the final set and write its number on the run; return it.
+
+        A command looks once, however many of its stages show the final set; what is reused shows nothing new.
+        """
+        from mats_sql.tracking.looks import count_look, note_look
+
+        look = count_look(self.store, (self.command or run).run_id)
+        note_look(self.store, run.run_id, look)
+        run.log_metrics({"looks": look})
+        return look
+
     @contextmanager
     def engine(self, model: Path | str) -> Iterator[Engine]:
         """Open an engine on a checkpoint, with the experiment's completion cache."""
@@ -134,4 +146,6 @@ class Workspace:
 
 def plain(value: object) -> object:
     """Return a setting as JSON: sections become mappings, paths and enums text."""
-    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    return dict(value) if isinstance(value, Mapping) else value

@@ -18,8 +18,13 @@ def count_look(store: Store, run_id: str) -> int:
             return int(known)
         look = looks(store) + 1
         store.client.set_experiment_tag(store.experiment_id, names.FINAL_SET_LOOKS, str(look))
-        store.client.set_tag(run_id, names.FINAL_SET_LOOK, str(look))
+        note_look(store, run_id, look)
         return look
+
+
+def note_look(store: Store, run_id: str, look: int) -> None:
+    """Write on a run in which look it was made."""
+    store.client.set_tag(run_id, names.FINAL_SET_LOOK, str(look))
 
 
 def looks(store: Store) -> int:

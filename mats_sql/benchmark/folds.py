@@ -11,16 +11,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from mats_sql.config import Experiment
 from mats_sql.errors import ConfigError
-from mats_sql.rollout.sample import Source
 from mats_sql.seeds import derive_seed
-
-
-def train_folds(experiment: Experiment, source: Source) -> list[frozenset[int]]:
-    """Return the folds of an experiment's train questions."""
-    database_of = {question_id: task.question.db_id for question_id, task in source.tasks.items()}
-    return folds_of(database_of, experiment.rollout.folds, experiment.seed)
 
 
 def folds_of(database_of: Mapping[int, str], folds: int, seed: int) -> list[frozenset[int]]:

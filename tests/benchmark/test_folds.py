@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mats_sql.benchmark.folds import folds_of
 from mats_sql.errors import ConfigError
-from mats_sql.pipeline.cross_fitting import folds_of
 
 NAMES = [f"db{number}" for number in range(9)]
 DATABASES = st.dictionaries(st.integers(9, 300), st.sampled_from(NAMES)).map(

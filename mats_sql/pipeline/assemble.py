@@ -1,0 +1,104 @@
+"""`assemble`: put the agents of a team and its policy into one folder.
+
+Reads the model of each agent. Writes the ``team``, which becomes one MLflow model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mats_sql.agents.critique import Validator
+from mats_sql.agents.names import FIXER, PLANNER, SELECTOR, validator_name
+from mats_sql.choices import FixerCritique
+from mats_sql.pipeline.workspace import Workspace
+from mats_sql.team.folder import TeamSettings, write_team
+from mats_sql.tracking.artifact import Artifact, ArtifactKind
+from mats_sql.tracking.stage import StageKey, StageResult
+from mats_sql.tracking.stage_run import StageRun
+
+KEY = StageKey("assemble", 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of descent: a fixer's critique mode and the iteration."""
+
+    critique: FixerCritique
+    iteration: int = 1
+
+    @property
+    def label(self) -> str:
+        """The line's name in run names and tables."""
+        return f"{self.critique.value} fixer" + (f", iteration {self.iteration}" if self.iteration > 1 else "")
+
+    def tags(self) -> dict[str, str]:
+        """Return what tells this line from others, as run and version tags."""
+        return {"fixer_critique": self.critique.value, "iteration": str(self.iteration)}
+
+
+@dataclass(frozen=True, slots=True)
+class TeamModels:
+    """The model version of each agent of one team; without validators and fixer it is the planner with a selector."""
+
+    name: str
+    planner: Artifact
+    selector: Artifact
+    validators: Mapping[Validator, Artifact]
+    fixer: Artifact | None
+    regime: str = ""
+    line: Line | None = None
+    seed: int = 0
+
+    def agents(self) -> dict[str, Artifact]:
+        """Return the models by agent name."""
+        found = {PLANNER: self.planner, SELECTOR: self.selector}
+        found.update({validator_name(validator): model for validator, model in self.validators.items()})
+        if self.fixer is not None:
+            found[FIXER] = self.fixer
+        return found
+
+    @property
+    def label(self) -> str:
+        """The team's name in tables and run names, with its fixer and seed where it has them."""
+        return f"{self.family}, seed {self.seed}" if self.regime not in ("", "sft") else self.family
+
+    @property
+    def family(self) -> str:
+        """What teams that differ in their training seed alone have in common."""
+        return self.name if self.line is None else f"{self.name}, {self.line.label}"
+
+    def tags(self) -> dict[str, str]:
+        """Return what tells this team from others, as run and version tags."""
+        return {
+            "team": self.name,
+            "regime": self.regime,
+            "seed": str(self.seed),
+            **(self.line.tags() if self.line else {}),
+        }
+
+
+def assemble(workspace: Workspace, team: TeamModels) -> StageResult:
+    """Return the team (`team`): its checkpoints and its policy."""
+    experiment = workspace.experiment
+    settings = TeamSettings(
+        policy=experiment.policy,
+        generation=experiment.generation,
+        sql=experiment.sql,
+        schema_style=experiment.benchmark.prompt_settings(),
+        seed=experiment.seed,
+    )
+
+    def compute(run: StageRun) -> None:
+        folder = run.work / "team"
+        write_team(folder, {name: model.path for name, model in team.agents().items()}, settings)
+        run.output("team", ArtifactKind.TEAM, folder, team.tags())
+
+    return workspace.run(
+        KEY,
+        title=f"assemble {team.label}",
+        settings={"team": settings, "name": team.label},
+        inputs=team.agents(),
+        compute=compute,
+        tags=team.tags(),
+    )

@@ -1,0 +1,122 @@
+"""What each entry point asks of the experiment: which steps, for whom, and what it prints."""
+
+from __future__ import annotations
+
+from itertools import product
+
+from rich.console import Console
+
+from mats_sql.agents.critique import Validator
+from mats_sql.agents.names import FIXER, PLANNER, SELECTOR, validator_name
+from mats_sql.choices import PreferredAgent, Regime
+from mats_sql.errors import ConfigError, StageInputError
+from mats_sql.evaluation.report.result_tables import EvaluatedTeam, result_tables
+from mats_sql.pipeline import experiment as steps
+from mats_sql.pipeline.assemble import Line
+from mats_sql.pipeline.compare import Side
+from mats_sql.pipeline.evaluate import read_candidates
+from mats_sql.pipeline.questions import validation_ids
+from mats_sql.pipeline.workspace import Workspace
+from mats_sql.tracking.stage import StageResult, load_result
+
+
+def train_supervised(workspace: Workspace, agent: str) -> None:
+    """Train the SFT agent of that name, or all of them, for every fixer of the experiment."""
+    if agent == PLANNER:
+        steps.planner(workspace)
+    for validator in Validator:
+        if agent == validator_name(validator):
+            steps.supervised_validator(workspace, validator)
+    if agent == FIXER:
+        for mode in workspace.experiment.fixers:
+            steps.supervised_fixer(workspace, mode)
+    if agent in (SELECTOR, "all"):
+        for line in steps.lines(workspace.experiment):
+            steps.supervised_team(workspace, line)
+
+
+def draw_pools(workspace: Workspace) -> None:
+    """Draw the pool of every line."""
+    for line in steps.lines(workspace.experiment):
+        steps.pool(workspace, line)
+
+
+def build_pairs(workspace: Workspace, agent: PreferredAgent, regime: str) -> None:
+    """Build the pairs of an agent; ``regime`` (or ``all``) labels critiques, so it concerns the validators only.
+
+    Raises :class:`ConfigError` for another agent with a regime.
+    """
+    experiment = workspace.experiment
+    _require_no_regime(agent, regime)
+    if agent is PreferredAgent.PLANNER:
+        steps.planner_pairs(workspace)
+    elif agent is PreferredAgent.FIXER:
+        for line in steps.lines(experiment):
+            steps.fixer_pairs(workspace, line)
+    else:
+        for line, item in product(steps.lines(experiment), experiment.regimes_named(regime)):
+            steps.critique_pairs(workspace, item, line)
+
+
+def train_preferred(workspace: Workspace, agent: PreferredAgent, regime: str) -> None:
+    """Train an agent with ORPO, on the pairs that :func:`build_pairs` builds.
+
+    Raises :class:`ConfigError` for an agent other than the validators with a regime.
+    """
+    experiment = workspace.experiment
+    _require_no_regime(agent, regime)
+    if agent is PreferredAgent.PLANNER:
+        for seed in experiment.seeds:
+            steps.preferred_planner(workspace, seed)
+    elif agent is PreferredAgent.FIXER:
+        for line in steps.lines(experiment):
+            # the fixer that the next iteration would have
+            steps.fixer(workspace, Line(line.critique, line.iteration + 1))
+    else:
+        wanted = product(steps.lines(experiment), experiment.regimes_named(regime), experiment.seeds, Validator)
+        for line, item, seed, validator in wanted:
+            steps.preferred_validator(workspace, validator, item, line, seed)
+
+
+def evaluate_teams(workspace: Workspace, name: str) -> None:
+    """Evaluate the teams of that name, or all teams of the experiment, and print their table."""
+    evaluated = [(team, steps.evaluation(workspace, team)) for team in steps.teams(workspace, name)]
+    teams = [EvaluatedTeam(team.label, read_candidates(result.outputs["candidates"])) for team, result in evaluated]
+    for table in result_tables(teams, validation_ids(steps.questions(workspace))):
+        Console(highlight=False).print(table.to_rich())
+
+
+def compare_named(workspace: Workspace, baseline: str, treatment: str) -> None:
+    """Compare two sides given as team names or as evaluate run ids (parted by commas), and print the page."""
+    result = steps.comparison(workspace, _side(workspace, baseline), [_side(workspace, treatment)])
+    _print_page(result)
+
+
+def diagnose_lines(workspace: Workspace) -> None:
+    """Diagnose the pool and the teams of every line, and print the pages."""
+    for line in steps.lines(workspace.experiment):
+        result = steps.diagnosis(workspace, line)
+        _print_page(result)
+
+
+def _print_page(result: StageResult) -> None:
+    page = result.outputs["report"].path.read_text(encoding="utf-8")
+    Console(highlight=False, soft_wrap=True).print(page, markup=False)
+
+
+def _require_no_regime(agent: PreferredAgent, regime: str) -> None:
+    if agent is not PreferredAgent.VALIDATORS and regime != "all":
+        raise ConfigError(
+            f"--regime must be left out with --agent {agent.value}, but got {regime!r}; it labels critiques only"
+        )
+
+
+def _side(workspace: Workspace, reference: str) -> Side:
+    if reference in (PLANNER, "sft", *Regime):
+        teams = steps.teams(workspace, reference)
+        return Side(reference, [steps.evaluation(workspace, team).outputs["candidates"] for team in teams])
+    results = [load_result(workspace.store, run_id.strip()) for run_id in reference.split(",")]
+    if not all("candidates" in result.outputs for result in results):
+        raise StageInputError(f"a side must be runs of evaluate, but got {reference!r}; see the runs named evaluate")
+    tags = workspace.store.run(results[0].run_id).data.tags
+    return Side(tags.get("team", reference), [result.outputs["candidates"] for result in results])
