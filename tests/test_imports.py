@@ -97,6 +97,7 @@ def test_agents_and_teams_see_no_gold_no_teacher_and_no_judge() -> None:
         "errors",
         "generation",
         "links",
+        "parquet",
         "sql",
         "faces",
     }
