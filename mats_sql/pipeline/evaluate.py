@@ -7,21 +7,18 @@ usable dev questions is a look at the final set and counts as one.
 from __future__ import annotations
 
 from contextlib import ExitStack
-from pathlib import Path
 
-from mats_sql.agents.critique import Validator, Verdict
-from mats_sql.agents.names import FIXER, PLANNER, SELECTOR, validator_name
-from mats_sql.errors import StageInputError
+from mats_sql.agents.critique import Verdict
 from mats_sql.evaluation.answers import judge_answers, selected_frame
 from mats_sql.evaluation.metrics import team_metrics
 from mats_sql.evaluation.records import JudgedCandidate
 from mats_sql.evaluation.report.plots import verdict_confusion
-from mats_sql.generation.engine import Engine
 from mats_sql.parquet import read_records, write_records
 from mats_sql.pipeline.assemble import TeamModels
 from mats_sql.pipeline.questions import dev_source, validation_ids
 from mats_sql.pipeline.workspace import Workspace
-from mats_sql.team.flow import Agents, Team
+from mats_sql.team.flow import Team
+from mats_sql.team.folder import agents_of
 from mats_sql.tracking.artifact import Artifact, ArtifactKind
 from mats_sql.tracking.stage import StageKey, StageResult
 from mats_sql.tracking.stage_run import StageRun
@@ -50,25 +47,6 @@ def read_candidates(evaluation: Artifact) -> tuple[JudgedCandidate, ...]:
     return tuple(read_records(JudgedCandidate, evaluation.path))
 
 
-def open_agents(workspace: Workspace, folder: Path, resources: ExitStack) -> Agents:
-    """Return an engine per agent of a team's folder, closed with ``resources``; completions are cached."""
-
-    def engine(name: str) -> Engine | None:
-        path = folder / name
-        return resources.enter_context(workspace.engine(path)) if path.is_dir() else None
-
-    planner = engine(PLANNER)
-    if planner is None:
-        raise StageInputError(f"a team must have a planner, but {folder} has none; run assemble again")
-    validators = {validator: engine(validator_name(validator)) for validator in Validator}
-    return Agents(
-        planner=planner,
-        validators={validator: found for validator, found in validators.items() if found is not None},
-        fixer=engine(FIXER),
-        selector=engine(SELECTOR),
-    )
-
-
 def _compute(
     workspace: Workspace, run: StageRun, team: Artifact, questions: Artifact, *, validation_only: bool
 ) -> None:
@@ -77,7 +55,7 @@ def _compute(
     source = dev_source(experiment, questions)
     tasks = [task for key, task in source.tasks.items() if not validation_only or key in validation]
     with ExitStack() as resources:
-        agents = open_agents(workspace, team.path, resources)
+        agents = agents_of(team.path, lambda model: resources.enter_context(workspace.engine(model)))
         flow = Team(agents, experiment.policy, experiment.generation, workspace.executor(), experiment.seed)
         answers = flow.answer_many(tasks)
     candidates = judge_answers(answers, source.golds, workspace.judge())

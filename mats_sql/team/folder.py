@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -83,22 +83,25 @@ def open_team(folder: Path, resources: ExitStack) -> Team:
     """Return the team of a folder with its models loaded; ``resources`` close them. Raises :class:`ModelError`."""
     settings = read_settings(folder)
 
-    def engine(name: str) -> Engine | None:
-        if not (folder / name).is_dir():
-            return None
-        opened = open_engine(settings.generation, folder / name)
-        resources.callback(opened.close)
-        return opened
+    def opened(checkpoint: Path) -> Engine:
+        engine = open_engine(settings.generation, checkpoint)
+        resources.callback(engine.close)
+        return engine
 
-    planner = engine(PLANNER)
-    if planner is None:
-        raise ModelError(f"a team must have a planner, but {folder} has none; register the team again")
-    validators = {validator: engine(validator_name(validator)) for validator in Validator}
-    agents = Agents(
-        planner=planner,
-        validators={validator: opened for validator, opened in validators.items() if opened is not None},
-        fixer=engine(FIXER),
-        selector=engine(SELECTOR),
-    )
+    agents = agents_of(folder, opened)
     executor = resources.enter_context(SqlExecutor(settings.sql.limits, settings.sql.workers))
     return Team(agents, settings.policy, settings.generation, executor, settings.seed)
+
+
+def agents_of(folder: Path, opened: Callable[[Path], Engine]) -> Agents:
+    """Return a team's agents, each checkpoint of its folder opened; raises :class:`ModelError` without a planner."""
+    if not (folder / PLANNER).is_dir():
+        raise ModelError(f"a team must have a planner, but {folder} has none; assemble or register the team again")
+    engines = {name: opened(folder / name) for name in AGENTS if (folder / name).is_dir()}
+    named = {validator: engines.get(validator_name(validator)) for validator in Validator}
+    return Agents(
+        planner=engines[PLANNER],
+        validators={validator: engine for validator, engine in named.items() if engine is not None},
+        fixer=engines.get(FIXER),
+        selector=engines.get(SELECTOR),
+    )

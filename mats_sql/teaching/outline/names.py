@@ -15,12 +15,12 @@ _PLAIN_NAME = re.compile(r"[^\W\d]\w*\Z")
 NEVER_NULL = "never_null"
 """Key of a resolved column's ``meta``: whether it is a primary key without NULL."""
 
-Tables = Mapping[str, "Source"]
+Tables = Mapping[str, "Relation"]
 """Lower-case table name -> the table; schema tables and, inside a ``WITH``, its queries."""
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class Relation:
     """Something after ``FROM``. ``columns`` maps lower-case names to their spelling; ``None`` when not known."""
 
     name: str
@@ -44,12 +44,12 @@ class Scope:
 
     def __init__(self, outer: Scope | None) -> None:
         self.outer = outer
-        self.sources: dict[str, Source] = {}
+        self.sources: dict[str, Relation] = {}
         self.shown: set[str] = set()
         self.merged: set[str] = set()
         """Columns that ``USING`` makes one of, so that they are not ambiguous."""
 
-    def add(self, alias: str, source: Source) -> str:
+    def add(self, alias: str, source: Relation) -> str:
         """Enter a source and return the name it is shown by: its own, numbered from its second use on."""
         shown, number = source.name, 1
         while shown.lower() in self.shown:
@@ -90,7 +90,7 @@ class Scope:
         return known and (self.outer is None or self.outer.knows_every_column())
 
 
-def _found(source: Source, column: str) -> Found:
+def _found(source: Relation, column: str) -> Found:
     name = column.lower()
     return Found(source.name, (source.columns or {}).get(name, column), name in source.never_null)
 
@@ -98,7 +98,7 @@ def _found(source: Source, column: str) -> Found:
 def schema_tables(schema: Schema) -> Tables:
     """Return a schema's tables in the shape that name resolution takes."""
     return {
-        table.name.lower(): Source(
+        table.name.lower(): Relation(
             table.name,
             {column.name.lower(): column.name for column in table.columns},
             frozenset(column.name.lower() for column in table.columns if column.primary_key and not column.has_null),
@@ -129,10 +129,10 @@ def _resolve_with(query: exp.Expression, tables: Tables, outer: Scope | None) ->
         return tables
     known = dict(tables)
     for part in clause.expressions:
-        known[part.alias.lower()] = Source(part.alias, None)  # a recursive query reads itself
+        known[part.alias.lower()] = Relation(part.alias, None)  # a recursive query reads itself
         resolve_names(part.this, known, outer, keep=True)
         names = [column.name for column in part.args["alias"].columns] or _output_names(part.this)
-        known[part.alias.lower()] = Source(part.alias, _spelling(names))
+        known[part.alias.lower()] = Relation(part.alias, _spelling(names))
     return known
 
 
@@ -180,7 +180,7 @@ def _sources(select: exp.Select) -> Iterator[exp.Expression]:
 
 def _enter(source: exp.Expression, scope: Scope, tables: Tables) -> None:
     if isinstance(source, exp.Table):
-        found = tables.get(source.name.lower(), Source(source.name, None))
+        found = tables.get(source.name.lower(), Relation(source.name, None))
         shown = scope.add(source.alias_or_name, found)
         renamed = exp.TableAlias(this=_identifier(shown)) if shown != found.name else None
         source.set("this", _identifier(found.name))
@@ -188,7 +188,7 @@ def _enter(source: exp.Expression, scope: Scope, tables: Tables) -> None:
         source.set("alias", renamed)
     elif isinstance(source, exp.Subquery):
         resolve_names(source.this, tables, None, keep=True)
-        shown = scope.add(source.alias or "q", Source("q", _spelling(_output_names(source.this))))
+        shown = scope.add(source.alias or "q", Relation("q", _spelling(_output_names(source.this))))
         source.set("alias", exp.TableAlias(this=_identifier(shown)))
 
 
