@@ -74,10 +74,20 @@ def _file(module: str) -> Path | None:
 
 def _imports(path: Path) -> Iterator[str]:
     """Yield every name that a file may import as a module: of ``from a import b`` both ``a`` and ``a.b``."""
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    for node in _running(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.module is not None, "imports are absolute"
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _running(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield a tree's nodes without what stands under ``if TYPE_CHECKING``, which never runs."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        checking = isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        waiting += node.orelse if isinstance(node, ast.If) and checking else ast.iter_child_nodes(node)
