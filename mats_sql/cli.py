@@ -18,6 +18,7 @@ import click
 
 from mats_sql.choices import PreferredAgent, Regime
 from mats_sql.errors import ConfigError, MatsError
+from mats_sql.threads import let_threads_sleep
 
 if TYPE_CHECKING:
     from mats_sql.config import Experiment
@@ -247,6 +248,7 @@ def run_command(name: str, config: Path, overrides: Sequence[str], body: Body) -
     The run is the one that ``mlflow run`` made, if any; the stages that the body asks for are nested under it.
     """
     with one_line_errors():
+        let_threads_sleep()
         experiment = _load(config, overrides)
         from mats_sql.pipeline.progress import Progress
         from mats_sql.pipeline.workspace import Workspace
