@@ -18,14 +18,16 @@ from mats_sql.evaluation.diagnosis.signal import Diagnosis, RegimeOutcome
 from mats_sql.evaluation.diagnosis.signal import diagnose as diagnose_regime
 from mats_sql.evaluation.metrics import team_metrics
 from mats_sql.evaluation.report.plots import confusion_figure
+from mats_sql.parquet import read_records
 from mats_sql.pipeline.assemble import Line
 from mats_sql.pipeline.compare import Side
 from mats_sql.pipeline.evaluate import read_candidates
 from mats_sql.pipeline.questions import train_source
 from mats_sql.pipeline.rollout import rollout_settings, sampler
 from mats_sql.pipeline.workspace import Workspace
-from mats_sql.rollout.pool import FixRow, Pool, read_pool
+from mats_sql.rollout.pool import FixRow, Pool, ScoreRow, read_pool
 from mats_sql.rollout.sample import reviews_of
+from mats_sql.rollout.scores import scores_of
 from mats_sql.rollout.swapped import draw_swapped_fixes
 from mats_sql.tracking.artifact import Artifact, ArtifactKind
 from mats_sql.tracking.stage import StageKey, StageResult
@@ -50,14 +52,16 @@ class Subject:
     questions: Artifact
     pool: Artifact
     fixer: Artifact
+    scores: Artifact | None
     regimes: Mapping[Regime, RegimeRuns]
     comparisons: Artifact | None
 
     def inputs(self) -> dict[str, Artifact]:
         """Return everything it rests on, by role."""
-        compared = {} if self.comparisons is None else {"comparisons": self.comparisons}
+        optional = {"scores": self.scores, "comparisons": self.comparisons}
+        given = {role: artifact for role, artifact in optional.items() if artifact is not None}
         first = {f"candidates_{regime.value}": runs.side.evaluations[0] for regime, runs in self.regimes.items()}
-        return {"questions": self.questions, "pool": self.pool, "fixer": self.fixer, **first, **compared}
+        return {"questions": self.questions, "pool": self.pool, "fixer": self.fixer, **first, **given}
 
 
 def diagnose(workspace: Workspace, subject: Subject) -> StageResult:
@@ -85,6 +89,7 @@ def _compute(workspace: Workspace, run: StageRun, subject: Subject) -> None:
         pool,
         policy=experiment.policy,
         max_pairs_per_prompt=experiment.pairs.max_pairs_per_prompt,
+        scores=None if subject.scores is None else scores_of(read_records(ScoreRow, subject.scores.path)),
         swapped_fixes=_swapped(workspace, subject, pool),
     )
     outcomes = {regime: _outcome(regime, runs) for regime, runs in subject.regimes.items()}

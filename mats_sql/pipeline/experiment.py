@@ -36,6 +36,7 @@ from mats_sql.pipeline.rollout import rollout_plans, rollout_pool, rollout_score
 from mats_sql.pipeline.sft import sft_fixer, sft_planner, sft_selector, sft_validator
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.preference.regimes import replays_selector
+from mats_sql.rollout.replay import needs_scores
 from mats_sql.tracking.artifact import Artifact
 from mats_sql.tracking.stage import StageResult
 
@@ -111,16 +112,21 @@ def selector(workspace: Workspace, line: Line) -> Artifact:
     return sft_selector(workspace, questions(workspace), pool(workspace, line)).outputs["model"]
 
 
+def scores(workspace: Workspace, line: Line) -> Artifact | None:
+    """Return the selector's scores of the line's pool, where the policy leaves it a choice between plan and fix."""
+    if not needs_scores(workspace.experiment.policy):
+        return None
+    drawn, chosen = pool(workspace, line), selector(workspace, line)
+    return rollout_scores(workspace, questions(workspace), drawn, chosen).outputs["scores"]
+
+
 # ---- preference pairs and ORPO
 
 
 def critique_pairs(workspace: Workspace, regime: Regime, line: Line) -> StageResult:
     """Return both validators' pairs under a regime."""
-    drawn, scores = pool(workspace, line), None
-    if replays_selector(regime, workspace.experiment.policy):
-        chosen = selector(workspace, line)
-        scores = rollout_scores(workspace, questions(workspace), drawn, chosen).outputs["scores"]
-    return pair_critiques(workspace, questions(workspace), drawn, regime, scores)
+    known = scores(workspace, line) if replays_selector(regime, workspace.experiment.policy) else None
+    return pair_critiques(workspace, questions(workspace), pool(workspace, line), regime, known)
 
 
 def fixer_pairs(workspace: Workspace, line: Line) -> StageResult:
@@ -249,6 +255,7 @@ def diagnosis(workspace: Workspace, line: Line) -> StageResult:
         questions(workspace),
         pool(workspace, line),
         fixer(workspace, line),
+        scores(workspace, line),
         {regime: regime_runs(workspace, regime, line) for regime in workspace.experiment.regimes},
         compared.outputs["comparisons"] if compared else None,
     )

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from mats_sql.agents.messages import as_dicts
 from mats_sql.parquet import write_records
 from mats_sql.pipeline.progress import Progress
 from mats_sql.teaching.example import SftExample
@@ -15,13 +12,6 @@ from mats_sql.tracking.stage_run import StageRun
 
 _SHOWN = ("copy_loss", "loss", "rewards/accuracies", "eval_loss", "eval_rewards/accuracies")
 """What of a step's metrics fits on the live line."""
-
-
-@dataclass(frozen=True, slots=True)
-class _ExampleRow:
-    example_id: str
-    messages: str
-    answer: str
 
 
 def log_steps(run: StageRun, progress: Progress, planned: int) -> Callable[[int, Mapping[str, float]], None]:
@@ -37,8 +27,4 @@ def log_steps(run: StageRun, progress: Progress, planned: int) -> Callable[[int,
 
 def write_examples(examples: Sequence[SftExample], path: Path) -> None:
     """Write examples as a Parquet table, prompts as chat messages in JSON."""
-    rows = [
-        _ExampleRow(item.example_id, json.dumps(as_dicts(item.messages), ensure_ascii=False), item.answer)
-        for item in examples
-    ]
-    write_records(rows, _ExampleRow, path)
+    write_records(examples, SftExample, path)
