@@ -23,8 +23,9 @@ from mats_sql.choices import FixerCritique
 from mats_sql.config import Experiment, GenerationSettings, SftSettings
 from mats_sql.digests import digest_tree
 from mats_sql.errors import ModelError
+from mats_sql.parquet import write_records
 from mats_sql.pipeline.questions import TRAIN, read_split, train_folds, train_source
-from mats_sql.pipeline.training_log import log_steps, write_examples
+from mats_sql.pipeline.training_log import log_steps
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.rollout.labelled import labelled_candidates, labelled_plans
 from mats_sql.rollout.pool import read_pool
@@ -166,7 +167,7 @@ def _compute(
 
     examples = course.examples()
     table = run.work / "examples.parquet"
-    write_examples(examples, table)
+    write_records(examples, SftExample, table)
     run.output("examples", ArtifactKind.DATASET, table)
     report = train_sft(
         examples,

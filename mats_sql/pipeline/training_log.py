@@ -1,13 +1,10 @@
-"""What SFT and ORPO runs log alike: curves per step, and the examples they were trained on."""
+"""What training runs log alike: their curves, step by step."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
-from mats_sql.parquet import write_records
 from mats_sql.pipeline.progress import Progress
-from mats_sql.teaching.example import SftExample
 from mats_sql.tracking.stage_run import StageRun
 
 _SHOWN = ("copy_loss", "loss", "rewards/accuracies", "eval_loss", "eval_rewards/accuracies")
@@ -23,8 +20,3 @@ def log_steps(run: StageRun, progress: Progress, planned: int) -> Callable[[int,
         run.log_metrics({f"train/{name}": value for name, value in metrics.items()}, step=step)
 
     return on_metrics
-
-
-def write_examples(examples: Sequence[SftExample], path: Path) -> None:
-    """Write examples as a Parquet table, prompts as chat messages in JSON."""
-    write_records(examples, SftExample, path)
