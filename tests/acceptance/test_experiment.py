@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
+import sqlite3
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 
 import mlflow
 import pandas as pd
@@ -21,6 +25,7 @@ from mats_sql.pipeline.workspace import Workspace
 from mats_sql.preference.pair import PreferencePair
 from mats_sql.rollout.pool import read_pool
 from mats_sql.tracking.lineage import lineage
+from mats_sql.tracking.promotion import team_of_run
 from mats_sql.tracking.store import Store, connect
 from tests.acceptance.conftest import Place
 
@@ -45,6 +50,12 @@ def runs(client: MlflowClient, name: str = "%") -> list[Run]:
     return list(client.search_runs([experiment.experiment_id], f"attributes.run_name LIKE '{name}'", max_results=500))
 
 
+def looks(client: MlflowClient) -> int:
+    experiment = client.get_experiment_by_name("small")
+    assert experiment is not None
+    return int(experiment.tags["mats.final_set_looks"])
+
+
 def test_main_prints_the_result_table_the_gap_and_what_was_registered(finished: Finished) -> None:
     printed = finished[1].stdout
     for expected in (
@@ -62,6 +73,16 @@ def test_main_prints_the_result_table_the_gap_and_what_was_registered(finished: 
         "make ui",
     ):
         assert expected in printed
+
+
+@pytest.mark.parametrize("team", ["SFT-VF", "ORPO INDEP", "ORPO COLLAB_V2"])
+def test_the_printed_selector_ex_is_what_the_teams_evaluation_measured(
+    finished: Finished, client: MlflowClient, team: str
+) -> None:
+    evaluated = [run for run in runs(client, f"evaluate {team}%") if "on validation" not in run.info.run_name]
+    measured = evaluated[0].data.metrics["selector_ex"]
+    rows = [line.split() for line in finished[1].stdout.splitlines() if team in line]
+    assert any(f"{100 * measured:.2f}" in row for row in rows), (measured, rows)
 
 
 def test_the_power_of_the_comparison_is_told_before_it_is_made(finished: Finished) -> None:
@@ -102,31 +123,48 @@ def test_a_second_run_computes_nothing_and_registers_nothing(finished: Finished)
 
 
 def test_from_a_team_one_walks_to_every_dataset_and_model_it_came_from(store: Store) -> None:
-    root = lineage(store, "models:/small.team/1")
-    names = {node.name for node in root.walk()}
+    names, waiting = set(), [lineage(store, "models:/small.team/1")]
+    while waiting:
+        node = waiting.pop()
+        names.add(node.name)
+        waiting += node.sources
     datasets, agents = {"pool", "plans", "questions"}, {"planner", "fixer", "selector", "select-validator"}
     assert {"base", *datasets, *agents} <= names
 
 
-def test_the_registered_team_answers_a_question_with_sql(store: Store) -> None:
-    database = next((store.work_dir / "lab").rglob("dev_databases/*/*.sqlite"))
-    team = mlflow.pyfunc.load_model("models:/small.team/1")
-    answer = team.predict(
-        pd.DataFrame([{"question": "How many are there?", "database": str(database), "evidence": ""}])
-    )
-    assert list(answer.columns) == ["sql", "score", "outcome", "candidates"]
-    assert isinstance(answer.loc[0, "sql"], str)
+def test_the_registered_team_answers_questions_with_sql_that_runs(store: Store) -> None:
+    (file,) = (store.work_dir / "lab").rglob("dev.json")
+    asked = [
+        {
+            "question": item["question"],
+            "evidence": item["evidence"],
+            "database": str(file.parent / "dev_databases" / item["db_id"] / f"{item['db_id']}.sqlite"),
+        }
+        for item in json.loads(file.read_text("utf-8"))[:10]
+    ]
+    answers = mlflow.pyfunc.load_model("models:/small.team/1").predict(pd.DataFrame(asked))
+    ran = answers["outcome"].isin(["rows", "empty"])
+    assert ran.sum() >= 3, answers.to_string()
+    for database, sql in zip(pd.DataFrame(asked)["database"][ran], answers["sql"][ran], strict=True):
+        assert sql.lower().startswith(("select", "with"))
+        with closing(sqlite3.connect(database)) as connection:
+            connection.execute(sql)
+    assert answers["score"][ran].between(0, 1).all()
 
 
-def test_promote_moves_the_champion_and_refuses_with_the_reason(finished: Finished, client: MlflowClient) -> None:
+def test_promote_moves_the_champion_and_refuses_with_the_reason(
+    finished: Finished, client: MlflowClient, store: Store
+) -> None:
     place = finished[0]
     evaluated = runs(client, "evaluate ORPO INDEP%")[0].info.run_id
     refused = place.run("promote", "--run-id", evaluated, "--set", "promote.min_selector_ex=1.0")
     assert refused.returncode == 2
     assert "min_selector_ex" in refused.stderr.splitlines()[-1]
+    assert "champion" not in client.get_registered_model("small.team").aliases
     promoted = place.run("promote", "--run-id", evaluated)
     assert promoted.returncode == 0, promoted.stderr
-    assert client.get_model_version_by_alias("small.team", "champion") is not None
+    champion = client.get_model_version_by_alias("small.team", "champion")
+    assert (champion.tags["regime"], f"small.team/{champion.version}") == ("indep", str(team_of_run(store, evaluated)))
 
 
 def test_compare_takes_regimes_and_run_ids(finished: Finished, client: MlflowClient) -> None:
@@ -135,7 +173,8 @@ def test_compare_takes_regimes_and_run_ids(finished: Finished, client: MlflowCli
     for baseline, treatment in (("indep", "collab_v2"), ids):
         done = place.run("compare", "--baseline", baseline, "--treatment", treatment)
         assert done.returncode == 0, done.stderr
-        assert "Look number" in done.stdout
+        (look,) = re.findall(r"Look number (\d+) at", done.stdout)
+        assert 1 <= int(look) <= looks(client)
 
 
 @pytest.fixture
@@ -181,14 +220,19 @@ def test_orpo_trains_the_planner_and_the_fixer_too_and_registers_them(
 def test_search_keeps_one_run_per_trial_and_warns_of_its_optimism(finished: Finished, client: MlflowClient) -> None:
     done = finished[0].run("search", "--regime", "collab_v2")
     assert done.returncode == 0, done.stderr
+    assert "The best of 2 trials" in done.stdout
     assert "overstates itself" in done.stdout
-    assert len(runs(client, "trial %")) == 2
+    first, second = (run.data.metrics["selector_ex"] for run in runs(client, "trial %"))
+    assert f"{100 * max(first, second):.2f}" in done.stdout
 
 
-def test_diagnose_ends_with_the_station_where_the_signal_is_lost(finished: Finished) -> None:
+def test_diagnose_ends_with_the_station_where_the_signal_is_lost(finished: Finished, client: MlflowClient) -> None:
     done = finished[0].run("diagnose")
     assert done.returncode == 0, done.stderr
-    assert "Where the signal is lost" in done.stdout
+    (finding,) = " ".join(done.stdout.split()).split("Where the signal is lost")[1:]
+    assert "COLLAB_V2: " in finding
+    station = runs(client, "diagnose%")[0].data.tags["lost_at.collab_v2"]
+    assert f"lost at {station}" in finding if station != "nowhere" else "pp at selector EX" in finding
 
 
 def test_nothing_is_written_outside_the_work_folder_and_the_store(finished: Finished) -> None:

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import mlflow
 import pandas as pd
 import pytest
 
+from mats_sql.agents.messages import user
+from mats_sql.agents.names import FIXER, PLANNER
 from mats_sql.benchmark.sqlite_schema import schema_from_sqlite
 from mats_sql.config import GenerationSettings, Policy, PromoteSettings, SqlSettings
 from mats_sql.errors import ModelError
+from mats_sql.rollout.sample import Source
 from mats_sql.team.folder import TeamSettings, read_settings, write_team
+from mats_sql.tracking.agent_model import MAX_NEW_TOKENS
 from mats_sql.tracking.artifact import ArtifactKind
 from mats_sql.tracking.promotion import promote
 from mats_sql.tracking.registry import register
 from mats_sql.tracking.stage import Stage, StageKey, run_stage
 from mats_sql.tracking.stage_run import StageRun
 from mats_sql.tracking.store import Store
-from tests.generation.conftest import make_llama
+from tests.generation.conftest import Reference, make_llama
+from tests.tracking.restored_environment import registered_team
 
-AGENTS = ("planner", "select-validator", "condition-validator", "fixer", "selector")
 SETTINGS = TeamSettings(
     policy=Policy(k=2),
     generation=GenerationSettings(plan_tokens=16, critique_tokens=8, fix_tokens=8),
@@ -70,38 +75,48 @@ def test_the_schema_of_a_bare_file_reads_like_a_benchmarks(database: Path) -> No
     assert (key.table, key.column, key.to_table, key.to_column) == ("club", "league_id", "league", "id")
 
 
-def test_the_champion_answers_questions_about_a_sqlite_file(store: Store, checkpoint: Path, database: Path) -> None:
-    def compute(run: StageRun) -> None:
-        write_team(run.work / "team", dict.fromkeys(AGENTS, checkpoint), SETTINGS)
-        run.output("team", ArtifactKind.TEAM, run.work / "team")
+def outcome_in(database: Path, sql: str) -> str:
+    with closing(sqlite3.connect(database)) as connection:
+        try:
+            return "rows" if connection.execute(sql).fetchall() else "empty"
+        except sqlite3.OperationalError:
+            return "error"
 
-    team = run_stage(store, Stage(StageKey("evaluate", 1), "evaluate"), compute).outputs["team"]
-    version = register(store, team, "test.team", {})
-    promote(store, version, {"selector_ex": 0.6}, PromoteSettings())
 
-    model = mlflow.pyfunc.load_model("models:/test.team@champion")
-    questions = pd.DataFrame({"question": ["How many clubs?", "Which league?"], "database": str(database)})
+def test_the_champion_answers_questions_about_a_sqlite_file(store: Store, source: Source) -> None:
+    promote(store, registered_team(store), {"selector_ex": 0.6}, PromoteSettings())
+    model = mlflow.pyfunc.load_model("models:/restored.team@champion")
+    tasks = list(source.tasks.values())[:2]
+    asked = [{"question": task.question.text, "database": str(task.database)} for task in tasks]
+    questions = pd.DataFrame(asked, index=[7, 3])
     answers = model.predict(questions)
-    assert list(answers.columns) == ["sql", "score", "outcome", "candidates"]
-    assert len(answers) == 2
-    assert answers["sql"].map(type).eq(str).all()
+    assert list(answers.index) == [7, 3]
+    outcomes = [outcome_in(task.database, sql) for task, sql in zip(tasks, answers["sql"], strict=True)]
+    assert list(answers["outcome"]) == outcomes
+    assert "rows" in outcomes
+    assert answers["score"].between(0, 1).all()
+    assert answers["candidates"].between(1, 4).all()
     alone = model.predict(questions.assign(evidence=None).iloc[1:])
     assert alone.iloc[0]["sql"] == answers.iloc[1]["sql"]
+    assert alone.iloc[0]["score"] == pytest.approx(answers.iloc[1]["score"])
 
 
 def test_an_agent_can_be_asked_by_hand(store: Store, checkpoint: Path) -> None:
     def compute(run: StageRun) -> None:
-        run.output("model", ArtifactKind.MODEL, checkpoint, {"agent": "fixer"})
+        run.output("model", ArtifactKind.MODEL, checkpoint, {"agent": FIXER})
 
     fixer = run_stage(store, Stage(StageKey("sft", 1), "sft"), compute).outputs["model"]
     register(store, fixer, "test.fixer", {})
-    answers = mlflow.pyfunc.load_model("models:/test.fixer/1").predict(pd.DataFrame({"prompt": ["select name"]}))
-    assert list(answers.columns) == ["text"]
+    prompts = ["select name", "Which league?"]
+    answers = mlflow.pyfunc.load_model("models:/test.fixer/1").predict(pd.DataFrame({"prompt": prompts}))
+    reference = Reference(checkpoint)
+    assert list(answers["text"]) == [reference.greedy(user(prompt), MAX_NEW_TOKENS) for prompt in prompts]
+    assert all(answers["text"])
 
 
 def test_a_team_of_other_prompts_is_refused(tmp_path: Path, checkpoint: Path) -> None:
     other = TeamSettings(prompt_versions={"planner": "planner-0"})
-    write_team(tmp_path / "team", {"planner": checkpoint}, other)
+    write_team(tmp_path / "team", {PLANNER: checkpoint}, other)
     with pytest.raises(ModelError, match="the prompts it was trained on"):
         read_settings(tmp_path / "team")
 
