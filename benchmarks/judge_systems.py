@@ -110,7 +110,7 @@ def ours(candidates: list[Candidate], processes: int, cache: Path | None) -> Res
     with SqlExecutor(SqlLimits(), processes) as executor, Judge(executor, cache) as judge:
         items = (JudgeItem(one.database, one.gold, one.sql) for one in candidates)
         verdicts = [judgement.correct for judgement in judge.judge_many(items)]
-        return verdicts, judge.executed, _peak_mib(executor.pool.process_ids)
+        return verdicts, judge.executed, _peak_mib(executor.processes.process_ids)
 
 
 def judge_stream(candidates: Iterable[Candidate], processes: int) -> tuple[int, float]:
@@ -123,7 +123,7 @@ def judge_stream(candidates: Iterable[Candidate], processes: int) -> tuple[int, 
         items = (JudgeItem(one.database, one.gold, one.sql) for one in candidates)
         for _ in judge.judge_many(items):
             pass
-        return judge.executed, _peak_mib(executor.pool.process_ids)
+        return judge.executed, _peak_mib(executor.processes.process_ids)
 
 
 def _children(_pool: multiprocessing.pool.Pool) -> list[int]:

@@ -88,8 +88,8 @@ def _soak(database: Path, seconds: float, workers: int, rng: random.Random) -> t
                 soak.verdicts[judgement.official] += 1
                 if judgement.official not in accepted:
                     soak.wrong.append(f"{judgement.official} instead of {accepted}: {item.sql!r:.100}")
-            processes.update(executor.pool.process_ids)
-            soak.memory_mib.append(sum(map(_resident_mib, (os.getpid(), *executor.pool.process_ids))))
+            processes.update(executor.processes.process_ids)
+            soak.memory_mib.append(sum(map(_resident_mib, (os.getpid(), *executor.processes.process_ids))))
     return soak, processes
 
 

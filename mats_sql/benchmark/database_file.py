@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import quote
 
 from mats_sql.benchmark.schema import Column, Schema, Table
-from mats_sql.errors import DatabaseError
+from mats_sql.sql.database import open_database
 
 NULL_SCAN_ROWS = 100_000
 """NULLs are looked for in so many first rows of a table, so that gigabytes of BIRD's train set do not hold up a run."""
-
-_MAGIC = b"SQLite format 3\0"
 
 
 def find_databases(folder: Path) -> dict[str, Path]:
@@ -26,29 +21,13 @@ def find_databases(folder: Path) -> dict[str, Path]:
     return {db_id: path for db_id, path in paths.items() if path.is_file()}
 
 
-@contextmanager
-def connect(database: Path) -> Iterator[sqlite3.Connection]:
-    """Open a database read-only and immutable: no journal, no lock, no write, whatever runs on it.
-
-    Raises :class:`DatabaseError` when the file is missing or is no readable database, then or while in use.
-    """
-    _require_database(database)
-    try:
-        connection = sqlite3.connect(f"file:{quote(str(database.absolute()))}?mode=ro&immutable=1", uri=True)
-        try:
-            yield connection
-        finally:
-            connection.close()
-    except sqlite3.DatabaseError as error:
-        raise DatabaseError(f"a database must be a readable SQLite file, but {database}: {error}; replace it") from None
-
-
 def with_nulls(schema: Schema, database: Path) -> Schema:
     """Return the schema with ``has_null`` set from the first :data:`NULL_SCAN_ROWS` rows of each table.
 
-    A table or column that the file does not have stays without NULL. Raises :class:`DatabaseError`.
+    A table or column that the file does not have stays without NULL. Raises
+    :class:`~mats_sql.errors.DatabaseError`.
     """
-    with connect(database) as connection:
+    with open_database(database) as connection:
         return replace(schema, tables=tuple(_table_with_nulls(connection, table) for table in schema.tables))
 
 
@@ -74,13 +53,3 @@ def _table_with_nulls(connection: sqlite3.Connection, table: Table) -> Table:
     found = connection.execute(scan).fetchone()
     nulls = {column.name for column, flag in zip(present, found, strict=True) if flag}
     return replace(table, columns=tuple(replace(c, has_null=c.name in nulls) for c in table.columns))
-
-
-def _require_database(database: Path) -> None:
-    try:
-        with database.open("rb") as stream:
-            magic = stream.read(len(_MAGIC))
-    except OSError as error:
-        raise DatabaseError(f"a database must be a readable file, but {database}: {error.strerror}") from None
-    if magic != _MAGIC:
-        raise DatabaseError(f"a database must be a SQLite file, but {database} is not one; replace it")

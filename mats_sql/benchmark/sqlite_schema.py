@@ -5,10 +5,11 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from mats_sql.benchmark.database_file import connect, with_nulls
+from mats_sql.benchmark.database_file import with_nulls
 from mats_sql.benchmark.descriptions import describe
 from mats_sql.benchmark.schema import Column, ForeignKey, Schema, Table
 from mats_sql.benchmark.tables_file import DeclaredSchema
+from mats_sql.sql.database import open_database
 
 _AFFINITIES = (("INT", "integer"), ("CHAR", "text"), ("CLOB", "text"), ("TEXT", "text"), ("BLOB", "blob"))
 _REAL = ("REAL", "FLOA", "DOUB")
@@ -21,7 +22,7 @@ def schema_from_sqlite(database: Path) -> Schema:
     ``database_description`` beside the file gives the columns their meanings, as in BIRD's layout. Raises
     :class:`~mats_sql.errors.DatabaseError` for a file that is missing or no database.
     """
-    with connect(database) as connection:
+    with open_database(database) as connection:
         names = [
             str(name)
             for (name,) in connection.execute(

@@ -11,9 +11,10 @@ from pathlib import Path
 import bm25s
 import numpy as np
 
-from mats_sql.benchmark.database_file import columns_in_file, connect, quote_identifier
+from mats_sql.benchmark.database_file import columns_in_file, quote_identifier
 from mats_sql.benchmark.schema import Schema, Table
 from mats_sql.benchmark.schema_text import RetrievedValues
+from mats_sql.sql.database import open_database
 
 MAX_VALUE_CHARACTERS = 50
 MAX_VALUES_PER_COLUMN = 500_000
@@ -62,7 +63,7 @@ class ValueIndex:
     @classmethod
     def build(cls, database: Path, schema: Schema) -> ValueIndex:
         """Read the values of a database. Raises :class:`~mats_sql.errors.DatabaseError`."""
-        with connect(database) as connection:
+        with open_database(database) as connection:
             indexes = [index for table in schema.tables for index in _table_indexes(connection, table)]
         return cls(indexes)
 

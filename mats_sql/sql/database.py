@@ -1,7 +1,10 @@
-"""What a database file is to the judge: a path that was looked at, and the digest of its bytes."""
+"""The one way to a database file: it is looked at first, then opened read-only and immutable."""
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -39,11 +42,29 @@ def look_at(path: Path) -> DatabaseFile:
     if len(head) < 100 or not head.startswith(_MAGIC):
         raise DatabaseError(f"a database must be a SQLite 3 file, but {path} is not; restore the original file")
     _check_length(path, head, status.st_size)
-    log = path.with_name(path.name + "-wal")
+    real = path.resolve()
+    log = real.with_name(real.name + "-wal")
     if log.exists() and log.stat().st_size:
         raise DatabaseError(f"a database must be complete in its file, but {log} exists; run PRAGMA wal_checkpoint")
-    uri = f"file:{quote(str(path.resolve()))}?mode=ro&immutable=1"
+    uri = f"file:{quote(str(real))}?mode=ro&immutable=1"
     return DatabaseFile(path, uri, f"{status.st_size}:{status.st_mtime_ns}")
+
+
+@contextmanager
+def open_database(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a database for the program's own reading: no journal, no lock, no write, whatever runs on it.
+
+    Raises :class:`DatabaseError` for what :func:`look_at` refuses, and when the file turns out damaged while in use.
+    """
+    database = look_at(path)
+    try:
+        connection = sqlite3.connect(database.uri, uri=True)
+        try:
+            yield connection
+        finally:
+            connection.close()
+    except sqlite3.DatabaseError as error:
+        raise DatabaseError(f"a database must be a readable SQLite file, but {path}: {error}; replace it") from None
 
 
 def _check_length(path: Path, head: bytes, size: int) -> None:

@@ -26,7 +26,7 @@ from typing import Self, cast
 from mats_sql.config import SqlLimits
 from mats_sql.sql.database import DatabaseFile, look_at
 from mats_sql.sql.execution import Execution, Outcome, Row
-from mats_sql.sql.sandbox.workers import ExecutionTuple, Job, WorkerPool
+from mats_sql.sql.sandbox.workers import ExecutionTuple, SqlBatch, WorkerProcesses
 
 _WINDOW = 2048
 _BATCH = 16
@@ -46,7 +46,7 @@ class SqlExecutor:
     def __init__(self, limits: SqlLimits, workers: int) -> None:
         self.limits = limits
         self.workers = workers
-        self.pool = WorkerPool(limits, workers)
+        self.processes = WorkerProcesses(limits, workers)
 
     def __enter__(self) -> Self:
         return self
@@ -56,7 +56,7 @@ class SqlExecutor:
 
     def close(self) -> None:
         """End the worker processes."""
-        self.pool.close()
+        self.processes.close()
 
     def execute_many(self, requests: Iterable[SqlRequest]) -> Iterator[Execution]:
         """Yield one execution per request, in request order; equal requests run once per window of 2,048.
@@ -77,10 +77,10 @@ class SqlExecutor:
             distinct.setdefault(request.database, {})[request.sql] = None
         databases = {path: look_at(path) for path in distinct}
         done: dict[tuple[Path, str], Execution] = {}
-        for answer in self.pool.run(_Batches(databases, distinct)):
+        for answer in self.processes.run(_Batches(databases, distinct)):
             execution = answer.reply[0]
             assert execution is not None
-            done[answer.job.database.path, answer.job.sqls[answer.index]] = to_execution(execution)
+            done[answer.batch.database.path, answer.batch.sqls[answer.index]] = to_execution(execution)
         return [done[request.database, request.sql] for request in window]
 
 
@@ -94,22 +94,22 @@ def to_execution(answer: ExecutionTuple) -> Execution:
 
 
 class _Batches:
-    """Jobs of a few SQL each; a worker gets more of the database it has open while there is any."""
+    """Batches of a few SQL each; a worker gets more of the database it has open while there is any."""
 
     def __init__(self, databases: dict[Path, DatabaseFile], distinct: dict[Path, dict[str, None]]) -> None:
         self._databases = databases
         self._waiting = {path: list(reversed(sqls)) for path, sqls in distinct.items()}
         self._remaining = sum(map(len, self._waiting.values()))
 
-    def take(self, last: DatabaseFile | None) -> Job | None:
-        """Return the next job: of the database last used, else of the one with the most left."""
+    def take(self, last: DatabaseFile | None) -> SqlBatch | None:
+        """Return the next batch: of the database last used, else of the one with the most left."""
         if not self._remaining:
             return None
         path = last.path if last is not None and self._waiting.get(last.path) else self._longest()
         waiting = self._waiting[path]
         size = max(1, min(_BATCH, len(waiting), self._remaining // 8))
         self._remaining -= size
-        return Job(self._databases[path], [waiting.pop() for _ in range(size)], True)
+        return SqlBatch(self._databases[path], [waiting.pop() for _ in range(size)], True)
 
     def _longest(self) -> Path:
         return max(self._waiting, key=lambda path: len(self._waiting[path]))

@@ -23,7 +23,7 @@ from mats_sql.sql.database import DatabaseFile, look_at
 from mats_sql.sql.execution import Execution, Outcome
 from mats_sql.sql.executor import SqlExecutor, to_execution
 from mats_sql.sql.sandbox.protocol import GOLD_UNAVAILABLE, Verdicts
-from mats_sql.sql.sandbox.workers import Answer, ExecutionTuple, GoldTask, Job
+from mats_sql.sql.sandbox.workers import BatchAnswer, ExecutionTuple, BatchGold, SqlBatch
 from mats_sql.sql.spelling import spelling_of
 from mats_sql.sql.verdict import Judgement, VerdictClass
 
@@ -55,7 +55,7 @@ class Judge:
     """Judges items with an executor's workers and remembers what it found in ``cache_dir``."""
 
     def __init__(self, executor: SqlExecutor, cache_dir: Path | None, *, on_judged: OnJudged | None = None) -> None:
-        self._pool = executor.pool
+        self._processes = executor.processes
         self._on_judged = on_judged
         self.cache = JudgeCache(cache_dir, executor.limits)
         self.executed = 0
@@ -94,7 +94,7 @@ class Judge:
         stream = iter(items)
         while window := list(islice(stream, _FULL_WINDOW)):
             plan = _Plan(self.cache, window, full=False, gold_only=True)
-            for answer in self._pool.run(plan.queue()):
+            for answer in self._processes.run(plan.queue()):
                 self._take(plan, answer)
             for item in window:
                 yield to_execution(plan.gold_execution(item))
@@ -108,7 +108,7 @@ class Judge:
         plan = _Plan(self.cache, window, full)
         entries, position, kept_at = plan.entries, 0, time.monotonic()
         try:
-            for answer in self._pool.run(plan.queue()):
+            for answer in self._processes.run(plan.queue()):
                 self._take(plan, answer)
                 while position < len(entries) and not plan.lacks(entries[position]):
                     yield entries[position]
@@ -120,7 +120,7 @@ class Judge:
             plan.keep()
         yield from entries[position:]
 
-    def _take(self, plan: _Plan, answer: Answer) -> None:
+    def _take(self, plan: _Plan, answer: BatchAnswer) -> None:
         self.executed += 1
         plan.take(answer)
 
@@ -230,7 +230,7 @@ class _Plan:
             entry.executed = executions.get(entry.execution_key)
 
     def queue(self) -> _GoldFirst:
-        """Return the jobs for what is not known yet."""
+        """Return the batches for what is not known yet."""
         waiting: list[tuple[_Group, list[_Entry]]] = []
         for group in self._groups.values():
             missing = [] if self._gold_only else [entry for entry in group.entries.values() if self.lacks(entry)]
@@ -246,9 +246,9 @@ class _Plan:
             return False
         return entry.verdicts is None or (self._full and entry.executed is None)
 
-    def take(self, answer: Answer) -> None:
-        """Take one of the pool's answers into the plan."""
-        token = answer.job.token
+    def take(self, answer: BatchAnswer) -> None:
+        """Take one of the workers' answers into the plan."""
+        token = answer.batch.token
         assert isinstance(token, _Token)
         execution, verdicts, gold = answer.reply
         if answer.index < 0:
@@ -283,7 +283,7 @@ class _Plan:
 
 @dataclass(slots=True)
 class _Token:
-    """What a job's answers belong to."""
+    """What a batch's answers belong to."""
 
     group: _Group
     entries: list[_Entry]
@@ -291,7 +291,7 @@ class _Token:
 
 
 class _GoldFirst:
-    """Jobs in order of expected length, of the worker's own database first; a gold's later jobs wait for its rows."""
+    """Batches in order of expected length, of the worker's own database first; a gold's later batches wait for its rows."""
 
     def __init__(self, waiting: list[tuple[_Group, list[_Entry]]], full: bool) -> None:
         self._full = full
@@ -306,8 +306,8 @@ class _GoldFirst:
             else:
                 for chunk in chunks:
                     self._add(group, chunk)
-        for jobs in self._ready.values():
-            jobs.sort(key=lambda job: job[:2])
+        for batches in self._ready.values():
+            batches.sort(key=lambda batch: batch[:2])
 
     def _add(self, group: _Group, entries: list[_Entry]) -> None:
         self._serial += 1
@@ -315,25 +315,25 @@ class _GoldFirst:
         self._ready.setdefault(group.database.path, []).append((float(expected), -self._serial, group, entries))
 
     def release(self, group: _Group) -> None:
-        """Let the jobs go that waited for this group's gold."""
+        """Let the batches go that waited for this group's gold."""
         for chunk in self._later.pop(id(group), ()):
             self._add(group, chunk)
 
-    def take(self, last: DatabaseFile | None) -> Job | None:
-        """Return the longest job of the worker's database, else of any."""
+    def take(self, last: DatabaseFile | None) -> SqlBatch | None:
+        """Return the longest batch of the worker's database, else of any."""
         path = last.path if last is not None and self._ready.get(last.path) else self._most()
         if path is None:
             return None
         _, _, group, entries = self._ready[path].pop()
         sqls = [entry.sql for entry in entries]
-        return Job(group.database, sqls, self._full, self._gold(group), _Token(group, entries, self))
+        return SqlBatch(group.database, sqls, self._full, self._gold(group), _Token(group, entries, self))
 
     def _most(self) -> Path | None:
         path = max(self._ready, key=lambda path: len(self._ready[path]), default=None)
         return path if path is not None and self._ready[path] else None
 
-    def _gold(self, group: _Group) -> GoldTask:
+    def _gold(self, group: _Group) -> BatchGold:
         if group.gold is None:
-            return GoldTask(group.gold_key, group.gold_sql, wanted=True)
+            return BatchGold(group.gold_key, group.gold_sql, wanted=True)
         gold = group.gold
-        return GoldTask(group.gold_key, group.gold_sql, False, gold.rows, gold.steps, failed=not gold.ran)
+        return BatchGold(group.gold_key, group.gold_sql, False, gold.rows, gold.steps, failed=not gold.ran)

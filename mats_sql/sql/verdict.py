@@ -8,14 +8,6 @@ from enum import StrEnum
 from mats_sql.sql.execution import Outcome
 
 
-class Reading(StrEnum):
-    """How two results are compared: BIRD's sets of rows, multisets of rows, or sequences of rows."""
-
-    OFFICIAL = "official"
-    MULTISET = "multiset"
-    ORDERED = "ordered"
-
-
 class VerdictClass(StrEnum):
     """What the judge says of a candidate. Everything but ``CORRECT`` counts as not correct in EX."""
 

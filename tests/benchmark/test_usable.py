@@ -9,6 +9,7 @@ from mats_sql.benchmark.bird import read_bird
 from mats_sql.benchmark.usable import Exclusion, usable_questions
 from mats_sql.config import SqlLimits
 from mats_sql.sql.execution import Execution, Outcome
+from mats_sql.sql.executor import SqlExecutor, SqlRequest
 
 
 def execute(database, sql) -> Execution:
@@ -72,11 +73,10 @@ def test_a_gold_that_was_not_executed_is_a_mistake_and_not_a_reason(bird_folder)
 
 
 def test_bird_dev_has_287_usable_questions_where_two_databases_are_at_hand(shared_data):
-    executor = pytest.importorskip("mats_sql.sql.executor", reason="the executor is not there yet")
     benchmark = read_bird(shared_data / "bird", "dev")
     golds = [gold for gold in benchmark.golds.values() if gold.db_id in benchmark.databases]
-    with executor.SqlExecutor(SqlLimits(), 1) as sql:
-        requests = [executor.SqlRequest(benchmark.databases[gold.db_id], gold.sql) for gold in golds]
+    with SqlExecutor(SqlLimits(), 1) as sql:
+        requests = [SqlRequest(benchmark.databases[gold.db_id], gold.sql) for gold in golds]
         results = dict(zip((gold.question_id for gold in golds), sql.execute_many(requests), strict=True))
     usable = usable_questions(benchmark, results)
     assert len(usable.questions) == 287

@@ -18,7 +18,7 @@ from mats_sql.errors import ConfigError, DatabaseError
 from mats_sql.sql.database import DatabaseFile, look_at
 from mats_sql.sql.execution import Execution, Outcome
 from mats_sql.sql.executor import SqlExecutor, SqlRequest
-from mats_sql.sql.sandbox.workers import Job
+from mats_sql.sql.sandbox.workers import SqlBatch
 from tests.sql.conftest import SMALL
 from tests.sql.hostile_cases import ONE_OPERATION, hostile_cases
 
@@ -31,13 +31,13 @@ def run(executor: SqlExecutor, database: Path, *sqls: str) -> list[Execution]:
 
 @pytest.fixture(scope="module")
 def outcomes(odd_database: Path) -> dict[str, Execution]:
-    """Run the whole corpus once, in one pool; check what must hold for all of it."""
+    """Run the whole corpus once, in one executor; check what must hold for all of it."""
     before = digest_file(odd_database), sorted(odd_database.parent.iterdir())
     with SqlExecutor(SMALL, workers=2) as executor:
         executions = run(executor, odd_database, *(sql for sql, _ in CASES))
-        assert run(executor, odd_database, "SELECT 1")[0].preview == ((1,),), "the pool survives"
-        assert all(_peak_mib(process) <= SMALL.memory_mib for process in executor.pool.process_ids)
-        processes = executor.pool.process_ids
+        assert run(executor, odd_database, "SELECT 1")[0].preview == ((1,),), "the workers survive"
+        assert all(_peak_mib(process) <= SMALL.memory_mib for process in executor.processes.process_ids)
+        processes = executor.processes.process_ids
     assert (digest_file(odd_database), sorted(odd_database.parent.iterdir())) == before
     assert not Path("/tmp/mats_sql_hostile.db").exists()
     assert not any(Path(f"/proc/{process}").exists() for process in processes), "no worker is left behind"
@@ -77,7 +77,7 @@ def test_a_worker_stuck_in_one_operation_is_replaced_and_the_rest_is_answered(od
 def test_a_killed_worker_costs_no_answer(odd_database: Path) -> None:
     with SqlExecutor(SMALL, workers=1) as executor:
         run(executor, odd_database, "SELECT 1")
-        os.kill(executor.pool.process_ids[0], signal.SIGKILL)
+        os.kill(executor.processes.process_ids[0], signal.SIGKILL)
         assert run(executor, odd_database, "SELECT 2")[0].preview == ((2,),)
 
 
@@ -85,7 +85,7 @@ def test_a_worker_that_must_wait_for_the_processor_loses_no_time(odd_database: P
     busy = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000000) SELECT max(i) FROM n"
     with SqlExecutor(SqlLimits(timeout_s=3), workers=1) as executor:
         run(executor, odd_database, "SELECT 1")
-        worker = executor.pool.process_ids[0]
+        worker = executor.processes.process_ids[0]
         pauses = [threading.Timer(0.05, os.kill, (worker, signal.SIGSTOP))]
         pauses.append(threading.Timer(4.0, os.kill, (worker, signal.SIGCONT)))
         for pause in pauses:
@@ -100,7 +100,7 @@ def test_a_worker_that_must_wait_for_the_processor_loses_no_time(odd_database: P
 def test_a_worker_that_gives_no_sign_is_given_up(odd_database: Path) -> None:
     with SqlExecutor(SqlLimits(timeout_s=0.2), workers=1) as executor:
         run(executor, odd_database, "SELECT 1")
-        os.kill(executor.pool.process_ids[0], signal.SIGSTOP)
+        os.kill(executor.processes.process_ids[0], signal.SIGSTOP)
         found = run(executor, odd_database, "SELECT 2", "SELECT 3")
     assert [execution.outcome for execution in found] == [Outcome.TIMEOUT, Outcome.ROWS]
 
@@ -220,7 +220,7 @@ def test_a_worker_that_cannot_start_is_a_config_error(odd_database: Path, monkey
 
 def test_a_second_use_before_the_first_has_ended_is_refused(odd_database: Path) -> None:
     with SqlExecutor(SMALL, workers=1) as executor:
-        first = executor.pool.run(_Endless(odd_database))
+        first = executor.processes.run(_Endless(odd_database))
         next(first)
         with pytest.raises(RuntimeError, match="one run"):
             run(executor, odd_database, "SELECT 1")
@@ -232,5 +232,5 @@ class _Endless:
     def __init__(self, database: Path) -> None:
         self.database = look_at(database)
 
-    def take(self, _last: DatabaseFile | None) -> Job:
-        return Job(self.database, ["SELECT 1"], True)
+    def take(self, _last: DatabaseFile | None) -> SqlBatch:
+        return SqlBatch(self.database, ["SELECT 1"], True)

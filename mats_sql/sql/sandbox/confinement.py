@@ -10,7 +10,7 @@ import signal
 import sqlite3
 import time
 
-from mats_sql.sql.sandbox.protocol import Limits
+from mats_sql.sql.sandbox.protocol import WireLimits
 
 PERIOD = 10_000
 """Virtual-machine steps between two calls of the progress handler."""
@@ -96,7 +96,7 @@ class Guard:
 class Session:
     """One connection with its guard and meter."""
 
-    def __init__(self, uri: str, limits: Limits) -> None:
+    def __init__(self, uri: str, limits: WireLimits) -> None:
         self.guard, self.meter, self.limits = Guard(), Meter(), limits
         self.connection = sqlite3.connect(uri, uri=True, isolation_level=None, cached_statements=0)
         try:
@@ -126,7 +126,7 @@ class Session:
             self.connection.set_authorizer(self.guard)
 
 
-def _sqlite_limits(limits: Limits) -> tuple[tuple[int, int], ...]:
+def _sqlite_limits(limits: WireLimits) -> tuple[tuple[int, int], ...]:
     return (
         (sqlite3.SQLITE_LIMIT_LENGTH, limits.max_value_bytes),
         (sqlite3.SQLITE_LIMIT_SQL_LENGTH, limits.max_sql_bytes),
@@ -141,7 +141,7 @@ def _sqlite_limits(limits: Limits) -> tuple[tuple[int, int], ...]:
     )
 
 
-def confine(limits: Limits) -> None:
+def confine(limits: WireLimits) -> None:
     """Bound this process: address space, no file writing, no core dumps, death by the timer's signal."""
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGPROF,))

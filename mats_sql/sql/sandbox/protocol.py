@@ -23,7 +23,7 @@ Verdicts = tuple[str, str, str, str]
 GOLD_UNAVAILABLE: Verdicts = ("gold_unavailable", "gold_unavailable", "gold_unavailable", "error")
 
 
-class Limits(NamedTuple):
+class WireLimits(NamedTuple):
     """The bounds on one execution, as sent by the parent."""
 
     timeout_s: float

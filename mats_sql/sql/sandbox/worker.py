@@ -1,4 +1,4 @@
-"""The process that runs untrusted SQL: a loop over jobs that arrive on its standard input, a socket.
+"""The process that runs untrusted SQL: a loop over batches that arrive on its standard input, a socket.
 
 Started by :mod:`mats_sql.sql.sandbox.workers` in an interpreter of its own, standard library only, so that it starts in
 milliseconds and inherits nothing. It holds no state that can change an answer: connections are read-only and immutable,
@@ -16,7 +16,7 @@ from mats_sql.sql.sandbox.protocol import (
     GOLD_UNAVAILABLE,
     MAX_GOLD_BLOB,
     RECYCLED,
-    Limits,
+    WireLimits,
     pack,
     read_exactly,
     receive,
@@ -27,18 +27,18 @@ from mats_sql.sql.sandbox.run import GoldRows, Run
 _OPEN_DATABASES = 8
 
 
-class Worker:
-    """The loop: a job is a database, perhaps a gold, and SQL; the answers go out one by one, in order."""
+class SqlWorker:
+    """The loop: a batch is a database, perhaps a gold, and SQL; the answers go out one by one, in order."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: WireLimits) -> None:
         self.limits = limits
         self.sessions: dict[tuple[str, str], Session] = {}
         self.gold: GoldRows | None = None
 
     def work(self) -> None:
-        """Answer jobs until the parent closes the socket."""
-        while (job := receive()) is not None:
-            uri, identity, full, gold, wants_gold, sqls = job
+        """Answer batches until the parent closes the socket."""
+        while (batch := receive()) is not None:
+            uri, identity, full, gold, wants_gold, sqls = batch
             send(("began", uri))
             try:
                 session = self._session(uri, identity)
@@ -95,7 +95,7 @@ def main() -> None:
     body = read_exactly(int.from_bytes(head, "little")) if head else None
     if body is None:
         return
-    limits = Limits(*marshal.loads(body))
+    limits = WireLimits(*marshal.loads(body))
     confine(limits)
     with contextlib.suppress(BrokenPipeError, ConnectionError):
-        Worker(limits).work()
+        SqlWorker(limits).work()

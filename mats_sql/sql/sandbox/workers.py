@@ -1,7 +1,7 @@
-"""The parent's side of the worker processes: hand out jobs, collect answers, kill and replace what does not come back.
+"""The parent's side of the worker processes: hand out batches, collect answers, kill and replace what does not come back.
 
-One thread, one socket per worker. Answers of a worker arrive in the order of its jobs' SQL, so the SQL that a worker
-died of is always known: it gets the verdict of that death, once, and the rest of the job goes to a fresh process.
+One thread, one socket per worker. Answers of a worker arrive in the order of its batches' SQL, so the SQL that a worker
+died of is always known: it gets the verdict of that death, once, and the rest of the batch goes to a fresh process.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _PATIENCE = 5.0
 
 
 @dataclass(slots=True)
-class GoldTask:
+class BatchGold:
     """A gold SQL: to be executed and reported (``wanted``), or known (``blob`` holds its rows, ``steps`` its cost)."""
 
     key: bytes
@@ -50,40 +50,40 @@ class GoldTask:
 
 
 @dataclass(slots=True)
-class Job:
+class SqlBatch:
     """Some SQL of one database, with one gold or none; ``done`` counts the answers that came."""
 
     database: DatabaseFile
     sqls: list[str]
     full: bool
-    gold: GoldTask | None = None
+    gold: BatchGold | None = None
     token: object = None
     done: int = field(default=0, init=False)
     begun: bool = field(default=False, init=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """One reply: ``index`` is the position in ``job.sqls``, or -1 for the job's gold."""
+class BatchAnswer:
+    """One reply: ``index`` is the position in ``batch.sqls``, or -1 for the batch's gold."""
 
-    job: Job
+    batch: SqlBatch
     index: int
     reply: Reply
 
 
-class Queue(Protocol):
-    """Where the pool takes its jobs from."""
+class BatchQueue(Protocol):
+    """Where the workers get their batches from."""
 
-    def take(self, last: DatabaseFile | None) -> Job | None:
-        """Return the next job for a worker that last saw this database; ``None`` when there is none for now."""
+    def take(self, last: DatabaseFile | None) -> SqlBatch | None:
+        """Return the next batch for a worker that last saw this database; ``None`` when there is none for now."""
 
 
-class WorkerPool:
+class WorkerProcesses:
     """Worker processes that start when first needed and live until :meth:`close`."""
 
     def __init__(self, limits: SqlLimits, workers: int) -> None:
         self.limits = limits
-        self._workers = [_Worker(limits) for _ in range(workers)]
+        self._workers = [_WorkerProcess(limits) for _ in range(workers)]
         self._busy = False
 
     def __enter__(self) -> Self:
@@ -93,7 +93,7 @@ class WorkerPool:
         self.close()
 
     def close(self) -> None:
-        """End all worker processes; the pool starts new ones when it is used again."""
+        """End all worker processes; new ones start when next needed."""
         for worker in self._workers:
             worker.stop()
 
@@ -102,30 +102,30 @@ class WorkerPool:
         """The ids of the live worker processes."""
         return tuple(worker.process.pid for worker in self._workers if worker.process is not None)
 
-    def run(self, queue: Queue) -> Iterator[Answer]:
-        """Yield every answer to the queue's jobs as it arrives.
+    def run(self, queue: BatchQueue) -> Iterator[BatchAnswer]:
+        """Yield every answer to the queue's batches as it arrives.
 
         Raises :class:`DatabaseError` when a database turns out damaged, :class:`ConfigError` when a worker cannot even
         start. Not re-entrant: a second run before the first has ended is a programming error.
         """
         if self._busy:
-            raise RuntimeError("one run of a worker pool must end before the next begins; use a second pool")
+            raise RuntimeError("one run of worker processes must end before the next begins; use a second executor")
         self._busy = True
         try:
             yield from self._run(queue)
         finally:
             self._busy = False
             for worker in self._workers:
-                if worker.jobs or worker.resend:
+                if worker.batches or worker.resend:
                     worker.stop()
 
-    def _run(self, queue: Queue) -> Iterator[Answer]:
+    def _run(self, queue: BatchQueue) -> Iterator[BatchAnswer]:
         selector = selectors.DefaultSelector()
         try:
             while True:
                 for worker in self._workers:
                     worker.fill(queue, selector)
-                if not any(worker.jobs for worker in self._workers):
+                if not any(worker.batches for worker in self._workers):
                     return
                 yield from self._collect(selector)
         finally:
@@ -133,32 +133,32 @@ class WorkerPool:
                 worker.unregister(selector)
             selector.close()
 
-    def _collect(self, selector: selectors.BaseSelector) -> Iterator[Answer]:
+    def _collect(self, selector: selectors.BaseSelector) -> Iterator[BatchAnswer]:
         began = time.monotonic()
         events = selector.select(timeout=_POLL_S)
         listened = min(time.monotonic() - began, 2 * _POLL_S)
         for key, mask in events:
-            worker: _Worker = key.data
+            worker: _WorkerProcess = key.data
             if mask & selectors.EVENT_WRITE:
                 worker.flush(selector)
             if mask & selectors.EVENT_READ:
                 yield from worker.read(selector)
         heard = {key.data for key, mask in events if mask & selectors.EVENT_READ}
         for worker in self._workers:
-            worker.silence_s = worker.silence_s + listened if worker.jobs and worker not in heard else 0.0
+            worker.silence_s = worker.silence_s + listened if worker.batches and worker not in heard else 0.0
             if worker.silence_s > _PATIENCE * self.limits.timeout_s + 3 * protocol.GRACE_S:
                 yield from worker.give_up(selector)
 
 
-class _Worker:
-    """One process, the jobs it was given, and what of its stream has arrived."""
+class _WorkerProcess:
+    """One process, the batches it was given, and what of its stream has arrived."""
 
     def __init__(self, limits: SqlLimits) -> None:
         self.limits = limits
         self.process: subprocess.Popen[bytes] | None = None
         self.socket: socket.socket | None = None
-        self.jobs: deque[Job] = deque()
-        self.resend: deque[Job] = deque()
+        self.batches: deque[SqlBatch] = deque()
+        self.resend: deque[SqlBatch] = deque()
         self.last_database: DatabaseFile | None = None
         self.gold_key = b""
         self.overdue = False
@@ -168,29 +168,29 @@ class _Worker:
         self._outgoing = bytearray()
         self._registered = 0
 
-    def fill(self, queue: Queue, selector: selectors.BaseSelector) -> None:
-        """Give the worker jobs until it has one in hand and one waiting."""
-        while len(self.jobs) < _PREFETCH:
-            job = self.resend.popleft() if self.resend else queue.take(self.last_database)
-            if job is None:
+    def fill(self, queue: BatchQueue, selector: selectors.BaseSelector) -> None:
+        """Give the worker batches until it has one in hand and one waiting."""
+        while len(self.batches) < _PREFETCH:
+            batch = self.resend.popleft() if self.resend else queue.take(self.last_database)
+            if batch is None:
                 return
-            self._give(job)
+            self._give(batch)
             self.flush(selector)
 
-    def _give(self, job: Job) -> None:
-        if self.process is not None and not self.jobs and self.process.poll() is not None:
+    def _give(self, batch: SqlBatch) -> None:
+        if self.process is not None and not self.batches and self.process.poll() is not None:
             self._reap()
         if self.process is None:
             self._start()
         gold = None
-        if job.gold is not None and not job.gold.failed:
-            blob = None if job.gold.key == self.gold_key else job.gold.blob
-            gold = (job.gold.key, job.gold.sql, blob, job.gold.steps)
-            self.gold_key = job.gold.key
-        wanted = job.gold is not None and job.gold.wanted
-        self._put((job.database.uri, job.database.identity, job.full, gold, wanted, job.sqls[job.done :]))
-        self.last_database = job.database
-        self.jobs.append(job)
+        if batch.gold is not None and not batch.gold.failed:
+            blob = None if batch.gold.key == self.gold_key else batch.gold.blob
+            gold = (batch.gold.key, batch.gold.sql, blob, batch.gold.steps)
+            self.gold_key = batch.gold.key
+        wanted = batch.gold is not None and batch.gold.wanted
+        self._put((batch.database.uri, batch.database.identity, batch.full, gold, wanted, batch.sqls[batch.done :]))
+        self.last_database = batch.database
+        self.batches.append(batch)
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
@@ -234,7 +234,7 @@ class _Worker:
             selector.unregister(self.socket)
         self._registered = 0
 
-    def read(self, selector: selectors.BaseSelector) -> Iterator[Answer]:
+    def read(self, selector: selectors.BaseSelector) -> Iterator[BatchAnswer]:
         """Yield the answers that have arrived, and the death of the process if it died."""
         if self.socket is None:
             return
@@ -250,7 +250,7 @@ class _Worker:
         self._incoming += data
         yield from self._answers()
 
-    def _answers(self) -> Iterator[Answer]:
+    def _answers(self) -> Iterator[BatchAnswer]:
         start, messages = 0, []
         while len(self._incoming) - start >= 4:
             end = start + 4 + int.from_bytes(self._incoming[start : start + 4], "little")
@@ -264,53 +264,55 @@ class _Worker:
             if answer is not None:
                 yield answer
 
-    def _take(self, message: tuple[object, ...]) -> Answer | None:
-        job = self.jobs[0]
+    def _take(self, message: tuple[object, ...]) -> BatchAnswer | None:
+        batch = self.batches[0]
         if message[0] == "began":
-            job.begun, self.false_starts = True, 0
+            batch.begun, self.false_starts = True, 0
             return None
         if message[0] == "damaged":
-            raise DatabaseError(f"a database must be sound, but {job.database.path}: {message[2]}; restore the file")
-        return self._advance(job, message)  # type: ignore[arg-type]
+            raise DatabaseError(f"a database must be sound, but {batch.database.path}: {message[2]}; restore the file")
+        return self._advance(batch, message)  # type: ignore[arg-type]
 
-    def _advance(self, job: Job, reply: Reply) -> Answer:
-        if reply[2] is not None and job.gold is not None:
-            job.gold.wanted = False
-            job.gold.failed = reply[0] is None or reply[0][0] not in ("rows", "empty")
-            job.gold.blob, job.gold.steps = reply[2]
+    def _advance(self, batch: SqlBatch, reply: Reply) -> BatchAnswer:
+        if reply[2] is not None and batch.gold is not None:
+            batch.gold.wanted = False
+            batch.gold.failed = reply[0] is None or reply[0][0] not in ("rows", "empty")
+            batch.gold.blob, batch.gold.steps = reply[2]
             index = _GOLD
         else:
-            index, job.done = job.done, job.done + 1
-        if job.done == len(job.sqls) and not (job.gold and job.gold.wanted):
-            self.jobs.popleft()
-        return Answer(job, index, reply)
+            index, batch.done = batch.done, batch.done + 1
+        if batch.done == len(batch.sqls) and not (batch.gold and batch.gold.wanted):
+            self.batches.popleft()
+        return BatchAnswer(batch, index, reply)
 
-    def give_up(self, selector: selectors.BaseSelector) -> Iterator[Answer]:
+    def give_up(self, selector: selectors.BaseSelector) -> Iterator[BatchAnswer]:
         """End a process that gives no sign, and answer for it."""
         if self.process is not None:
             self.overdue = True
             self.process.kill()
         yield from self._bury(selector)
 
-    def _bury(self, selector: selectors.BaseSelector) -> Iterator[Answer]:
+    def _bury(self, selector: selectors.BaseSelector) -> Iterator[BatchAnswer]:
         self.unregister(selector)
-        jobs = list(self.jobs)
+        batches = list(self.batches)
         overdue, status = self.overdue, self._reap()
         if overdue:
             status = -signal.SIGPROF
-        blamed = jobs[0] if jobs and (jobs[0].begun or overdue) else None
+        blamed = batches[0] if batches and (batches[0].begun or overdue) else None
         if blamed is None:
             self._count_false_start(status)
         elif status != protocol.RECYCLED:
             yield self._blame(blamed, _verdict_of_death(status))
             if blamed.gold is not None and blamed.gold.failed and not blamed.full:
                 yield from _without_gold(blamed)
-        for job in jobs:
-            job.begun = False
-        self.resend.extend(job for job in jobs if job.done < len(job.sqls) or (job.gold and job.gold.wanted))
+        for batch in batches:
+            batch.begun = False
+        self.resend.extend(
+            batch for batch in batches if batch.done < len(batch.sqls) or (batch.gold and batch.gold.wanted)
+        )
 
     def _count_false_start(self, status: int) -> None:
-        """A process that died before it began its job is replaced, but not for ever."""
+        """A process that died before it began its batch is replaced, but not for ever."""
         self.false_starts += 1
         if self.false_starts > _MAX_FALSE_STARTS:
             raise ConfigError(
@@ -318,15 +320,15 @@ class _Worker:
                 f"with sql.limits.memory_mib={self.limits.memory_mib}; allow more memory"
             )
 
-    def _blame(self, job: Job, death: tuple[str, str]) -> Answer:
+    def _blame(self, batch: SqlBatch, death: tuple[str, str]) -> BatchAnswer:
         outcome, error = death
         execution: ExecutionTuple = (outcome, (), (), 0, "", "", error, 0.0, "")
-        if job.gold is not None and job.gold.wanted:
-            job.gold.wanted, job.gold.failed = False, True
-            return Answer(job, _GOLD, (execution, None, (None, 0)))
-        index, job.done = job.done, job.done + 1
+        if batch.gold is not None and batch.gold.wanted:
+            batch.gold.wanted, batch.gold.failed = False, True
+            return BatchAnswer(batch, _GOLD, (execution, None, (None, 0)))
+        index, batch.done = batch.done, batch.done + 1
         verdicts = (outcome, outcome, outcome, outcome)
-        return Answer(job, index, (execution, verdicts if job.gold is not None else None, None))
+        return BatchAnswer(batch, index, (execution, verdicts if batch.gold is not None else None, None))
 
     def _reap(self) -> int:
         assert self.process is not None
@@ -339,23 +341,23 @@ class _Worker:
             status = self.process.wait()
         self.process, self.socket, self.overdue, self.silence_s = None, None, False, 0.0
         self.last_database, self.gold_key = None, b""
-        self.jobs.clear()
+        self.batches.clear()
         return status
 
     def stop(self) -> None:
-        """End the process and forget its jobs."""
+        """End the process and forget its batches."""
         self.resend.clear()
-        self.jobs.clear()
+        self.batches.clear()
         self._registered = 0
         if self.process is not None:
             self.process.kill()
             self._reap()
 
 
-def _without_gold(job: Job) -> Iterator[Answer]:
-    while job.done < len(job.sqls):
-        job.done += 1
-        yield Answer(job, job.done - 1, (None, protocol.GOLD_UNAVAILABLE, None))
+def _without_gold(batch: SqlBatch) -> Iterator[BatchAnswer]:
+    while batch.done < len(batch.sqls):
+        batch.done += 1
+        yield BatchAnswer(batch, batch.done - 1, (None, protocol.GOLD_UNAVAILABLE, None))
 
 
 def _environment() -> dict[str, str]:
@@ -373,6 +375,6 @@ def _verdict_of_death(status: int) -> tuple[str, str]:
     return "error", f"the worker process died (status {status})"
 
 
-def wire_limits(limits: SqlLimits) -> protocol.Limits:
+def wire_limits(limits: SqlLimits) -> protocol.WireLimits:
     """Return the limits as the worker reads them."""
-    return protocol.Limits(*(getattr(limits, name) for name in protocol.Limits._fields))
+    return protocol.WireLimits(*(getattr(limits, name) for name in protocol.WireLimits._fields))
