@@ -33,21 +33,6 @@ def minimal_detectable_effect(
     return effect
 
 
-def detection_power(
-    effect: float,
-    questions: int,
-    discordance: float,
-    *,
-    seeds: int = 1,
-    seed_noise: float = 0.0,
-    alpha: float = 0.05,
-) -> float:
-    """Return the probability that a true difference of ``effect`` is found (same assumptions as above)."""
-    null = discordance / questions + 2 * seed_noise**2 / seeds
-    alternative = max(1e-300, null - effect**2 / questions)
-    return float(norm.cdf((abs(effect) - float(norm.ppf(1 - alpha / 2)) * math.sqrt(null)) / math.sqrt(alternative)))
-
-
 def power_notice(questions: int, *, seeds: int = 1, seed_noise: float = 0.0) -> str:
     """Return the sentence to print *before* a comparison: what it can and cannot see."""
     parts = []

@@ -34,12 +34,11 @@ class Proportion:
         """The fraction in percent with two decimals, or a dash without a total."""
         return f"{100 * self.value:.2f}" if self.total else "–"
 
-    def wilson_interval(self, z: float = 1.959963984540054) -> tuple[float, float]:
-        """Return Wilson's score interval (95% unless told), or (NaN, NaN) without a total."""
+    def wilson_interval(self) -> tuple[float, float]:
+        """Return Wilson's 95% score interval, or (NaN, NaN) without a total."""
         if not self.total:
             return math.nan, math.nan
-        shrink = 1 + z * z / self.total
-        centre = (self.value + z * z / (2 * self.total)) / shrink
-        spread = self.value * (1 - self.value) / self.total + z * z / (4 * self.total**2)
-        half = z * math.sqrt(spread) / shrink
-        return max(0.0, min(self.value, centre - half)), min(1.0, max(self.value, centre + half))  # rounding at 0 and 1
+        from statsmodels.stats.proportion import proportion_confint
+
+        low, high = proportion_confint(self.count, self.total, method="wilson")
+        return min(self.value, float(low)), max(self.value, float(high))  # at 0 and 1 rounding can pass the estimate

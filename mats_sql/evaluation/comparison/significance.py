@@ -40,10 +40,7 @@ def sign_flip_p(sums: Sequence[int]) -> float:
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     """Return Holm's (1979) step-down adjusted p-values, in the order given; they control the family-wise error."""
-    ordered = sorted(p_values, key=lambda name: p_values[name])
-    adjusted: dict[str, float] = {}
-    highest = 0.0
-    for rank, name in enumerate(ordered):
-        highest = max(highest, min(1.0, (len(ordered) - rank) * p_values[name]))
-        adjusted[name] = highest
-    return {name: adjusted[name] for name in p_values}
+    from statsmodels.stats.multitest import multipletests
+
+    adjusted = multipletests(list(p_values.values()), method="holm")[1] if p_values else ()
+    return {name: float(value) for name, value in zip(p_values, adjusted, strict=True)}
