@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
 
 from mats_sql.choices import Regime
 from mats_sql.errors import StageInputError
+from mats_sql.evaluation.comparison.comparisons import (
+    ComparedTeam,
+    Comparisons,
+    compare_question_sets,
+    write_comparisons,
+)
 from mats_sql.evaluation.comparison.power import power_notice
-from mats_sql.evaluation.comparison.statistics import Comparison, compare_all
-from mats_sql.evaluation.question_results import restrict
-from mats_sql.evaluation.records import JudgedCandidate
+from mats_sql.evaluation.question_sets import ALL, question_sets
+from mats_sql.evaluation.report.comparison_page import comparison_page
 from mats_sql.evaluation.report.plots import gap_forest
-from mats_sql.evaluation.report.result_tables import comparison_table
 from mats_sql.pipeline.evaluate import evaluate, read_candidates
 from mats_sql.pipeline.prepare import prepare
 from mats_sql.pipeline.questions import validation_ids
 from mats_sql.pipeline.teams import teams_named
 from mats_sql.pipeline.workspace import Workspace
-from mats_sql.sql.verdict import VerdictClass
 from mats_sql.tracking.artifact import Artifact, ArtifactKind
 from mats_sql.tracking.looks import count_look
 from mats_sql.tracking.stage import StageKey, StageResult, load_result
 from mats_sql.tracking.stage_run import StageRun
 
-KEY = StageKey("compare", 1)
-ALL, REST = "all usable dev questions", "outside the validation split"
-
-Comparisons = Mapping[str, Sequence[Comparison]]
-"""Question set -> one comparison per treatment, their decisions corrected together (Holm)."""
+KEY = StageKey("compare", 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ class Side:
 
 
 def compare(workspace: Workspace, baseline: Side, treatments: Sequence[Side]) -> StageResult:
-    """Return the comparison's page (`report`); its metrics hold the gaps on both question sets."""
+    """Return every gap on both question sets (`comparisons`), and the page of them (`report`)."""
     questions = prepare(workspace).outputs["questions"]
     names = [side.name for side in treatments]
     return workspace.run(
@@ -62,26 +61,10 @@ def compare(workspace: Workspace, baseline: Side, treatments: Sequence[Side]) ->
     )
 
 
-def comparisons(baseline: Side, treatments: Sequence[Side], validation: frozenset[int]) -> Comparisons:
-    """Return the comparisons on every question set: all usable dev questions, and those outside validation."""
-    runs = {side.name: [read_candidates(item) for item in side.evaluations] for side in (baseline, *treatments)}
-    everything = frozenset(row.question_id for row in runs[baseline.name][0])
-    sets = {ALL: everything, REST: everything - validation}
-    return {
-        name: compare_all(
-            _selected_correct(runs[baseline.name], ids),
-            {side.name: _selected_correct(runs[side.name], ids) for side in treatments},
-            baseline_name=baseline.name,
-        )
-        for name, ids in sets.items()
-        if ids and (name == ALL or ids != everything)
-    }
-
-
 def compare_named(workspace: Workspace, baseline: str, treatment: str) -> None:
     """Compare two sides given as team names or as evaluate run ids (parted by commas), and print the page."""
     result = compare(workspace, _side(workspace, baseline), [_side(workspace, treatment)])
-    Console(width=160, highlight=False).print(result.outputs["report"].path.read_text(encoding="utf-8"), markup=False)
+    Console(highlight=False).print(result.outputs["report"].path.read_text(encoding="utf-8"), markup=False)
 
 
 def _side(workspace: Workspace, reference: str) -> Side:
@@ -105,43 +88,31 @@ def _compute(
     notice = power_notice(len(read_ids(baseline)), seeds=len(baseline.evaluations))
     workspace.progress.note(notice)
     compared = comparisons(baseline, treatments, validation)
+    path = run.work / "comparisons.json"
+    write_comparisons(path, compared)
+    run.output("comparisons", ArtifactKind.REPORT, path)
     looks = count_look(workspace.store, run.run_id)
-    page = _page(compared, notice, looks)
+    page = comparison_page(compared, notice=notice, looks=looks)
     report = run.work / "comparison.md"
     report.write_text(page, encoding="utf-8")
     run.output("report", ArtifactKind.REPORT, report)
     run.log_text("comparison.md", page)
     run.log_metrics({"looks": looks})
-    for name, found in compared.items():
-        prefix = "" if name == ALL else "rest/"
-        for side, comparison in zip(treatments, found, strict=True):
-            own = f"{prefix}{side.name}/" if len(treatments) > 1 else prefix
-            run.log_metrics({f"{own}{key}": value for key, value in comparison.as_mlflow().items()})
-    for side, comparison in zip(treatments, compared[ALL], strict=True):
-        run.log_figure(f"gap_by_database_{side.name}", gap_forest(comparison))
+    run.log_metrics(compared.as_mlflow())
+    for comparison in compared.on(ALL):
+        run.log_figure(f"gap_by_database_{comparison.treatment}", gap_forest(comparison))
+
+
+def comparisons(baseline: Side, treatments: Sequence[Side], validation: frozenset[int]) -> Comparisons:
+    """Return the comparisons on every question set: all usable dev questions, and those outside validation."""
+    sets = question_sets(read_ids(baseline), validation)
+    return compare_question_sets(sets, _team(baseline), [_team(side) for side in treatments])
+
+
+def _team(side: Side) -> ComparedTeam:
+    return ComparedTeam(side.name, [read_candidates(item) for item in side.evaluations])
 
 
 def read_ids(side: Side) -> frozenset[int]:
     """Return the questions that a side answered."""
     return frozenset(row.question_id for row in read_candidates(side.evaluations[0]))
-
-
-def _page(compared: Comparisons, notice: str, looks: int) -> str:
-    parts = ["# Paired comparison at selector EX", notice]
-    for name, found in compared.items():
-        parts += [comparison_table(found, name).to_markdown(), *(comparison.verdict for comparison in found)]
-    parts.append(f"Look number {looks} at the final set in this experiment.")
-    return "\n\n".join(parts) + "\n"
-
-
-def _selected_correct(
-    runs: Sequence[Sequence[JudgedCandidate]], ids: frozenset[int]
-) -> list[dict[int, tuple[str, bool]]]:
-    return [
-        {
-            row.question_id: (row.db_id, row.verdict is VerdictClass.CORRECT)
-            for row in restrict(candidates, ids)
-            if row.selected
-        }
-        for candidates in runs
-    ]

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 
 from mats_sql.agents.critique import Validator
 from mats_sql.choices import Regime
-from mats_sql.evaluation.comparison.statistics import Comparison
+from mats_sql.evaluation.comparison.comparisons import Comparisons
 from mats_sql.evaluation.diagnosis.page import causal_effects, diagnosis_page, pairs_by_k
 from mats_sql.evaluation.diagnosis.pool import PoolDiagnosis, diagnose_pool
-from mats_sql.evaluation.diagnosis.signal import Diagnosis, RegimeOutcome
+from mats_sql.evaluation.diagnosis.signal import Diagnosis, RegimeOutcome, TrainedRegimes
 from mats_sql.evaluation.diagnosis.signal import diagnose as diagnose_regime
 from mats_sql.evaluation.metrics import team_metrics
+from mats_sql.evaluation.question_sets import ALL
 from mats_sql.evaluation.report.plots import confusion_figure
-from mats_sql.pipeline.compare import ALL, Side, comparisons
+from mats_sql.pipeline.compare import Side, comparisons
 from mats_sql.pipeline.evaluate import evaluate, read_candidates
 from mats_sql.pipeline.iterations import Line, fixer_of, orpo, pool_of
 from mats_sql.pipeline.prepare import prepare
@@ -57,7 +58,7 @@ def diagnose(workspace: Workspace, line: Line) -> StageResult:
         tags=line.tags(),
     )
     page = result.outputs["report"].path.read_text(encoding="utf-8")
-    Console(width=160, highlight=False).print(page, markup=False)
+    Console(highlight=False).print(page, markup=False)
     return result
 
 
@@ -76,8 +77,9 @@ def _compute(workspace: Workspace, run: StageRun, line: Line, inputs: Mapping[st
         swapped_fixes=_swapped(workspace, inputs),
     )
     outcomes = {regime: _outcome(workspace, regime, line, inputs) for regime in experiment.regimes}
+    gaps = _gaps(experiment.regimes, inputs)
     diagnoses = [
-        _diagnosis(found, regime, outcomes, inputs) for regime in experiment.regimes if regime is not Regime.INDEP
+        _diagnosis(found, regime, outcomes, gaps) for regime in experiment.regimes if regime is not Regime.INDEP
     ]
     page = diagnosis_page(diagnoses, list(outcomes.values()))
     report = run.work / "diagnosis.md"
@@ -120,21 +122,19 @@ def _outcome(workspace: Workspace, regime: Regime, line: Line, inputs: Mapping[s
 
 
 def _diagnosis(
-    found: PoolDiagnosis,
-    regime: Regime,
-    outcomes: Mapping[Regime, RegimeOutcome],
-    inputs: Mapping[str, Artifact],
+    found: PoolDiagnosis, regime: Regime, outcomes: Mapping[Regime, RegimeOutcome], gaps: Comparisons | None
 ) -> Diagnosis:
-    baseline = outcomes.get(Regime.INDEP)
-    return diagnose_regime(
-        found,
-        regime,
-        baseline=baseline,
-        treatment=outcomes[regime],
-        comparison=_gap(regime, inputs) if baseline is not None else None,
+    if gaps is None:
+        return diagnose_regime(found, regime)
+    trained = TrainedRegimes(outcomes[Regime.INDEP], outcomes[regime], gaps.of(ALL, regime.value))
+    return diagnose_regime(found, regime, trained)
+
+
+def _gaps(regimes: Sequence[Regime], inputs: Mapping[str, Artifact]) -> Comparisons | None:
+    others = [regime for regime in regimes if regime is not Regime.INDEP]
+    if Regime.INDEP not in regimes or not others:
+        return None
+    baseline, *treatments = (
+        Side(regime.value, [inputs[f"candidates_{regime.value}"]]) for regime in (Regime.INDEP, *others)
     )
-
-
-def _gap(regime: Regime, inputs: Mapping[str, Artifact]) -> Comparison:
-    sides = [Side(name.value, [inputs[f"candidates_{name.value}"]]) for name in (Regime.INDEP, regime)]
-    return comparisons(sides[0], sides[1:], frozenset())[ALL][0]
+    return comparisons(baseline, treatments, frozenset())

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
 
-from mats_sql.agents.critique import Critique, Validator, Verdict
+from mats_sql.agents.critique import Validator, Verdict
 from mats_sql.agents.names import FIXER, PLANNER, SELECTOR, validator_name
 from mats_sql.errors import StageInputError
 from mats_sql.evaluation.frames import candidates_frame, candidates_from_frame
+from mats_sql.evaluation.judged_answers import answers_frame, judge_items, judged_candidates
 from mats_sql.evaluation.metrics import team_metrics
 from mats_sql.evaluation.records import JudgedCandidate
 from mats_sql.evaluation.report.plots import verdict_confusion
 from mats_sql.evaluation.report.result_tables import EvaluatedTeam, result_tables
+from mats_sql.evaluation.report.terminal import print_tables
 from mats_sql.generation.engine import Engine
 from mats_sql.pipeline.prepare import prepare
 from mats_sql.pipeline.questions import dev_source, validation_ids
 from mats_sql.pipeline.teams import TeamModels, assemble, teams_named
 from mats_sql.pipeline.workspace import Workspace
-from mats_sql.rollout.sample import Source
-from mats_sql.sql.judge import JudgeItem
-from mats_sql.sql.verdict import VerdictClass
-from mats_sql.team.flow import Agents, Candidate, Task, Team, TeamAnswer
+from mats_sql.team.flow import Agents, Team
 from mats_sql.tracking.artifact import Artifact, ArtifactKind
 from mats_sql.tracking.stage import StageKey, StageResult
 from mats_sql.tracking.stage_run import StageRun
@@ -54,9 +52,8 @@ def evaluate_teams(workspace: Workspace, name: str) -> None:
     evaluated = [(models, evaluate(workspace, models)) for models in teams_named(workspace, name)]
     questions = prepare(workspace).outputs["questions"]
     teams = [EvaluatedTeam(models.label, read_candidates(result.outputs["candidates"])) for models, result in evaluated]
-    console = Console(width=160, highlight=False)
-    for table in result_tables(teams, validation_ids(questions)):
-        console.print(table.to_rich())
+    tables = result_tables(teams, validation_ids(questions))
+    print_tables(Console(highlight=False), tables, rest="the runs' metrics")
 
 
 def read_candidates(evaluation: Artifact) -> tuple[JudgedCandidate, ...]:
@@ -83,39 +80,6 @@ def open_agents(workspace: Workspace, folder: Path, resources: ExitStack) -> Age
     )
 
 
-def judged(workspace: Workspace, answers: Sequence[TeamAnswer], source: Source) -> list[JudgedCandidate]:
-    """Return every candidate of every answer with its verdict."""
-    rows = [(answer.task, candidate) for answer in answers for candidate in answer.candidates]
-    items = [JudgeItem(task.database, source.golds[task.question.question_id], row.sql) for task, row in rows]
-    judgements = workspace.judge().judge_many(items)
-    return [
-        _judged_candidate(task, row, judgement.official)
-        for (task, row), judgement in zip(rows, judgements, strict=True)
-    ]
-
-
-def answers_frame(candidates: Sequence[JudgedCandidate], source: Source) -> pd.DataFrame:
-    """Return a row per question: what was asked, what was selected and whether it is right."""
-    return pd.DataFrame(
-        [
-            {
-                "question_id": row.question_id,
-                "db_id": row.db_id,
-                "difficulty": row.difficulty,
-                "question": source.tasks[row.question_id].question.text,
-                "selected_sql": row.sql or "",
-                "verdict": row.verdict.value,
-                "origin": row.origin,
-                "sample_index": row.sample_index,
-                "selector_score": row.selector_score,
-                "group_size": row.group_size,
-            }
-            for row in candidates
-            if row.selected
-        ]
-    )
-
-
 def _compute(
     workspace: Workspace, run: StageRun, team: Artifact, questions: Artifact, *, validation_only: bool
 ) -> None:
@@ -127,40 +91,15 @@ def _compute(
         agents = open_agents(workspace, team.path, resources)
         flow = Team(agents, experiment.policy, experiment.generation, workspace.executor(), experiment.seed)
         answers = flow.answer_many(tasks)
-    candidates = judged(workspace, answers, source)
+    judgements = workspace.judge().judge_many(judge_items(answers, source.golds))
+    candidates = judged_candidates(answers, judgements)
     path = run.work / "candidates.parquet"
     candidates_frame(candidates).to_parquet(path, index=False)
     run.output("candidates", ArtifactKind.DATASET, path, {"team": team.metadata["team"]})
     run.log_metrics(team_metrics(candidates).as_mlflow())
-    run.log_table("answers", answers_frame(candidates, source))
+    run.log_table("answers", answers_frame(candidates, source.tasks))
     if any(row.select_verdict is not Verdict.MISSING for row in candidates):
         run.log_figure("verdicts", verdict_confusion(team.metadata["team"], candidates))
     if not validation_only:
         rest = [row for row in candidates if row.question_id not in validation]
         run.log_metrics({f"rest/{name}": value for name, value in team_metrics(rest).as_mlflow().items()})
-
-
-def _judged_candidate(task: Task, row: Candidate, verdict: VerdictClass) -> JudgedCandidate:
-    question = task.question
-    return JudgedCandidate(
-        question_id=question.question_id,
-        db_id=question.db_id,
-        difficulty=question.difficulty,
-        sample_index=row.sample_index,
-        origin=row.origin,
-        sql=row.sql,
-        outcome=row.execution.outcome,
-        result_digest=row.execution.digest,
-        verdict=verdict,
-        gate_open=row.gate_open,
-        in_pool=row.in_pool,
-        selected=row.selected,
-        select_verdict=_verdict(row.critiques, Validator.SELECT),
-        condition_verdict=_verdict(row.critiques, Validator.CONDITION),
-        selector_score=row.score,
-        group_size=row.group_size,
-    )
-
-
-def _verdict(critiques: Iterable[Critique], validator: Validator) -> Verdict:
-    return next((item.verdict for item in critiques if item.validator is validator), Verdict.MISSING)

@@ -8,20 +8,21 @@ from rich.console import Console
 
 from mats_sql.agents.critique import Validator
 from mats_sql.choices import Regime
-from mats_sql.evaluation.comparison.statistics import Comparison
+from mats_sql.evaluation.comparison.comparison import Comparison
+from mats_sql.evaluation.question_sets import question_sets
 from mats_sql.evaluation.report.plots import pass_at_k, selector_by_seed, team_bars
 from mats_sql.evaluation.report.result_tables import (
     EvaluatedTeam,
     RewardAccuracy,
     comparison_table,
     measure,
-    question_sets,
     result_tables,
     reward_table,
     stage_table,
     verdict_table,
 )
-from mats_sql.evaluation.report.tables import Table
+from mats_sql.evaluation.report.tables import ResultTable
+from mats_sql.evaluation.report.terminal import print_tables
 from mats_sql.pipeline.compare import Side, compare, comparisons
 from mats_sql.pipeline.evaluate import evaluate, read_candidates
 from mats_sql.pipeline.iterations import Line, lines, orpo, pairs
@@ -57,8 +58,9 @@ def _compare_regimes(
         baseline = _side(evaluated, Regime.INDEP, line)
         treatments = [_side(evaluated, regime, line) for regime in others]
         compare(workspace, baseline, treatments)
-        for name, compared in comparisons(baseline, treatments, validation).items():
-            found.setdefault(name, []).extend(compared)
+        compared = comparisons(baseline, treatments, validation)
+        for name in compared.question_sets:
+            found.setdefault(name, []).extend(compared.on(name))
     return found
 
 
@@ -74,9 +76,9 @@ def _tables(
     evaluated: Sequence[tuple[TeamModels, StageResult]],
     validation: frozenset[int],
     gaps: Mapping[str, Sequence[Comparison]],
-) -> list[Table]:
+) -> list[ResultTable]:
     teams = [EvaluatedTeam(team.label, read_candidates(result.outputs["candidates"])) for team, result in evaluated]
-    everything = measure(teams, question_sets(teams[0], validation)[0])
+    everything = measure(teams, question_sets(teams[0].question_ids, validation)[0])
     return [
         *result_tables(teams, validation),
         stage_table(everything),
@@ -107,7 +109,7 @@ def _rewards(workspace: Workspace) -> list[RewardAccuracy]:
     return rewards
 
 
-def _log(run: StageRun, tables: Sequence[Table], evaluated: Sequence[tuple[TeamModels, StageResult]]) -> None:
+def _log(run: StageRun, tables: Sequence[ResultTable], evaluated: Sequence[tuple[TeamModels, StageResult]]) -> None:
     run.log_text("report.md", "\n".join(table.to_markdown() for table in tables))
     run.log_text("results.csv", tables[0].to_csv())
     _log_figures(run, evaluated)
@@ -129,10 +131,9 @@ def _log_figures(run: StageRun, evaluated: Sequence[tuple[TeamModels, StageResul
     run.log_figure("selector_ex_by_seed", selector_by_seed(scores))
 
 
-def _print(tables: Sequence[Table], gaps: Mapping[str, Sequence[Comparison]], registered: Sequence[str]) -> None:
-    console = Console(width=160, highlight=False)
-    for table in tables:
-        console.print(table.to_rich(), end="\n\n")
+def _print(tables: Sequence[ResultTable], gaps: Mapping[str, Sequence[Comparison]], registered: Sequence[str]) -> None:
+    console = Console(highlight=False)
+    print_tables(console, tables)
     for name, compared in gaps.items():
         console.print(f"Paired gaps on {name}:")
         for comparison in compared:

@@ -95,7 +95,7 @@ def _line(row: TrialRow) -> str:
 
 def _report(workspace: Workspace, regime: Regime, result: SearchResult) -> None:
     best = result.best
-    console = Console(width=160, highlight=False)
+    console = Console(highlight=False)
     console.print(f"Best of {len(result.trials)} trials for {regime.value}: {_line(best)}")
     console.print(result.notice)
     run = workspace.command

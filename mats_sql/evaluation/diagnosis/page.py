@@ -14,7 +14,7 @@ from mats_sql.evaluation.diagnosis.pool import PoolDiagnosis
 from mats_sql.evaluation.diagnosis.signal import Diagnosis, RegimeOutcome, net_gain
 from mats_sql.evaluation.metrics import Effect, verdict_accuracy
 from mats_sql.evaluation.report.figures import GREY, INK, colour, new_figure, plain_axes
-from mats_sql.evaluation.report.tables import Cell, Table
+from mats_sql.evaluation.report.tables import Cell, ResultTable
 
 REFERENCE_YIELDS = {Regime.COLLAB: 0.33, Regime.INDEP: 1.78}
 """Pairs per question in the reference's runs, K = 4, 2,000 questions (MATS.md, section 2)."""
@@ -40,12 +40,12 @@ def diagnosis_page(diagnoses: Sequence[Diagnosis], outcomes: Sequence[RegimeOutc
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
-def diagnosis_tables(pool: PoolDiagnosis) -> tuple[Table, ...]:
+def diagnosis_tables(pool: PoolDiagnosis) -> tuple[ResultTable, ...]:
     """Return the pool's tables: pairs by K, label agreement, sensitivity, rescues and harms, verdicts."""
     return yield_table(pool), agreement_table(pool), sensitivity_table(pool), flow_table(pool), verdict_table(pool)
 
 
-def yield_table(pool: PoolDiagnosis) -> Table:
+def yield_table(pool: PoolDiagnosis) -> ResultTable:
     """Return pairs per question of each regime for every prefix K, and the share of informative questions."""
     ks = sorted({item.k for item in pool.yields})
     rows: list[tuple[Cell, ...]] = []
@@ -60,10 +60,10 @@ def yield_table(pool: PoolDiagnosis) -> Table:
         "Pairs per question, both validators together; then, at the largest K, the percent of questions and of buckets "
         "(one SQL, one validator) that give a pair. The reference, K = 4: collab 0.33, indep 1.78."
     )
-    return Table("Pairs per question", columns, tuple(rows), note)
+    return ResultTable("Pairs per question", columns, tuple(rows), note)
 
 
-def agreement_table(pool: PoolDiagnosis) -> Table:
+def agreement_table(pool: PoolDiagnosis) -> ResultTable:
     """Return how each pair of regimes labels the same critiques."""
     columns = ("validator", "regimes", "both chosen", "only first", "only second", "neither", "agreement", "kappa")
     order = ((True, True), (True, False), (False, True), (False, False))
@@ -77,10 +77,10 @@ def agreement_table(pool: PoolDiagnosis) -> Table:
         )
         for item in pool.agreements
     )
-    return Table("Do the regimes label alike?", columns, rows, "Counts of critiques; agreement in percent.")
+    return ResultTable("Do the regimes label alike?", columns, rows, "Counts of critiques; agreement in percent.")
 
 
-def sensitivity_table(pool: PoolDiagnosis) -> Table:
+def sensitivity_table(pool: PoolDiagnosis) -> ResultTable:
     """Return whether the fixer listens to critiques."""
     seen = pool.sensitivity
     rows: list[tuple[Cell, ...]] = [
@@ -97,10 +97,10 @@ def sensitivity_table(pool: PoolDiagnosis) -> Table:
     note = (
         "The last rows: how much likelier a correct fix is, with a cluster t interval over databases (plans compared)."
     )
-    return Table("Does the fixer listen?", ("measure", "value"), tuple(rows), note)
+    return ResultTable("Does the fixer listen?", ("measure", "value"), tuple(rows), note)
 
 
-def flow_table(pool: PoolDiagnosis) -> Table:
+def flow_table(pool: PoolDiagnosis) -> ResultTable:
     """Return the greedy fix's rescues and harms with and without the gate, and how far the two flows disagree."""
     rows: tuple[tuple[Cell, ...], ...] = (
         ("every SQL is fixed (data generation)", *_effect_cells(pool.always_fixed)),
@@ -110,20 +110,20 @@ def flow_table(pool: PoolDiagnosis) -> Table:
         "Percent of distinct SQL under greedy critiques. Over all sampled critiques with a verdict, the two flows end "
         f"differently for {pool.flow_disagreement.percent}%."
     )
-    return Table("Data generation against inference", ("flow", "rescues", "harms", "net"), rows, note)
+    return ResultTable("Data generation against inference", ("flow", "rescues", "harms", "net"), rows, note)
 
 
-def verdict_table(pool: PoolDiagnosis) -> Table:
+def verdict_table(pool: PoolDiagnosis) -> ResultTable:
     """Return the sampled verdicts' accuracy per class."""
     rows = []
     for validator, confusion in pool.confusions.items():
         seen = verdict_accuracy(confusion)
         rows.append((validator.value, seen.accuracy, seen.recall_correct, seen.recall_incorrect, seen.missing))
     columns = ("validator", "accuracy", "recall of correct", "recall of incorrect", "missing")
-    return Table("Sampled verdicts against the judge", columns, tuple(rows), "Percent of critiques in the pool.")
+    return ResultTable("Sampled verdicts against the judge", columns, tuple(rows), "Percent of critiques in the pool.")
 
 
-def translation_table(outcomes: Sequence[RegimeOutcome]) -> Table:
+def translation_table(outcomes: Sequence[RegimeOutcome]) -> ResultTable:
     """Return, per trained regime, reward accuracy beside what it became: verdicts, fixer, oracle, selector EX."""
     columns = (
         "regime",
@@ -134,13 +134,17 @@ def translation_table(outcomes: Sequence[RegimeOutcome]) -> Table:
         "selector EX",
     )
     note = "Percent (fixer net: of samples). Reward accuracy is over a regime's own labels: it does not rank regimes."
-    return Table("Does reward accuracy become EX?", columns, tuple(_translation_row(item) for item in outcomes), note)
+    return ResultTable(
+        "Does reward accuracy become EX?", columns, tuple(_translation_row(item) for item in outcomes), note
+    )
 
 
-def check_table(diagnosis: Diagnosis) -> Table:
+def check_table(diagnosis: Diagnosis) -> ResultTable:
     """Return the stations in order with what was found at each."""
     rows = tuple((check.station.value, "yes" if check.passed else "no", check.finding) for check in diagnosis.checks)
-    return Table(f"Does the signal of {diagnosis.regime.value} get through?", ("station", "through", "finding"), rows)
+    return ResultTable(
+        f"Does the signal of {diagnosis.regime.value} get through?", ("station", "through", "finding"), rows
+    )
 
 
 def pairs_by_k(pool: PoolDiagnosis) -> Figure:

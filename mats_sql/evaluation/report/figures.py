@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 from matplotlib.axes import Axes
@@ -40,10 +39,3 @@ def plain_axes(axes: Axes, *, grid: Literal["x", "y", "both"] = "y") -> Axes:
 def colour(index: int) -> str:
     """Return the palette's colour for the item at ``index``; it repeats after twelve."""
     return COLOURS[index % len(COLOURS)]
-
-
-def save_png(figure: Figure, path: Path) -> Path:
-    """Write a figure as PNG (without a date, so equal figures are equal files) and return its path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, format="png", metadata={"Software": None})
-    return path

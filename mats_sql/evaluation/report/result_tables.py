@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from mats_sql.agents.critique import Validator
 from mats_sql.errors import StageInputError
-from mats_sql.evaluation.comparison.statistics import Comparison, SeedNoise
+from mats_sql.evaluation.comparison.comparison import Comparison
 from mats_sql.evaluation.metrics import TeamMetrics, team_metrics
 from mats_sql.evaluation.question_results import restrict
+from mats_sql.evaluation.question_sets import QuestionSet, question_sets
 from mats_sql.evaluation.records import JudgedCandidate
-from mats_sql.evaluation.report.tables import Cell, Table
+from mats_sql.evaluation.report.tables import Cell, ResultTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,11 @@ class EvaluatedTeam:
 
     name: str
     candidates: tuple[JudgedCandidate, ...]
+
+    @property
+    def question_ids(self) -> frozenset[int]:
+        """The questions that the team answered."""
+        return frozenset(row.question_id for row in self.candidates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,35 +39,14 @@ class RewardAccuracy:
     pairs: int
 
 
-@dataclass(frozen=True, slots=True)
-class QuestionSet:
-    """A named set of questions that every team is scored on."""
-
-    name: str
-    question_ids: frozenset[int]
-
-
-def question_sets(team: EvaluatedTeam, validation_ids: Collection[int]) -> tuple[QuestionSet, ...]:
-    """Return both sets of DESIGN.md, section 5: all usable dev questions, and those outside the validation split.
-
-    The search chose settings on the validation split, so only the second set is untouched by it. Without validation
-    questions among the team's there is one set.
-    """
-    everything = frozenset(row.question_id for row in team.candidates)
-    rest = everything - frozenset(validation_ids)
-    sets = [QuestionSet("all usable dev questions", everything)]
-    if rest != everything and rest:
-        sets.append(QuestionSet("outside the validation split", rest))
-    return tuple(sets)
-
-
-def result_tables(teams: Sequence[EvaluatedTeam], validation_ids: Collection[int]) -> tuple[Table, ...]:
+def result_tables(teams: Sequence[EvaluatedTeam], validation_ids: Collection[int]) -> tuple[ResultTable, ...]:
     """Return one result table per question set, in the shape of the handoff's section 1.
 
     Raises :class:`StageInputError` when the teams were not evaluated on the same questions.
     """
     _require_same_questions(teams)
-    return tuple(result_table(measure(teams, chosen), chosen) for chosen in question_sets(teams[0], validation_ids))
+    sets = question_sets(teams[0].question_ids, validation_ids)
+    return tuple(result_table(measure(teams, chosen), chosen) for chosen in sets)
 
 
 def measure(teams: Sequence[EvaluatedTeam], chosen: QuestionSet) -> tuple[tuple[str, TeamMetrics], ...]:
@@ -70,7 +54,7 @@ def measure(teams: Sequence[EvaluatedTeam], chosen: QuestionSet) -> tuple[tuple[
     return tuple((team.name, team_metrics(restrict(team.candidates, chosen.question_ids))) for team in teams)
 
 
-def result_table(teams: Sequence[tuple[str, TeamMetrics]], chosen: QuestionSet) -> Table:
+def result_table(teams: Sequence[tuple[str, TeamMetrics]], chosen: QuestionSet) -> ResultTable:
     """Return the result table of teams already measured on one question set.
 
     A team without a trained selector has a dash under "selector EX": what its rule picked is majority or first.
@@ -80,10 +64,18 @@ def result_table(teams: Sequence[tuple[str, TeamMetrics]], chosen: QuestionSet) 
     columns = ("team", "planner@1", "pipeline@1", f"oracle pass@{k}", f"majority@{k}", "selector EX", "pick-rate")
     rows = tuple((name, *_result_cells(metrics)) for name, metrics in teams)
     note = "EX in percent; pick-rate is selector EX over oracle. –: not applicable."
-    return Table(f"Result on {chosen.name} ({len(chosen.question_ids):,})", columns, rows, note)
+    return ResultTable(
+        f"Result on {chosen.name} ({len(chosen.question_ids):,})",
+        columns,
+        rows,
+        note,
+        droppable=(("pick-rate",), (columns[4],), (columns[3],), ("planner@1",)),
+        short={"planner@1": "planner", "pipeline@1": "pipeline", columns[3]: "oracle", columns[4]: "majority"}
+        | {"selector EX": "selector", "pick-rate": "pick"},
+    )
 
 
-def stage_table(teams: Sequence[tuple[str, TeamMetrics]]) -> Table:
+def stage_table(teams: Sequence[tuple[str, TeamMetrics]]) -> ResultTable:
     """Return what the fixer and the selection did: rescues and harms, gate and fix rates."""
     columns = (
         "team",
@@ -101,10 +93,19 @@ def stage_table(teams: Sequence[tuple[str, TeamMetrics]]) -> Table:
         "Percent of samples (gate, fix, fixer) or of questions (@1, selection). A rescue was wrong before and right "
         "after, a harm the reverse; selection is measured against pipeline@1."
     )
-    return Table("Rescues and harms", columns, rows, note)
+    return ResultTable(
+        "Rescues and harms",
+        columns,
+        rows,
+        note,
+        droppable=(("gate rate",), ("selection rescues", "selection harms"), ("rescues @1", "harms @1"), ("fix rate",)),
+        short={"gate rate": "gate", "fix rate": "fix", "fixer rescues": "rescues", "fixer harms": "harms"}
+        | {"rescues @1": "resc.@1", "harms @1": "harms@1"}
+        | {"selection rescues": "sel. resc.", "selection harms": "sel. harms"},
+    )
 
 
-def verdict_table(teams: Sequence[tuple[str, TeamMetrics]]) -> Table:
+def verdict_table(teams: Sequence[tuple[str, TeamMetrics]]) -> ResultTable:
     """Return each validator's verdict accuracy per class, for the teams whose validators were asked."""
     columns = ("team", "validator", "accuracy", "recall of correct", "recall of incorrect", "missing")
     rows = tuple(
@@ -113,39 +114,28 @@ def verdict_table(teams: Sequence[tuple[str, TeamMetrics]]) -> Table:
         for validator, seen in metrics.validators.items()
         if seen.asked
     )
-    return Table("Validator verdicts against the judge", columns, rows, "Percent of plan samples.")
-
-
-def group_table(name: str, metrics: TeamMetrics, *, by: str) -> Table:
-    """Return one team's scores per ``difficulty`` or per ``database``."""
-    groups = metrics.by_difficulty if by == "difficulty" else metrics.by_database
-    columns = (by, "questions", "planner@1", "pipeline@1", f"oracle pass@{metrics.k}", "majority", "selector EX")
-    rows: tuple[tuple[Cell, ...], ...] = tuple(
-        (
-            group,
-            scores.questions,
-            scores.planner_at_1,
-            scores.pipeline_at_1,
-            scores.oracle_pass_at_k,
-            scores.majority_ex,
-            scores.selector_ex,
-        )
-        for group, scores in groups.items()
+    return ResultTable(
+        "Validator verdicts against the judge",
+        columns,
+        rows,
+        "Percent of plan samples.",
+        droppable=(("missing",),),
+        short={"recall of correct": "correct", "recall of incorrect": "incorrect"},
     )
-    return Table(f"{name} by {by}", columns, rows)
 
 
-def reward_table(rewards: Sequence[RewardAccuracy]) -> Table:
+def reward_table(rewards: Sequence[RewardAccuracy]) -> ResultTable:
     """Return the validators' reward accuracies: a diagnostic, not the metric that counts."""
     columns = ("validator", "eval loss", "reward accuracy", "pairs")
     rows: tuple[tuple[Cell, ...], ...] = tuple(
         (f"val-{_short(item.validator)} {item.regime.upper()}", item.loss, f"{100 * item.accuracy:.1f}", item.pairs)
         for item in rewards
     )
-    return Table("Validator reward accuracies (held-out pairs)", columns, rows)
+    title = "Validator reward accuracies (held-out pairs)"
+    return ResultTable(title, columns, rows, droppable=(("eval loss",),), short={"reward accuracy": "accuracy"})
 
 
-def comparison_table(comparisons: Sequence[Comparison], chosen: str = "") -> Table:
+def comparison_table(comparisons: Sequence[Comparison], chosen: str = "") -> ResultTable:
     """Return the paired gaps with intervals and p-values, one row per comparison."""
     columns = (
         "gap",
@@ -161,29 +151,19 @@ def comparison_table(comparisons: Sequence[Comparison], chosen: str = "") -> Tab
     )
     rows = tuple(_comparison_row(comparison) for comparison in comparisons)
     title = "Paired gaps at selector EX" + (f", {chosen}" if chosen else "")
-    return Table(title, columns, rows, "Intervals and tests: docs/statistics.md.")
-
-
-def seed_table(comparisons: Sequence[Comparison]) -> Table:
-    """Return each side's accuracy per training seed with mean and standard deviation, each side once."""
-    sides = {name: noise for item in comparisons for name, noise in _sides(item)}
-    rows = tuple(
-        (
-            name,
-            ", ".join(f"{100 * accuracy:.2f}" for accuracy in noise.accuracies),
-            f"{100 * sum(noise.accuracies) / len(noise.accuracies):.2f}",
-            None if math.isnan(noise.deviation) else f"{100 * noise.deviation:.2f}",
-        )
-        for name, noise in sides.items()
-    )
-    columns = ("team", "selector EX per seed", "mean", "standard deviation")
-    return Table("Training seeds", columns, rows, "Percent and percentage points.")
-
-
-def _sides(comparison: Comparison) -> tuple[tuple[str, SeedNoise], ...]:
-    return (
-        (comparison.baseline, comparison.baseline_seeds),
-        (comparison.treatment, comparison.treatment_seeds),
+    return ResultTable(
+        title,
+        columns,
+        rows,
+        "Intervals and tests: docs/statistics.md.",
+        droppable=(
+            ("p questions", "p sign-flip"),
+            ("MDE pp",),
+            *((name,) for name in columns[4:1:-1]),
+            ("p adjusted",),
+        ),
+        short={"95% CI questions": "CI questions", "95% CI databases": "CI databases", "95% CI with seeds": "CI seeds"}
+        | {"p questions": "p quest.", "p sign-flip": "p flip", "p adjusted": "p adj."},
     )
 
 
@@ -191,7 +171,7 @@ def _comparison_row(comparison: Comparison) -> tuple[Cell, ...]:
     spans = (comparison.intervals.question, comparison.intervals.database, comparison.intervals.seed)
     shown = (f"{100 * span.low:+.2f}, {100 * span.high:+.2f}" if span.known else None for span in spans)
     return (
-        f"{comparison.treatment} − {comparison.baseline}",
+        _gap(comparison.treatment, comparison.baseline),
         f"{100 * comparison.difference:+.2f}",
         *shown,
         comparison.p_values.question,
@@ -200,6 +180,14 @@ def _comparison_row(comparison: Comparison) -> tuple[Cell, ...]:
         f"{100 * comparison.minimal_detectable_effect:.2f}",
         "distinguishable" if comparison.distinguishable else "not distinguishable",
     )
+
+
+def _gap(treatment: str, baseline: str) -> str:
+    """Return "A − B"; what both names say in brackets is said once, as a terminal has no room for it twice."""
+    name, _, remark = baseline.partition(" (")
+    if remark and treatment.endswith(f" ({remark}"):
+        return f"{treatment.removesuffix(f' ({remark}')} − {name} ({remark}"
+    return f"{treatment} − {baseline}"
 
 
 def _result_cells(metrics: TeamMetrics) -> tuple[Cell, ...]:
@@ -220,9 +208,9 @@ def _short(validator: Validator) -> str:
 def _require_same_questions(teams: Sequence[EvaluatedTeam]) -> None:
     if not teams:
         raise StageInputError("a result table must have a team, but got none; evaluate one first")
-    first = {row.question_id for row in teams[0].candidates}
+    first = teams[0].question_ids
     for team in teams[1:]:
-        odd = first ^ {row.question_id for row in team.candidates}
+        odd = first ^ team.question_ids
         if odd:
             raise StageInputError(
                 f"all teams must be evaluated on the same questions, but {team.name} and {teams[0].name} differ in "

@@ -5,37 +5,62 @@ from __future__ import annotations
 import csv
 import io
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mats_sql.evaluation.comparison.proportion import Proportion
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.table import Table as RichTable
 
 Cell = str | int | float | Proportion | None
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """Rows of cells under ``columns``. Proportions print in percent; in CSV they are fractions. None is unknown."""
+class ResultTable:
+    """Rows of cells under ``columns``. Proportions print in percent; in CSV they are fractions. None is unknown.
+
+    A terminal may be too narrow for all columns: ``short`` are headers for it, and ``droppable`` are the groups of
+    columns that it may leave out, in the order in which they go. The others are essential and always shown.
+    """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
+    droppable: tuple[tuple[str, ...], ...] = ()
+    short: Mapping[str, str] = field(default_factory=dict)
 
-    def to_rich(self) -> RichTable:
-        """Return the table for a terminal."""
+    def __post_init__(self) -> None:
+        unknown = {*self.dropped(len(self.droppable)), *self.short} - {*self.columns[1:]}
+        if unknown:
+            raise ValueError(f"droppable and short must name columns after the first, but got {sorted(unknown)}")
+
+    def dropped(self, groups: int) -> tuple[str, ...]:
+        """Return the columns of the first ``groups`` droppable groups."""
+        return tuple(name for group in self.droppable[:groups] for name in group)
+
+    def to_rich(self, dropped: int = 0, *, short: bool = False, fold: bool = False) -> RichTable:
+        """Return the table for a terminal, without its first ``dropped`` droppable groups; no cell wraps.
+
+        ``short`` takes the short headers; ``fold`` lets the first column wrap, for when nothing else is left.
+        """
+        from rich import box
         from rich.markup import escape
         from rich.table import Table as RichTable
 
-        caption = escape(self.note) if self.note else None
-        table = RichTable(title=escape(self.title), caption=caption, caption_justify="left", title_justify="left")
-        for index, column in enumerate(self.columns):
-            table.add_column(escape(column), justify="left" if index == 0 else "right")
+        gone = self.dropped(dropped)
+        kept = [index for index, name in enumerate(self.columns) if name not in gone]
+        table = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 0, 0, 1))
+        for index in kept:
+            name = self.columns[index]
+            header = escape(self.short.get(name, name) if short else name)
+            no_wrap = index > 0 or not fold
+            table.add_column(header, justify="right" if index else "left", no_wrap=no_wrap, overflow="fold")
         for row in self.rows:
-            table.add_row(*(escape(_shown(cell)) for cell in row))
+            table.add_row(*(escape(_shown(row[index])) for index in kept))
         return table
 
     def to_markdown(self) -> str:
