@@ -1,5 +1,6 @@
 """What a team is worth and whether two teams differ: metrics, statistics, diagnosis, result tables and plots.
 
-``metrics`` counts, ``statistics`` compares, ``diagnosis`` says where a training signal is lost, ``report`` and
-``plots`` show. Everything here is a pure function of judged records; nothing runs SQL, a model or MLflow.
+``records`` holds a judged candidate, ``judged_answers`` makes them from a team's answers, ``question_results`` groups
+them by question, ``metrics`` counts them, ``comparison`` compares two teams, ``diagnosis`` says where a training signal
+is lost, ``report`` shows. Everything here is a pure function of judged records; nothing runs SQL, a model or MLflow.
 """

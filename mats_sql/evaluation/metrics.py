@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from mats_sql.agents.critique import Validator, Verdict
@@ -97,7 +97,6 @@ class TeamMetrics:
     validators: Mapping[Validator, VerdictAccuracy]
     classes: Mapping[str, Mapping[VerdictClass, int]]
     by_difficulty: Mapping[str, Scores]
-    by_database: Mapping[str, Scores]
 
     def as_mlflow(self) -> dict[str, float]:
         """Return all metrics as fractions under flat MLflow names; those without evidence are left out."""
@@ -142,8 +141,7 @@ def team_metrics(candidates: Sequence[JudgedCandidate]) -> TeamMetrics:
         fix_rate=Proportion.of(sample.fix is not None for sample in samples),
         validators={name: verdict_accuracy(found) for name, found in validator_confusions(candidates).items()},
         classes=_classes(results),
-        by_difficulty=_grouped(results, lambda result: result.difficulty),
-        by_database=_grouped(results, lambda result: result.db_id),
+        by_difficulty=_by_difficulty(results),
     )
 
 
@@ -206,10 +204,10 @@ def _classes(results: Sequence[QuestionResults]) -> dict[str, dict[VerdictClass,
     return {name: {verdict: counts[verdict] for verdict in VerdictClass} for name, counts in counted.items()}
 
 
-def _grouped(results: Iterable[QuestionResults], key: Callable[[QuestionResults], str]) -> dict[str, Scores]:
+def _by_difficulty(results: Iterable[QuestionResults]) -> dict[str, Scores]:
     groups: dict[str, list[QuestionResults]] = defaultdict(list)
     for result in results:
-        groups[key(result)].append(result)
+        groups[result.difficulty].append(result)
     return {name: _scores(groups[name]) for name in sorted(groups)}
 
 

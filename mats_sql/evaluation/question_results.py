@@ -25,8 +25,8 @@ PLAN = "plan"
 FIX = "fix"
 
 
-class Answer(NamedTuple):
-    """Whether a team's answer to one question is correct, and the database it belongs to."""
+class Selected(NamedTuple):
+    """Whether the SQL that a team selected for one question is correct, and the question's database."""
 
     db_id: str
     correct: bool
@@ -107,9 +107,9 @@ def question_results(candidates: Iterable[JudgedCandidate]) -> tuple[QuestionRes
     return results
 
 
-def answers(results: Iterable[QuestionResults]) -> dict[int, Answer]:
+def selections(results: Iterable[QuestionResults]) -> dict[int, Selected]:
     """Return the selected row's correctness per question: what two teams are compared by."""
-    return {result.question_id: Answer(result.db_id, is_correct(result.selected)) for result in results}
+    return {result.question_id: Selected(result.db_id, is_correct(result.selected)) for result in results}
 
 
 def restrict(candidates: Iterable[JudgedCandidate], question_ids: Collection[int]) -> tuple[JudgedCandidate, ...]:

@@ -11,11 +11,12 @@ from mats_sql.agents.names import FIXER, PLANNER, SELECTOR, validator_name
 from mats_sql.choices import PreferredAgent, Regime
 from mats_sql.errors import ConfigError, StageInputError
 from mats_sql.evaluation.report.result_tables import EvaluatedTeam, result_tables
-from mats_sql.evaluation.report.tables import print_tables
+from mats_sql.evaluation.report.terminal import print_tables
 from mats_sql.pipeline import experiment as steps
 from mats_sql.pipeline.assemble import Line
 from mats_sql.pipeline.compare import Side
 from mats_sql.pipeline.evaluate import read_candidates
+from mats_sql.pipeline.progress import result_console
 from mats_sql.pipeline.questions import validation_ids
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.tracking.stage import StageResult, load_result
@@ -83,7 +84,7 @@ def evaluate_teams(workspace: Workspace, name: str) -> None:
     """Evaluate the teams of that name, or all teams of the experiment, and print their table."""
     evaluated = [(team, steps.evaluation(workspace, team)) for team in steps.teams(workspace, name)]
     teams = [EvaluatedTeam(team.label, read_candidates(result.outputs["candidates"])) for team, result in evaluated]
-    print_tables(Console(highlight=False), result_tables(teams, validation_ids(steps.questions(workspace))))
+    print_tables(result_console(), result_tables(teams, validation_ids(steps.questions(workspace))))
 
 
 def compare_named(workspace: Workspace, baseline: str, treatment: str) -> None:

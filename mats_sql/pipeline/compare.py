@@ -10,16 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mats_sql.evaluation.comparison.family import (
-    ALL,
-    Comparisons,
-    EvaluatedSide,
-    compare_sides,
-    write_comparisons,
-)
+from mats_sql.evaluation.comparison.comparisons import ComparedTeam, compare_question_sets, write_comparisons
 from mats_sql.evaluation.comparison.power import power_notice
+from mats_sql.evaluation.question_sets import ALL, question_sets
+from mats_sql.evaluation.report.comparison_page import comparison_page
 from mats_sql.evaluation.report.plots import gap_forest
-from mats_sql.evaluation.report.result_tables import comparison_table
 from mats_sql.pipeline.evaluate import read_candidates
 from mats_sql.pipeline.questions import validation_ids
 from mats_sql.pipeline.workspace import Workspace
@@ -37,9 +32,9 @@ class Side:
     name: str
     evaluations: Sequence[Artifact]
 
-    def read(self) -> EvaluatedSide:
+    def read(self) -> ComparedTeam:
         """Return the side with its judged candidates."""
-        return EvaluatedSide(self.name, [read_candidates(evaluation) for evaluation in self.evaluations])
+        return ComparedTeam(self.name, [read_candidates(evaluation) for evaluation in self.evaluations])
 
 
 def compare(workspace: Workspace, questions: Artifact, baseline: Side, treatments: Sequence[Side]) -> StageResult:
@@ -66,31 +61,18 @@ def _compute(
     workspace: Workspace, run: StageRun, questions: Artifact, baseline: Side, treatments: Sequence[Side]
 ) -> None:
     measured = baseline.read()
-    notice = power_notice(len({row.question_id for row in measured.runs[0]}), seeds=len(measured.runs))
+    answered = {row.question_id for row in measured.seeds[0]}
+    notice = power_notice(len(answered), seeds=len(measured.seeds))
     workspace.progress.note(notice)
-    compared = compare_sides(measured, [side.read() for side in treatments], validation_ids(questions))
-    _write(run, compared, _page(compared, notice, workspace.look(run)))
-    for name, found in compared.question_sets.items():
-        prefix = "" if name == ALL else "rest/"
-        for comparison in found:
-            own = f"{prefix}{comparison.treatment}/" if len(found) > 1 else prefix
-            run.log_metrics({f"{own}{key}": value for key, value in comparison.as_mlflow().items()})
-    for comparison in compared.question_sets[ALL]:
-        run.log_figure(f"gap_by_database_{comparison.treatment}", gap_forest(comparison))
-
-
-def _write(run: StageRun, compared: Comparisons, page: str) -> None:
+    sets = question_sets(answered, validation_ids(questions))
+    compared = compare_question_sets(sets, measured, [side.read() for side in treatments])
     typed, report = run.work / "comparisons.json", run.work / "comparison.md"
-    write_comparisons(compared, typed)
+    write_comparisons(typed, compared)
     run.output("comparisons", ArtifactKind.REPORT, typed)
+    page = comparison_page(compared, notice=notice, looks=workspace.look(run))
     report.write_text(page, encoding="utf-8")
     run.output("report", ArtifactKind.REPORT, report)
     run.log_text("comparison.md", page)
-
-
-def _page(compared: Comparisons, notice: str, look: int) -> str:
-    parts = ["# Paired comparison at selector EX", notice]
-    for name, found in compared.question_sets.items():
-        parts += [comparison_table(found, name).to_markdown(), *(comparison.verdict for comparison in found)]
-    parts.append(f"Look number {look} at the final set in this experiment.")
-    return "\n\n".join(parts) + "\n"
+    run.log_metrics(compared.as_mlflow())
+    for comparison in compared.on(ALL):
+        run.log_figure(f"gap_by_database_{comparison.treatment}", gap_forest(comparison))

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 from mats_sql.agents.critique import Validator
 from mats_sql.choices import Regime
-from mats_sql.evaluation.comparison.family import ALL, Comparisons, read_comparisons
+from mats_sql.evaluation.comparison.comparisons import Comparisons, read_comparisons
 from mats_sql.evaluation.diagnosis.page import causal_effects, diagnosis_page, pairs_by_k
 from mats_sql.evaluation.diagnosis.pool import PoolDiagnosis, diagnose_pool
-from mats_sql.evaluation.diagnosis.signal import Diagnosis, RegimeOutcome
+from mats_sql.evaluation.diagnosis.signal import Diagnosis, RegimeOutcome, TrainedRegimes
 from mats_sql.evaluation.diagnosis.signal import diagnose as diagnose_regime
 from mats_sql.evaluation.metrics import team_metrics
+from mats_sql.evaluation.question_sets import ALL
 from mats_sql.evaluation.report.plots import confusion_figure
 from mats_sql.parquet import read_records
 from mats_sql.pipeline.assemble import Line
@@ -147,10 +148,7 @@ def _diagnosis(
     subject: Subject,
     gaps: Comparisons | None,
 ) -> Diagnosis:
-    return diagnose_regime(
-        found,
-        regime,
-        baseline=outcomes.get(Regime.INDEP),
-        treatment=outcomes[regime],
-        comparison=None if gaps is None else gaps.of(ALL, subject.regimes[regime].side.name),
-    )
+    if gaps is None:
+        return diagnose_regime(found, regime)
+    gap = gaps.of(ALL, subject.regimes[regime].side.name)
+    return diagnose_regime(found, regime, TrainedRegimes(outcomes[Regime.INDEP], outcomes[regime], gap))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from mats_sql.agents.critique import Verdict
-from mats_sql.evaluation.answers import judge_answers, selected_frame
+from mats_sql.evaluation.judged_answers import answers_frame, judge_items, judged_candidates
 from mats_sql.evaluation.metrics import team_metrics
 from mats_sql.evaluation.records import JudgedCandidate
 from mats_sql.evaluation.report.plots import verdict_confusion
@@ -58,13 +58,13 @@ def _compute(
         agents = agents_of(team.path, lambda model: resources.enter_context(workspace.engine(model)))
         flow = Team(agents, experiment.policy, experiment.generation, workspace.executor(), experiment.seed)
         answers = flow.answer_many(tasks)
-    candidates = judge_answers(answers, source.golds, workspace.judge())
+    judgements = workspace.judge().judge_many(judge_items(answers, source.golds))
+    candidates = judged_candidates(answers, judgements)
     path = run.work / "candidates.parquet"
     write_records(candidates, JudgedCandidate, path)
     run.output("candidates", ArtifactKind.DATASET, path, {"team": team.metadata["team"]})
     run.log_metrics(team_metrics(candidates).as_mlflow())
-    texts = {key: task.question.text for key, task in source.tasks.items()}
-    run.log_table("answers", selected_frame(candidates, texts))
+    run.log_table("answers", answers_frame(candidates, source.tasks))
     if any(row.select_verdict is not Verdict.MISSING for row in candidates):
         run.log_figure("verdicts", verdict_confusion(team.metadata["team"], candidates))
     if not validation_only:

@@ -8,26 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
-
 from mats_sql.agents.critique import Validator
-from mats_sql.evaluation.comparison.family import Comparisons, read_comparisons
+from mats_sql.evaluation.comparison.comparisons import Comparisons, read_comparisons
+from mats_sql.evaluation.question_sets import question_sets
 from mats_sql.evaluation.report.plots import pass_at_k, selector_by_seed, team_bars
 from mats_sql.evaluation.report.result_tables import (
     EvaluatedTeam,
     RewardAccuracy,
     comparison_table,
     measure,
-    question_sets,
     result_tables,
     reward_table,
     stage_table,
     verdict_table,
 )
-from mats_sql.evaluation.report.tables import ResultTable, print_tables
+from mats_sql.evaluation.report.tables import ResultTable
+from mats_sql.evaluation.report.terminal import print_tables
 from mats_sql.pipeline import experiment as steps
 from mats_sql.pipeline.assemble import TeamModels
 from mats_sql.pipeline.evaluate import read_candidates
+from mats_sql.pipeline.progress import result_console
 from mats_sql.pipeline.questions import validation_ids
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.tracking.stage import StageResult
@@ -62,13 +62,13 @@ def registered_text(versions: Sequence[str]) -> str:
 def _tables(workspace: Workspace, evaluated: Evaluated, gaps: Sequence[Comparisons]) -> list[ResultTable]:
     validation = validation_ids(steps.questions(workspace))
     teams = [EvaluatedTeam(team.label, read_candidates(result.outputs["candidates"])) for team, result in evaluated]
-    everything = measure(teams, question_sets(teams[0], validation)[0])
+    everything = measure(teams, question_sets(teams[0].question_ids, validation)[0])
     return [
         *result_tables(teams, validation),
         stage_table(everything),
         verdict_table(everything),
         reward_table(_rewards(workspace)),
-        *(comparison_table(found, name) for family in gaps for name, found in family.question_sets.items()),
+        *(comparison_table(family.on(name), name) for family in gaps for name in family.question_sets),
     ]
 
 
@@ -116,12 +116,12 @@ def _log_figures(run: StageRun, evaluated: Evaluated) -> None:
 
 
 def _print(tables: Sequence[ResultTable], gaps: Sequence[Comparisons], registered: Sequence[str]) -> None:
-    console = Console(highlight=False)
+    console = result_console()
     print_tables(console, tables)
     for family in gaps:
-        for name, found in family.question_sets.items():
+        for name in family.question_sets:
             console.print(f"Paired gaps on {name}:")
-            for comparison in found:
+            for comparison in family.on(name):
                 console.print(f"  {comparison.verdict}")
     console.print(f"\nRegistered: {registered_text(registered)}")
     console.print("Look at it: `make ui`, then the experiment's runs, models and charts.")

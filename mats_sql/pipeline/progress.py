@@ -10,6 +10,13 @@ from rich.progress import Progress as Bars
 from rich.table import Column
 
 _BAR_WIDTH = 16
+_FILE_WIDTH = 160
+
+
+def result_console() -> Console:
+    """Return the console for results: as wide as the terminal, and wide enough for every column elsewhere."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_FILE_WIDTH)
 
 
 class Progress:

@@ -18,7 +18,7 @@ from mats_sql.pipeline.questions import validation_ids
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.search.plots import search_scatter
 from mats_sql.search.study import run_search
-from mats_sql.search.trials import SearchResult, TrialResult, TrialRow, TrialSettings, trials_frame
+from mats_sql.search.trials import SearchResult, TrialResult, TrialRow, TrialSettings
 from mats_sql.seeds import derive_seed
 from mats_sql.tracking.stage import Stage, StageKey, run_stage
 from mats_sql.tracking.stage_run import StageRun
@@ -106,5 +106,4 @@ def _report(workspace: Workspace, regime: Regime, result: SearchResult) -> None:
                 f"best.{regime.value}.learning_rate": f"{best.settings.learning_rate:.6g}",
             }
         )
-        run.log_table(f"trials_{regime.value}", trials_frame(result.trials))
         run.log_figure(f"search_{regime.value}", search_scatter(result.trials))

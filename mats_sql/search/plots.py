@@ -17,10 +17,10 @@ from mats_sql.search.trials import TrialRow, best_trial
 MARKERS = "osD^vP*X"
 
 
-def search_scatter(trials: Sequence[TrialRow], *, title: str = "ORPO search") -> Figure:
+def search_scatter(trials: Sequence[TrialRow]) -> Figure:
     """Return trials by beta and learning rate (log axes), with a marker per K, coloured by selector EX."""
     figure = new_figure(
-        f"{title}: {len(trials)} trials", width=8.4, height=5.2, subtitle="Ring: best trial. Cross: failed trial."
+        f"ORPO search: {len(trials)} trials", width=8.4, height=5.2, subtitle="Ring: best trial. Cross: failed trial."
     )
     axes = plain_axes(figure.add_subplot(), grid="both")
     finished = [trial for trial in trials if trial.selector_ex is not None]

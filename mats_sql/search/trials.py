@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from mats_sql.errors import TrainingError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,24 +68,3 @@ def best_trial(trials: tuple[TrialRow, ...]) -> TrialRow:
         reason = trials[0].reason if trials else "no trial was run"
         raise TrainingError(f"a search must finish a trial, but all {len(trials)} failed, the first with: {reason}")
     return max(finished, key=lambda trial: (trial.selector_ex or 0.0, -trial.number))
-
-
-def trials_frame(trials: tuple[TrialRow, ...]) -> pd.DataFrame:
-    """Return the table of trials: number, beta, k, learning_rate, state, selector_ex, reason, then the diagnostics."""
-    import pandas as pd
-
-    names = sorted({name for trial in trials for name in trial.diagnostics})
-    rows = [
-        {
-            "number": trial.number,
-            "beta": trial.settings.beta,
-            "k": trial.settings.k,
-            "learning_rate": trial.settings.learning_rate,
-            "state": trial.state.value,
-            "selector_ex": math.nan if trial.selector_ex is None else trial.selector_ex,
-            "reason": trial.reason,
-            **{name: trial.diagnostics.get(name, math.nan) for name in names},
-        }
-        for trial in trials
-    ]
-    return pd.DataFrame(rows)

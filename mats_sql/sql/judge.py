@@ -23,7 +23,7 @@ from mats_sql.sql.database import DatabaseFile, look_at
 from mats_sql.sql.execution import Execution, Outcome
 from mats_sql.sql.executor import SqlExecutor, to_execution
 from mats_sql.sql.sandbox.protocol import GOLD_UNAVAILABLE, Verdicts
-from mats_sql.sql.sandbox.workers import BatchAnswer, ExecutionTuple, BatchGold, SqlBatch
+from mats_sql.sql.sandbox.workers import BatchAnswer, BatchGold, ExecutionTuple, SqlBatch
 from mats_sql.sql.spelling import spelling_of
 from mats_sql.sql.verdict import Judgement, VerdictClass
 

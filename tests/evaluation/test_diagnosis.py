@@ -10,13 +10,13 @@ from mats_sql.agents.critique import Validator, Verdict
 from mats_sql.choices import Gate, Regime
 from mats_sql.config import Policy
 from mats_sql.errors import StageInputError
-from mats_sql.evaluation.comparison.statistics import compare_teams
+from mats_sql.evaluation.comparison.comparisons import ComparedTeam, compare_question_sets
 from mats_sql.evaluation.diagnosis.fixer_sensitivity import fixer_sensitivity
 from mats_sql.evaluation.diagnosis.page import diagnosis_page
 from mats_sql.evaluation.diagnosis.pool import diagnose_pool
-from mats_sql.evaluation.diagnosis.signal import RegimeOutcome, Station, diagnose
+from mats_sql.evaluation.diagnosis.signal import RegimeOutcome, Station, TrainedRegimes, diagnose
 from mats_sql.evaluation.metrics import team_metrics, verdict_accuracy
-from mats_sql.evaluation.question_results import answers, question_results
+from mats_sql.evaluation.question_sets import ALL, question_sets
 from mats_sql.preference.pairing import validator_pairs
 from mats_sql.rollout.pool import Pool
 from tests.evaluation.synthetic import TeamShape, synthetic_team
@@ -157,7 +157,9 @@ def test_any_pool_can_be_diagnosed_whatever_its_row_order(pool):
     turned = Pool(pool.plans[::-1], pool.critiques[::-1], pool.fixes[::-1])
     one, two = (diagnose_pool(item, policy=Policy(), max_pairs_per_prompt=2) for item in (pool, turned))
     assert repr(one) == repr(two)
-    assert diagnosis_page([diagnose(one, regime) for regime in Regime]).startswith("# Diagnosis")
+    first, second = (diagnosis_page([diagnose(item, regime) for regime in Regime]) for item in (one, two))
+    assert first == second
+    assert all(f"**{regime.value.upper()}: " in first for regime in Regime)
 
 
 def test_a_pool_without_fixes_is_refused():
@@ -174,12 +176,20 @@ def outcome(regime, shape, seed=3):
     return rows, RegimeOutcome(regime, team_metrics(rows), {Validator.SELECT: 0.7, Validator.CONDITION: 0.8})
 
 
+def compared(treatments, *, questions=400):
+    """The regimes' outcomes, and their comparisons with INDEP as one family."""
+    made = {Regime.INDEP: outcome(Regime.INDEP, TeamShape(validator_skill=0.75))}
+    made |= {regime: outcome(regime, shape, seed) for regime, (shape, seed) in treatments.items()}
+    baseline, *others = (ComparedTeam(regime.value, [rows]) for regime, (rows, _) in made.items())
+    found = compare_question_sets(question_sets(range(questions), ()), baseline, others)
+    return {regime: own for regime, (_, own) in made.items()}, found
+
+
 def against_indep(shape, *, seed=3, pool=LISTENING, treatment=None):
-    base_rows, base = outcome(Regime.INDEP, TeamShape(validator_skill=0.75), 3)
-    rows, own = outcome(Regime.COLLAB_V2, shape, seed)
-    comparison = compare_teams(answers(question_results(base_rows)), answers(question_results(rows)))
-    own = replace(own, **(treatment or {}))
-    return diagnose(diagnosed(**pool), Regime.COLLAB_V2, baseline=base, treatment=own, comparison=comparison)
+    outcomes, found = compared({Regime.COLLAB_V2: (shape, seed)})
+    own = replace(outcomes[Regime.COLLAB_V2], **(treatment or {}))
+    trained = TrainedRegimes(outcomes[Regime.INDEP], own, found.of(ALL, "collab_v2"))
+    return diagnose(diagnosed(**pool), Regime.COLLAB_V2, trained)
 
 
 def test_with_a_deaf_fixer_the_signal_is_lost_at_the_fixer():
@@ -219,6 +229,7 @@ def test_a_large_gain_arrives():
     found = against_indep(TeamShape(0.95, rescue=0.9, harm=0.0, selector_skill=2.0))
     assert found.lost_at is None
     assert "the signal arrives (+" in found.sentence
+    assert "pp at selector EX over indep, distinguishable from 0)" in found.sentence
 
 
 def test_a_gain_within_noise_is_not_called_an_arrival():
@@ -226,9 +237,44 @@ def test_a_gain_within_noise_is_not_called_an_arrival():
     assert "not distinguishable from 0" in found.sentence
 
 
-def test_the_page_has_every_table_and_ends_with_the_sentence():
+def test_the_page_shows_the_pools_numbers_and_ends_with_the_sentence():
     found = against_indep(TeamShape(validator_skill=0.6))
-    page = diagnosis_page([found], [found.baseline, found.treatment])
-    for title in ("Pairs per question", "label alike", "fixer listen", "generation against inference", "become EX"):
-        assert title in page
+    page = diagnosis_page([found], [found.trained.baseline, found.trained.treatment])
+    seen, effect = found.pool.sensitivity, found.pool.sensitivity.right_wrong
+    indep = " | ".join(f"{found.pool.yield_of(Regime.INDEP, k):.2f}" for k in (2, 3, 4))
+    assert f"| indep | {indep} | " in page
+    assert f"| the same among plans whose feedback differs, % | {seen.changed_given_feedback.percent} |" in page
+    assert f"| right against wrong critique, same plan | {effect.shown} ({effect.plans:,}) |" in page
+    assert f"(inference; open for {found.pool.gate_open.percent}%) | {found.pool.gated.rescues.percent} | " in page
+    assert f" | {found.trained.treatment.metrics.scores.selector_ex.percent} |" in page
     assert page.endswith(f"**{found.sentence}**\n")
+
+
+def test_the_diagnosis_and_the_comparison_give_one_verdict_where_holm_decides():
+    shapes = {
+        Regime.COLLAB: (TeamShape(0.85, 0.35, 0.08), 2),
+        Regime.COLLAB_V2: (TeamShape(0.85, 0.35, 0.08), 11),
+        Regime.STRICT: (TeamShape(0.95, rescue=0.9, harm=0.0, selector_skill=2.0), 3),
+    }
+    outcomes, found = compared(shapes)
+    decided = found.of(ALL, "collab_v2")
+    assert decided.decision_p <= 0.05 < decided.adjusted_p, "alone it would be called distinguishable"
+    assert [one.distinguishable for one in found.on(ALL)] == [False, False, True]
+    for regime in shapes:
+        comparison = found.of(ALL, regime.value)
+        trained = TrainedRegimes(outcomes[Regime.INDEP], outcomes[regime], comparison)
+        sentence = diagnose(diagnosed(**LISTENING), regime, trained).sentence
+        assert ("not distinguishable" in sentence) == ("not distinguishable" in comparison.verdict)
+        assert ("the signal arrives" in sentence) == comparison.distinguishable
+        assert f"{100 * comparison.difference:+.2f} pp" in sentence
+
+
+def test_a_lost_signal_says_whether_the_loss_is_distinguishable():
+    small = against_indep(TeamShape(validator_skill=0.72), seed=3)
+    assert small.lost_at is not None
+    assert (
+        f"({100 * small.trained.comparison.difference:+.2f} pp at selector EX over indep, not disting" in small.sentence
+    )
+    large = against_indep(TeamShape(0.5, rescue=0.0, harm=0.9, selector_skill=-1.0))
+    assert "pp at selector EX over indep, distinguishable from 0)" in large.sentence
+    assert "the signal is lost at" in large.sentence

@@ -13,7 +13,7 @@ from mats_sql.config import Policy
 from mats_sql.errors import StageInputError
 from mats_sql.evaluation.comparison.proportion import Proportion
 from mats_sql.evaluation.metrics import pass_at_k_curve, team_metrics
-from mats_sql.evaluation.question_results import answers, majority_row, question_results, restrict
+from mats_sql.evaluation.question_results import majority_row, question_results, restrict, selections
 from mats_sql.sql.execution import Execution, Outcome
 from mats_sql.sql.verdict import VerdictClass
 from mats_sql.team.policy import Candidate, select, with_groups
@@ -131,16 +131,19 @@ def test_verdict_classes_are_counted_for_plans_pool_and_selected():
 
 def test_groups_add_up_to_the_whole():
     metrics = team_metrics(TEAM)
-    for groups in (metrics.by_difficulty, metrics.by_database):
-        assert sum(group.selector_ex.count for group in groups.values()) == metrics.scores.selector_ex.count
-        assert sum(group.questions for group in groups.values()) == 60
+    assert set(metrics.by_difficulty) == {"simple", "moderate", "challenging"}
+    assert sum(group.selector_ex.count for group in metrics.by_difficulty.values()) == metrics.scores.selector_ex.count
+    assert sum(group.questions for group in metrics.by_difficulty.values()) == 60
 
 
 def test_mlflow_metrics_are_fractions_under_stable_names():
-    values = team_metrics(TEAM).as_mlflow()
-    wanted = {"planner_at_1", "pipeline_at_1", "oracle_pass_at_k", "majority_ex", "selector_ex", "pick_rate"}
-    assert wanted <= values.keys()
-    assert all(0 <= values[name] <= 1 for name in wanted)
+    metrics = team_metrics(TEAM)
+    values, scores_of = metrics.as_mlflow(), metrics.scores
+    named = {"planner_at_1", "pipeline_at_1", "oracle_pass_at_k", "majority_ex", "selector_ex", "pick_rate"}
+    for name in named:
+        assert values[name] == getattr(scores_of, name).count / getattr(scores_of, name).total
+    assert values["difficulty/simple/selector_ex"] == metrics.by_difficulty["simple"].selector_ex.value
+    assert (values["k"], values["questions"]) == (4, 60)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["", "a", "b", "c"]), st.booleans()), min_size=1, max_size=10))
@@ -242,9 +245,9 @@ def test_restricting_keeps_whole_questions():
     assert {row.question_id for row in restrict(TEAM, {3, 5, 999})} == {3, 5}
 
 
-def test_answers_are_the_selected_rows():
-    found = answers(question_results(TEAM))
-    assert sum(answer.correct for answer in found.values()) == scores(*TEAM).selector_ex.count
+def test_selections_are_the_selected_rows():
+    found = selections(question_results(TEAM))
+    assert sum(selected.correct for selected in found.values()) == scores(*TEAM).selector_ex.count
     assert found[12].db_id == "database_01"
 
 
@@ -252,3 +255,15 @@ def test_answers_are_the_selected_rows():
 def test_wilsons_interval_holds_the_estimate_and_stays_in_range(count, more):
     low, high = Proportion(count, count + more).wilson_interval()
     assert 0 <= low <= count / (count + more) <= high <= 1
+
+
+@pytest.mark.parametrize(
+    ("count", "total", "low", "high"),
+    [(7, 20, 0.18119, 0.56714), (0, 20, 0.0, 0.16113), (20, 20, 0.83887, 1.0), (620, 1524, 0.38243, 0.43170)],
+)
+def test_wilsons_interval_is_the_closed_form(count, total, low, high):
+    z = 1.959963984540054
+    centre, half = count + z * z / 2, z * (count * (total - count) / total + z * z / 4) ** 0.5
+    closed = ((centre - half) / (total + z * z), (centre + half) / (total + z * z))
+    assert Proportion(count, total).wilson_interval() == pytest.approx(closed, abs=1e-12)
+    assert closed == pytest.approx((low, high), abs=1e-5)

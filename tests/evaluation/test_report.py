@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import subprocess
 import sys
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from mats_sql.agents.critique import Validator, Verdict
@@ -18,25 +21,27 @@ from mats_sql.evaluation.comparison.statistics import compare_all
 from mats_sql.evaluation.diagnosis.page import causal_effects, pairs_by_k
 from mats_sql.evaluation.diagnosis.pool import diagnose_pool
 from mats_sql.evaluation.metrics import team_metrics
-from mats_sql.evaluation.question_results import answers, question_results
+from mats_sql.evaluation.question_results import question_results, selections
+from mats_sql.evaluation.question_sets import question_sets
 from mats_sql.evaluation.report.plots import gap_forest, pass_at_k, selector_by_seed, team_bars, verdict_confusion
 from mats_sql.evaluation.report.result_tables import (
     EvaluatedTeam,
     RewardAccuracy,
     comparison_table,
     measure,
-    question_sets,
     result_tables,
     reward_table,
     stage_table,
     verdict_table,
 )
-from mats_sql.evaluation.report.tables import ResultTable, print_tables
+from mats_sql.evaluation.report.tables import ResultTable
+from mats_sql.evaluation.report.terminal import print_tables
 from mats_sql.search.plots import search_scatter
 from mats_sql.search.trials import TrialRow, TrialSettings, TrialState
 from tests.evaluation.synthetic import TeamShape, synthetic_team
 from tests.evaluation.synthetic_pool import PoolShape, synthetic_pool
 
+ROOT = Path(__file__).parents[2]
 SFT = synthetic_team(1, TeamShape(0.6), questions=110)
 PLANNER = tuple(
     replace(row, in_pool=True, gate_open=False, selected=row.sample_index == 0, selector_score=None)
@@ -47,10 +52,16 @@ TEAMS = [
     EvaluatedTeam("PLANNER-only", PLANNER),
     EvaluatedTeam("SFT-VF", SFT),
     EvaluatedTeam("ORPO INDEP", synthetic_team(2, TeamShape(0.75), questions=110)),
-    EvaluatedTeam("ORPO COLLAB", synthetic_team(3, TeamShape(0.8, 0.2, 0.1), questions=110)),
+    EvaluatedTeam("ORPO COLLAB_V2, aware fixer, seed 1", synthetic_team(3, TeamShape(0.8, 0.2, 0.1), questions=110)),
 ]
-RUNS = {team.name: answers(question_results(team.candidates)) for team in TEAMS}
-COMPARISONS = compare_all(RUNS["ORPO INDEP"], {"ORPO COLLAB": RUNS["ORPO COLLAB"]}, baseline_name="ORPO INDEP")
+RUNS = {team.name: selections(question_results(team.candidates)) for team in TEAMS}
+SFT_IDS = frozenset(row.question_id for row in SFT)
+LINE = "(aware fixer, iteration 2)"
+COMPARISONS = compare_all(
+    RUNS["ORPO INDEP"],
+    {f"COLLAB_V2 {LINE}": RUNS["ORPO COLLAB_V2, aware fixer, seed 1"], f"SFT {LINE}": RUNS["SFT-VF"]},
+    baseline_name=f"INDEP {LINE}",
+)
 
 
 def test_the_result_table_has_the_handoffs_columns_on_both_question_sets():
@@ -70,7 +81,7 @@ def test_the_second_set_leaves_the_validation_questions_out():
 
 
 def test_without_a_validation_split_there_is_one_set():
-    assert len(question_sets(TEAMS[0], ())) == 1
+    assert len(question_sets(SFT_IDS, ())) == 1
 
 
 def test_a_team_without_a_trained_selector_has_a_dash():
@@ -89,65 +100,103 @@ def test_markdown_shows_percent_and_csv_keeps_fractions():
     assert next(csv.reader(io.StringIO(table.to_csv().splitlines()[1]))) == ["x | y", repr(1 / 3), "", "0.5"]
 
 
-@pytest.mark.parametrize(
-    "table",
-    [
-        *result_tables(TEAMS, range(30)),
-        stage_table(measure(TEAMS, question_sets(TEAMS[0], ())[0])),
-        verdict_table(measure(TEAMS, question_sets(TEAMS[0], ())[0])),
-        reward_table([RewardAccuracy("collab", Validator.SELECT, 0.174, 0.697, 120)]),
-        comparison_table(COMPARISONS, "all"),
-    ],
-    ids=lambda table: table.title,
-)
-def test_every_table_prints_to_terminal_markdown_and_csv_with_all_its_rows(table):
-    console = Console(file=io.StringIO(), width=200)
-    console.print(table.to_rich())
-    printed = console.file.getvalue()
-    assert all(str(row[0]) in printed and str(row[0]) in table.to_markdown() for row in table.rows)
-    assert len(list(csv.reader(io.StringIO(table.to_csv())))) == 1 + len(table.rows)
-    assert {len(row) for row in table.rows} == {len(table.columns)}
-
-
-LONG = [
-    EvaluatedTeam(f"ORPO COLLAB_V2, aware fixer, seed {number}", team.candidates) for number, team in enumerate(TEAMS)
+TABLES = [
+    *result_tables(TEAMS, range(30)),
+    stage_table(measure(TEAMS, question_sets(SFT_IDS, ())[0])),
+    verdict_table(measure(TEAMS, question_sets(SFT_IDS, ())[0])),
+    reward_table([RewardAccuracy("collab_v2, aware fixer, iteration 2", Validator.CONDITION, 0.174, 0.697, 120)]),
+    comparison_table(COMPARISONS, "all"),
 ]
-PRINTED = (
-    result_tables(LONG, ())[0],
-    stage_table(measure(LONG, question_sets(LONG[0], ())[0])),
-    verdict_table(measure(LONG, question_sets(LONG[0], ())[0])),
-    comparison_table(
-        [
-            replace(item, treatment=f"{item.treatment} (aware fixer)", baseline=f"{item.baseline} (aware fixer)")
-            for item in COMPARISONS
-        ]
-    ),
-)
+each_table = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.title)
 
 
+@each_table
+def test_every_table_is_markdown_and_csv_with_all_its_cells(table):
+    lines = [line for line in table.to_markdown().splitlines() if line.startswith("|")]
+    assert [len(line.split(" | ")) for line in lines[2:]] == [len(table.columns)] * len(table.rows)
+    assert lines[0] == "| " + " | ".join(table.columns) + " |"
+    written = list(csv.reader(io.StringIO(table.to_csv())))
+    assert written[0] == list(table.columns)
+    assert [row[0] for row in written[1:]] == [row[0] for row in table.rows]
+    assert {len(row) for row in written} == {len(table.columns)}
+
+
+def printed(width, *tables):
+    console = Console(file=io.StringIO(), width=width, highlight=False)
+    print_tables(console, tables)
+    return console.file.getvalue()
+
+
+def shown(table, width):
+    """The printed header's names and the printed rows, cells parted by the two spaces between columns."""
+    lines = printed(width, table).splitlines()
+    rule = next(index for index, line in enumerate(lines) if set(line.strip()) == {"─"})
+    cells = [re.split(r"\s{2,}", line.strip()) for line in lines[rule - 1 : rule + 1 + len(table.rows)]]
+    return cells[0], cells[2:], lines
+
+
+@each_table
 @pytest.mark.parametrize("width", [80, 100, 120, 160])
-@pytest.mark.parametrize("table", PRINTED, ids=lambda table: table.title)
-def test_on_a_terminal_of_any_width_no_cell_is_cut_or_wrapped_and_what_counts_is_there(table, width):
-    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
-    print_tables(console, [table])
-    lines = console.file.getvalue().splitlines()
-    assert max(map(len, lines)) <= width
-    body = [line for line in lines if line.startswith("│")]
-    assert len(body) == len(table.rows)
-    for line, row in zip(body, table.rows, strict=True):
-        cells = [cell.strip() for cell in line.strip("│").split("│")]
-        assert cells[0] == row[0]
-        essential = [i for i, column in enumerate(table.columns) if column not in table.optional]
-        shown = next(csv.reader([ResultTable("", table.columns, (row,)).to_markdown().splitlines()[-1]], delimiter="|"))
-        assert {shown[1 + i].strip() for i in essential} <= set(cells)
-    assert ("more column" in console.file.getvalue()) == (len(cells) < len(table.columns))
+def test_a_table_fits_the_console_without_a_wrapped_or_cut_cell(table, width):
+    header, rows, lines = shown(table, width)
+    assert max(map(cell_len, lines)) <= width
+    kept = [name for name in table.columns if {name, table.short.get(name, name)} & set(header)]
+    assert len(header) == len(kept)
+    assert set(table.columns) - set(table.dropped(len(table.droppable))) <= set(kept)
+    whole = [line.strip("| ").split(" | ") for line in table.to_markdown().splitlines() if line.startswith("|")][2:]
+    places = [table.columns.index(name) for name in kept]
+    assert rows == [[row[place] for place in places] for row in whole]
 
 
-def test_into_a_file_every_column_is_written_whatever_the_width():
-    console = Console(file=io.StringIO(), width=80)
-    print_tables(console, PRINTED)
-    printed = console.file.getvalue()
-    assert [column for table in PRINTED for column in table.columns if column not in printed] == []
+@each_table
+@pytest.mark.parametrize("width", [80, 100, 120, 160])
+def test_what_is_left_out_is_named_with_the_place_where_it_is(table, width):
+    header, _, lines = shown(table, width)
+    gone = [name for name in table.columns if not {name, table.short.get(name, name)} & set(header)]
+    said = " ".join(" ".join(lines).split()).partition("Left out at this width: ")[2]
+    names, _, place = said.partition(". ")
+    assert sorted(names.split(", ")) == sorted(gone or [""])
+    assert place == ("All of it is in report.md of the run." if gone else "")
+
+
+def test_a_wide_console_shows_every_column_under_its_full_name():
+    for table in TABLES:
+        assert shown(table, 250)[0] == list(table.columns)
+
+
+def test_a_narrow_console_drops_columns_in_the_declared_order():
+    table = TABLES[0]
+    counts = [len(shown(table, width)[0]) for width in range(60, 130, 5)]
+    assert counts == sorted(counts)
+    assert (counts[0], counts[-1]) == (3, 7)
+
+
+def test_the_quickstarts_narrowest_table_still_says_what_was_found():
+    header, rows, _ = shown(comparison_table(COMPARISONS), 80)
+    assert header[:2] == ["gap", "pp"]
+    assert header[-1] == "finding"
+    assert rows[0][0] == "COLLAB_V2 − INDEP (aware fixer, iteration 2)"
+    assert rows[0][-1] in ("distinguishable", "not distinguishable")
+
+
+def test_when_even_the_essential_columns_are_too_wide_the_first_one_wraps_and_no_number_does():
+    table = ResultTable("t", ("team", "EX"), (("a team with a name of many words", Proportion(1, 3)),))
+    text = printed(24, table)
+    assert "33.33" in text
+    assert "".join(text.split()).count("many") == 1
+    assert max(map(cell_len, text.splitlines())) <= 24
+
+
+def test_only_columns_that_exist_can_be_dropped_and_never_the_first():
+    with pytest.raises(ValueError, match="'EX'"):
+        ResultTable("t", ("team", "a"), (), droppable=(("EX",),))
+    with pytest.raises(ValueError, match="'team'"):
+        ResultTable("t", ("team", "a"), (), droppable=(("team",),))
+
+
+def test_brackets_in_names_are_printed_as_they_are():
+    assert "[red] (x)" in printed(80, ResultTable("[b]", ("team", "EX"), (("[red] (x)", 1),), "[note]"))
+    assert "[note]" in printed(80, ResultTable("[b]", ("team", "EX"), (("[red] (x)", 1),), "[note]"))
 
 
 def test_a_team_without_validators_is_not_in_the_verdict_table():
@@ -181,23 +230,28 @@ FIGURES = {
 }
 
 
+def drawn(figure, path):
+    figure.savefig(path, dpi=50)
+    return path.read_bytes()
+
+
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_plot_is_written_as_png_and_equal_data_give_equal_bytes(name, tmp_path):
-    for side in "ab":
-        FIGURES[name]().savefig(tmp_path / f"{side}.png", metadata={"Software": None})
-    first, second = ((tmp_path / f"{side}.png").read_bytes() for side in "ab")
+    first, second = (drawn(FIGURES[name](), tmp_path / f"{side}.png") for side in "ab")
     assert first.startswith(b"\x89PNG")
     assert first == second
 
 
 def test_importing_the_packages_pulls_in_no_heavy_library():
-    heavy = "{'torch', 'mlflow', 'optuna', 'matplotlib', 'pandas', 'scipy'}"
+    heavy = "{'torch', 'mlflow', 'optuna', 'matplotlib', 'pandas', 'scipy', 'statsmodels'}"
     code = f"import sys, mats_sql.evaluation, mats_sql.search; print(sorted({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
 def test_evaluation_and_search_do_not_import_mlflow_or_torch():
-    packages = "comparison, diagnosis, report"
-    code = f"import sys; from mats_sql.evaluation import {packages}; from mats_sql.search import study, plots;"
+    files = [path for room in ("evaluation", "search") for path in (ROOT / "mats_sql" / room).rglob("*.py")]
+    modules = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in files]
+    assert len(modules) > 20
+    code = f"import sys, importlib; [importlib.import_module(name) for name in {modules}];"
     code += "print(sorted({'torch', 'mlflow'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import permutation_test, ttest_1samp
+from statsmodels.regression.linear_model import OLS
 
 from mats_sql.errors import StageInputError
 from mats_sql.evaluation.comparison.intervals import cluster_mean, tango_interval
@@ -76,6 +77,17 @@ def test_the_cluster_t_of_equal_clusters_is_the_t_test_of_their_means():
     assert (got.interval().low, got.interval().high) == pytest.approx((interval.low, interval.high))
 
 
+def test_the_cluster_t_of_unequal_clusters_is_statsmodels():
+    generator = np.random.default_rng(1)
+    values = {f"db{i}": generator.integers(-1, 2, 3 + 4 * i) + 0.1 * i for i in range(11)}
+    answers, places = np.concatenate(list(values.values())), np.repeat(range(11), [len(v) for v in values.values()])
+    clustered = {"groups": places, "df_correction": True}
+    fit = OLS(answers, np.ones(len(answers))).fit(cov_type="cluster", cov_kwds=clustered, use_t=True)
+    got = cluster_mean(values)
+    assert (got.standard_error, got.p_value) == pytest.approx((fit.bse[0], fit.pvalues[0]))
+    assert (got.interval().low, got.interval().high) == pytest.approx(tuple(fit.conf_int()[0]))
+
+
 @pytest.mark.parametrize(("discordance", "points"), [(0.08, 2.0), (0.12, 2.5), (0.15, 2.8)])
 def test_the_minimal_detectable_effect_is_the_references(discordance, points):
     assert round(100 * minimal_detectable_effect(1524, discordance), 1) == points
@@ -87,12 +99,15 @@ def test_seed_noise_enters_the_minimal_detectable_effect(seeds, points):
     assert round(100 * effect, 1) == points
 
 
-def test_an_effect_of_the_minimal_detectable_size_is_found_four_times_in_five():
-    effect = minimal_detectable_effect(1524, 0.1)
-    gains, losses = (0.1 + effect) / 2, (0.1 - effect) / 2
-    drawn = np.random.default_rng(0).multinomial(1524, [gains, losses, 1 - gains - losses], size=2000)
-    found = [mcnemar_mid_p(gained, lost) <= 0.05 for gained, lost, _ in drawn.tolist()]
-    assert sum(found) / len(found) == pytest.approx(0.8, abs=0.03)
+def test_power_at_the_minimal_detectable_effect_is_the_power_asked_for():
+    generator, effect = np.random.default_rng(6), minimal_detectable_effect(1524, 0.1)
+    shares = [(0.1 + effect) / 2, (0.1 - effect) / 2, 0.9]
+    found = sum(mcnemar_mid_p(int(row[0]), int(row[1])) <= 0.05 for row in generator.multinomial(1524, shares, 4000))
+    assert found / 4000 == pytest.approx(0.8, abs=0.03)
+
+
+def test_one_point_is_found_in_less_than_three_of_ten_runs():
+    assert minimal_detectable_effect(1524, 0.08, power=0.3) > 0.01
 
 
 def test_the_best_of_twenty_trials_overstates_itself_by_two_to_five_points():
@@ -111,7 +126,19 @@ def test_the_power_notice_names_questions_seeds_and_effects():
 
 
 def test_holm_steps_down_and_never_reorders():
-    assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06})
+    adjusted = holm({"b": 0.04, "a": 0.01, "c": 0.03})
+    assert list(adjusted) == ["b", "a", "c"]
+    assert adjusted == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06}, abs=1e-12)
+
+
+@given(st.lists(st.floats(0, 1), max_size=6))
+def test_holm_is_the_step_down_rule_of_its_paper(p_values):
+    ordered, count, highest = sorted(p_values), len(p_values), 0.0
+    wanted = []
+    for rank, p in enumerate(ordered):
+        highest = max(highest, min(1.0, (count - rank) * p))
+        wanted.append(highest)
+    assert sorted(holm({str(i): p for i, p in enumerate(p_values)}).values()) == pytest.approx(wanted, abs=1e-12)
 
 
 # Properties

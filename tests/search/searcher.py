@@ -7,6 +7,7 @@ Each start of the objective appends its number to LOG; at trial BLOCK_AT it then
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from pathlib import Path
@@ -14,15 +15,13 @@ from pathlib import Path
 from mats_sql.config import SearchSettings
 from mats_sql.errors import TrainingError
 from mats_sql.search.study import run_search
-from mats_sql.search.trials import TrialResult, TrialSettings, trials_frame
+from mats_sql.search.trials import TrialResult, TrialSettings
 
 SETTINGS = SearchSettings(trials=8, beta=(0.05, 1.0), learning_rate=(2e-5, 5e-4), k=(2, 4, 8))
 
 
 def objective(settings: TrialSettings, number: int) -> TrialResult:
     """A smooth surface with its peak at beta 0.25, learning rate 1e-4 and K 8; trial 2 fails."""
-    import math
-
     if number == 2:
         raise TrainingError("training must converge, but the loss is NaN; lower the learning rate")
     loss = abs(math.log(settings.beta / 0.25)) + abs(math.log(settings.learning_rate / 1e-4)) + (8 - settings.k) / 8
@@ -30,7 +29,7 @@ def objective(settings: TrialSettings, number: int) -> TrialResult:
 
 
 def main(storage: str, trials: str, log: str, block_at: str = "-1") -> None:
-    """Run the search and print the table of trials."""
+    """Run the search and print its trials, one a line."""
 
     def logged(settings: TrialSettings, number: int) -> TrialResult:
         with Path(log).open("a") as stream:
@@ -42,7 +41,7 @@ def main(storage: str, trials: str, log: str, block_at: str = "-1") -> None:
 
     settings = SETTINGS.model_copy(update={"trials": int(trials)})
     result = run_search(settings, study_name="s", storage=Path(storage), seed=7, objective=logged)
-    print(trials_frame(result.trials).to_csv(index=False))
+    print(*result.trials, sep="\n")
 
 
 if __name__ == "__main__":

@@ -34,11 +34,11 @@ class Proportion:
         """The fraction in percent with two decimals, or a dash without a total."""
         return f"{100 * self.value:.2f}" if self.total else "–"
 
-    def wilson_interval(self, alpha: float = 0.05) -> tuple[float, float]:
-        """Return Wilson's score interval (95% unless told), or (NaN, NaN) without a total."""
+    def wilson_interval(self) -> tuple[float, float]:
+        """Return Wilson's 95% score interval, or (NaN, NaN) without a total."""
         if not self.total:
             return math.nan, math.nan
         from statsmodels.stats.proportion import proportion_confint
 
-        low, high = proportion_confint(self.count, self.total, alpha=alpha, method="wilson")
-        return min(self.value, float(low)), max(self.value, float(high))  # rounding at 0 and 1
+        low, high = proportion_confint(self.count, self.total, method="wilson")
+        return min(self.value, float(low)), max(self.value, float(high))  # at 0 and 1 rounding can pass the estimate

@@ -40,9 +40,7 @@ def sign_flip_p(sums: Sequence[int]) -> float:
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     """Return Holm's (1979) step-down adjusted p-values, in the order given; they control the family-wise error."""
-    if not p_values:
-        return {}
     from statsmodels.stats.multitest import multipletests
 
-    adjusted = multipletests(list(p_values.values()), method="holm")[1]
+    adjusted = multipletests(list(p_values.values()), method="holm")[1] if p_values else ()
     return {name: float(value) for name, value in zip(p_values, adjusted, strict=True)}

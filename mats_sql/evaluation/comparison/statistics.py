@@ -9,152 +9,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from scipy.stats import t
 
+from mats_sql.evaluation.comparison.comparison import (
+    MINIMUM_DATABASES,
+    Comparison,
+    DatabaseGap,
+    Intervals,
+    PValues,
+    SeedNoise,
+)
 from mats_sql.evaluation.comparison.intervals import UNKNOWN, Interval, cluster_mean, student_interval, tango_interval
 from mats_sql.evaluation.comparison.paired import Paired, Run, pair_runs
 from mats_sql.evaluation.comparison.power import minimal_detectable_effect
 from mats_sql.evaluation.comparison.significance import holm, mcnemar_mid_p, sign_flip_p
-
-MINIMUM_DATABASES = 6
-"""Below this the sign-flip test cannot reach .05 (2 / 2^5 = .0625): claims then hold for these databases only."""
-
-
-@dataclass(frozen=True, slots=True)
-class Intervals:
-    """Confidence intervals of the difference: over questions, over databases, over questions and seeds.
-
-    ``question`` is Tango's score interval for one run a side and a t interval over questions' mean differences
-    otherwise; ``database`` is the cluster t interval (unknown for one database); ``seed`` adds the variance between
-    seeds to the question-level one (unknown with one seed a side).
-    """
-
-    question: Interval
-    database: Interval
-    seed: Interval
-
-
-@dataclass(frozen=True, slots=True)
-class PValues:
-    """Two-sided p-values of "no difference"; NaN where a test does not apply.
-
-    ``question`` is mid-p McNemar for one run a side, a t test otherwise; ``sign_flip`` and ``cluster`` are over
-    databases; ``seed`` goes with ``Intervals.seed``.
-    """
-
-    question: float
-    sign_flip: float
-    cluster: float
-    seed: float
-
-
-@dataclass(frozen=True, slots=True)
-class SeedNoise:
-    """Accuracies of one side's training seeds and their standard deviation (NaN for one seed), as fractions."""
-
-    accuracies: tuple[float, ...]
-    deviation: float
-
-
-@dataclass(frozen=True, slots=True)
-class DatabaseGap:
-    """The paired difference within one database, as a fraction, with a question-level t interval."""
-
-    db_id: str
-    questions: int
-    difference: float
-    interval: Interval
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Treatment minus baseline on the same questions. Differences are fractions (0.01 is one point).
-
-    ``gained`` and ``lost`` count questions right only under the treatment or only under the baseline (with several
-    seeds: the mean over all pairs of runs). ``decision_p`` is the largest p-value that applies: a difference is claimed
-    only when every test claims it (an intersection-union test, so its size is at most ``alpha``). ``adjusted_p`` is
-    that after Holm's correction when several comparisons were made together.
-    """
-
-    baseline: str
-    treatment: str
-    questions: int
-    difference: float
-    gained: float
-    lost: float
-    alpha: float
-    intervals: Intervals
-    p_values: PValues
-    decision_p: float
-    adjusted_p: float
-    minimal_detectable_effect: float
-    baseline_seeds: SeedNoise
-    treatment_seeds: SeedNoise
-    databases: tuple[DatabaseGap, ...]
-
-    @property
-    def discordance(self) -> float:
-        """The share of questions that two runs disagree on."""
-        return (self.gained + self.lost) / self.questions
-
-    @property
-    def distinguishable(self) -> bool:
-        """Whether every applicable test finds a difference at ``alpha``, after the correction."""
-        return self.adjusted_p <= self.alpha
-
-    @property
-    def verdict(self) -> str:
-        """One sentence: the gap with its intervals, whether it is distinguishable from 0, and by which tests."""
-        named = {
-            "over questions": self.intervals.question,
-            "over databases": self.intervals.database,
-            "over questions and seeds": self.intervals.seed,
-        }
-        spans = "; ".join(f"{_points(span)} {over}" for over, span in named.items() if span.known)
-        finding = "distinguishable" if self.distinguishable else "not distinguishable"
-        return (
-            f"{self.treatment} − {self.baseline} = {100 * self.difference:+.2f} pp "
-            f"[{100 * (1 - self.alpha):.0f}% CI {spans}]: {finding} ({self._reasons()})."
-        )
-
-    def as_mlflow(self) -> dict[str, float]:
-        """Return the comparison's numbers under flat MLflow names; unknown ones are left out."""
-        values = {
-            "gap": self.difference,
-            "gap_low": self.intervals.question.low,
-            "gap_high": self.intervals.question.high,
-            "gap_low_over_databases": self.intervals.database.low,
-            "gap_high_over_databases": self.intervals.database.high,
-            "gap_low_over_seeds": self.intervals.seed.low,
-            "gap_high_over_seeds": self.intervals.seed.high,
-            "p_question": self.p_values.question,
-            "p_sign_flip": self.p_values.sign_flip,
-            "p_cluster": self.p_values.cluster,
-            "p_seed": self.p_values.seed,
-            "p_decision": self.decision_p,
-            "p_adjusted": self.adjusted_p,
-            "discordance": self.discordance,
-            "minimal_detectable_effect": self.minimal_detectable_effect,
-            "distinguishable": float(self.distinguishable),
-        }
-        return {name: value for name, value in values.items() if not math.isnan(value)}
-
-    def _reasons(self) -> str:
-        single = len(self.baseline_seeds.accuracies) == len(self.treatment_seeds.accuracies) == 1
-        tests = {"mid-p McNemar" if single else "t over questions": self.p_values.question, "seeds": self.p_values.seed}
-        if len(self.databases) >= MINIMUM_DATABASES:
-            tests |= {"sign-flip over databases": self.p_values.sign_flip, "cluster t": self.p_values.cluster}
-        parts = [f"{name} p = {_p(value)}" for name, value in tests.items() if not math.isnan(value)]
-        if self.adjusted_p != self.decision_p:
-            parts.append(f"Holm-adjusted p = {_p(self.adjusted_p)}")
-        if len(self.databases) < MINIMUM_DATABASES:
-            parts.append(f"holds for these {len(self.databases)} databases only, too few to test over databases")
-        if single:
-            parts.append("one training seed a side, so seed noise is not covered")
-        return "; ".join(parts)
 
 
 def compare_teams(
@@ -162,6 +33,7 @@ def compare_teams(
     treatment: Run | Sequence[Run],
     *,
     names: tuple[str, str] = ("baseline", "treatment"),
+    question_set: str = "",
     alpha: float = 0.05,
 ) -> Comparison:
     """Compare two teams on the same questions; each side is one run, or one run per training seed.
@@ -173,8 +45,8 @@ def compare_teams(
     intervals, p_values = _inference(data, seeds, alpha)
     decision = _decision(data, p_values)
     gained, lost = data.discordant
-    noise = [side.deviation for side in seeds if not math.isnan(side.deviation)]
     return Comparison(
+        question_set=question_set,
         baseline=names[0],
         treatment=names[1],
         questions=data.questions,
@@ -186,13 +58,7 @@ def compare_teams(
         p_values=p_values,
         decision_p=decision,
         adjusted_p=decision,
-        minimal_detectable_effect=minimal_detectable_effect(
-            data.questions,
-            float(np.mean(data.differences**2)),
-            seeds=min(len(data.baseline), len(data.treatment)),
-            seed_noise=float(np.sqrt(np.mean(np.square(noise)))) if noise else 0.0,
-            alpha=alpha,
-        ),
+        minimal_detectable_effect=_detectable(data, seeds, alpha),
         baseline_seeds=seeds[0],
         treatment_seeds=seeds[1],
         databases=tuple(_database_gap(name, values, alpha) for name, values in data.by_database.items()),
@@ -204,11 +70,12 @@ def compare_all(
     treatments: Mapping[str, Run | Sequence[Run]],
     *,
     baseline_name: str = "baseline",
+    question_set: str = "",
     alpha: float = 0.05,
 ) -> tuple[Comparison, ...]:
     """Compare several treatments (regimes) with one baseline, their decisions corrected together by Holm."""
     comparisons = {
-        name: compare_teams(baseline, runs, names=(baseline_name, name), alpha=alpha)
+        name: compare_teams(baseline, runs, names=(baseline_name, name), question_set=question_set, alpha=alpha)
         for name, runs in treatments.items()
     }
     adjusted = holm({name: comparison.decision_p for name, comparison in comparisons.items()})
@@ -229,6 +96,17 @@ def _inference(data: Paired, seeds: tuple[SeedNoise, SeedNoise], alpha: float) -
     return (
         Intervals(question_interval, clusters.interval(alpha), seed_interval),
         PValues(question_p, sign_flip_p(data.integer_sums), clusters.p_value, seed_p),
+    )
+
+
+def _detectable(data: Paired, seeds: tuple[SeedNoise, SeedNoise], alpha: float) -> float:
+    noise = [side.deviation for side in seeds if not math.isnan(side.deviation)]
+    return minimal_detectable_effect(
+        data.questions,
+        float(np.mean(data.differences**2)),
+        seeds=min(len(data.baseline), len(data.treatment)),
+        seed_noise=float(np.sqrt(np.mean(np.square(noise)))) if noise else 0.0,
+        alpha=alpha,
     )
 
 
@@ -278,11 +156,3 @@ def _student_p(mean: float, variance: float, freedom: float) -> float:
     if variance == 0:
         return 1.0 if mean == 0 else 0.0
     return 2 * float(t.sf(abs(mean) / math.sqrt(variance), freedom))
-
-
-def _points(interval: Interval) -> str:
-    return f"{100 * interval.low:+.2f}, {100 * interval.high:+.2f}"
-
-
-def _p(value: float) -> str:
-    return "< .001" if value < 0.001 else f"{value:.3f}".lstrip("0") if value < 1 else "1"

@@ -22,7 +22,7 @@ from enum import StrEnum
 
 from mats_sql.agents.critique import Validator
 from mats_sql.choices import Regime
-from mats_sql.evaluation.comparison.statistics import Comparison
+from mats_sql.evaluation.comparison.comparison import Comparison
 from mats_sql.evaluation.diagnosis.pool import PoolDiagnosis
 from mats_sql.evaluation.metrics import TeamMetrics
 
@@ -59,11 +59,23 @@ class Station(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RegimeOutcome:
-    """A trained team: its regime, its metrics, and its validators' reward accuracies on held-out pairs (fractions)."""
+    """A trained team: its regime, its metrics, and its validators' reward accuracies on held-out pairs (fractions).
+
+    The metrics are those of one training seed; how far teams differ over all seeds only a comparison says.
+    """
 
     regime: Regime
     metrics: TeamMetrics
     reward_accuracy: Mapping[Validator, float]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedRegimes:
+    """Two trained teams and their gap at selector EX (treatment - baseline), as `compare` found it."""
+
+    baseline: RegimeOutcome
+    treatment: RegimeOutcome
+    comparison: Comparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,37 +97,27 @@ class Diagnosis:
     regime: Regime
     pool: PoolDiagnosis
     checks: tuple[Check, ...]
-    baseline: RegimeOutcome | None
-    treatment: RegimeOutcome | None
-    comparison: Comparison | None
+    trained: TrainedRegimes | None
     lost_at: Station | None
     sentence: str
 
 
-def diagnose(
-    pool: PoolDiagnosis,
-    regime: Regime,
-    *,
-    baseline: RegimeOutcome | None = None,
-    treatment: RegimeOutcome | None = None,
-    comparison: Comparison | None = None,
-) -> Diagnosis:
+def diagnose(pool: PoolDiagnosis, regime: Regime, trained: TrainedRegimes | None = None) -> Diagnosis:
     """Diagnose one collaborative regime against INDEP; without trained teams only what the pool itself shows.
 
-    ``comparison`` is treatment - baseline at selector EX; without it the plain difference of the metrics is used.
+    The gap and whether it is distinguishable are read from the comparison and computed nowhere else, so that this page
+    and the comparison's say the same.
     """
     checks = list(_pool_checks(pool, regime))
-    if baseline is None or treatment is None:
+    if trained is None:
         failed = _first_failed(checks)
         sentence = _pool_sentence(regime, failed)
     else:
-        gap = _selector_gap(baseline, treatment) if comparison is None else comparison.difference
-        checks += _team_checks(baseline, treatment, gap)
+        checks += _team_checks(trained)
         weakest = _first_failed(checks)
-        sentence = _team_sentence(regime, weakest, baseline.regime, gap, comparison)
-        failed = weakest if gap < MINIMUM_RISE else None
-    lost_at = failed.station if failed else None
-    return Diagnosis(regime, pool, tuple(checks), baseline, treatment, comparison, lost_at, sentence)
+        sentence = _team_sentence(regime, weakest, trained)
+        failed = weakest if trained.comparison.difference < MINIMUM_RISE else None
+    return Diagnosis(regime, pool, tuple(checks), trained, failed.station if failed else None, sentence)
 
 
 def _pool_checks(pool: PoolDiagnosis, regime: Regime) -> Iterator[Check]:
@@ -159,7 +161,8 @@ def _agreement_with_indep(pool: PoolDiagnosis, regime: Regime) -> list[float]:
     return [sum(share.count for share in own) / total] if total else []
 
 
-def _team_checks(baseline: RegimeOutcome, treatment: RegimeOutcome, selector_gap: float) -> Iterator[Check]:
+def _team_checks(trained: TrainedRegimes) -> Iterator[Check]:
+    baseline, treatment, selector_gap = trained.baseline, trained.treatment, trained.comparison.difference
     rewards = [value for value in treatment.reward_accuracy.values() if not math.isnan(value)]
     if rewards:
         finding = f"the better validator ranks {100 * max(rewards):.1f}% of its held-out pairs rightly"
@@ -182,10 +185,6 @@ def net_gain(metrics: TeamMetrics) -> float:
     return metrics.fixer_all_samples.rescues.value - metrics.fixer_all_samples.harms.value
 
 
-def _selector_gap(baseline: RegimeOutcome, treatment: RegimeOutcome) -> float:
-    return treatment.metrics.scores.selector_ex.value - baseline.metrics.scores.selector_ex.value
-
-
 def _first_failed(checks: Iterable[Check]) -> Check | None:
     return next((check for check in checks if not check.passed), None)
 
@@ -196,17 +195,17 @@ def _pool_sentence(regime: Regime, failed: Check | None) -> str:
     return f"{regime.value.upper()}: the signal is lost at {failed.station}: {failed.finding}."
 
 
-def _team_sentence(
-    regime: Regime, failed: Check | None, baseline: Regime, gap: float, comparison: Comparison | None
-) -> str:
-    moved = f"{100 * gap:+.2f} pp at selector EX over {baseline.value}"
+def _team_sentence(regime: Regime, failed: Check | None, trained: TrainedRegimes) -> str:
+    comparison, name = trained.comparison, regime.value.upper()
+    found = "distinguishable from 0" if comparison.distinguishable else "not distinguishable from 0"
+    moved = f"{100 * comparison.difference:+.2f} pp at selector EX over {trained.baseline.regime.value}"
     weakest = f"; the first weak point is {failed.station}: {failed.finding}" if failed else ""
-    if gap < MINIMUM_RISE and failed is not None:
-        return f"{regime.value.upper()}: the signal is lost at {failed.station}: {failed.finding} ({moved})."
-    if comparison is not None and not comparison.distinguishable:
+    if comparison.difference < MINIMUM_RISE and failed is not None:
+        return f"{name}: the signal is lost at {failed.station}: {failed.finding} ({moved}, {found})."
+    if not comparison.distinguishable:
         seen = f"{100 * comparison.minimal_detectable_effect:.1f} pp are needed to see an effect in four of five tries"
-        return f"{regime.value.upper()}: {moved} is not distinguishable from 0 ({seen}){weakest}."
-    return f"{regime.value.upper()}: the signal arrives ({moved}){weakest}."
+        return f"{name}: {moved} is {found} ({seen}){weakest}."
+    return f"{name}: the signal arrives ({moved}, {found}){weakest}."
 
 
 def _at_least(finding: str, threshold: float, unit: str = "%") -> str:

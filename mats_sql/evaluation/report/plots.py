@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mats_sql.agents.critique import Validator, Verdict
+from mats_sql.evaluation.comparison.comparison import Comparison
 from mats_sql.evaluation.comparison.intervals import Interval
 from mats_sql.evaluation.comparison.proportion import Proportion
-from mats_sql.evaluation.comparison.statistics import Comparison
 from mats_sql.evaluation.metrics import Confusion, TeamMetrics, pass_at_k_curve, team_metrics, validator_confusions
 from mats_sql.evaluation.records import JudgedCandidate
 from mats_sql.evaluation.report.figures import GREY, INK, colour, new_figure, plain_axes

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from mats_sql.agents.critique import Validator
 from mats_sql.errors import StageInputError
-from mats_sql.evaluation.comparison.statistics import Comparison
+from mats_sql.evaluation.comparison.comparison import Comparison
 from mats_sql.evaluation.metrics import TeamMetrics, team_metrics
 from mats_sql.evaluation.question_results import restrict
+from mats_sql.evaluation.question_sets import QuestionSet, question_sets
 from mats_sql.evaluation.records import JudgedCandidate
 from mats_sql.evaluation.report.tables import Cell, ResultTable
 
@@ -20,6 +21,11 @@ class EvaluatedTeam:
 
     name: str
     candidates: tuple[JudgedCandidate, ...]
+
+    @property
+    def question_ids(self) -> frozenset[int]:
+        """The questions that the team answered."""
+        return frozenset(row.question_id for row in self.candidates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,35 +39,14 @@ class RewardAccuracy:
     pairs: int
 
 
-@dataclass(frozen=True, slots=True)
-class QuestionSet:
-    """A named set of questions that every team is scored on."""
-
-    name: str
-    question_ids: frozenset[int]
-
-
-def question_sets(team: EvaluatedTeam, validation_ids: Collection[int]) -> tuple[QuestionSet, ...]:
-    """Return both sets of DESIGN.md, section 5: all usable dev questions, and those outside the validation split.
-
-    The search chose settings on the validation split, so only the second set is untouched by it. Without validation
-    questions among the team's there is one set.
-    """
-    everything = frozenset(row.question_id for row in team.candidates)
-    rest = everything - frozenset(validation_ids)
-    sets = [QuestionSet("all usable dev questions", everything)]
-    if rest != everything and rest:
-        sets.append(QuestionSet("outside the validation split", rest))
-    return tuple(sets)
-
-
 def result_tables(teams: Sequence[EvaluatedTeam], validation_ids: Collection[int]) -> tuple[ResultTable, ...]:
     """Return one result table per question set, in the shape of the handoff's section 1.
 
     Raises :class:`StageInputError` when the teams were not evaluated on the same questions.
     """
     _require_same_questions(teams)
-    return tuple(result_table(measure(teams, chosen), chosen) for chosen in question_sets(teams[0], validation_ids))
+    sets = question_sets(teams[0].question_ids, validation_ids)
+    return tuple(result_table(measure(teams, chosen), chosen) for chosen in sets)
 
 
 def measure(teams: Sequence[EvaluatedTeam], chosen: QuestionSet) -> tuple[tuple[str, TeamMetrics], ...]:
@@ -79,8 +64,15 @@ def result_table(teams: Sequence[tuple[str, TeamMetrics]], chosen: QuestionSet) 
     columns = ("team", "planner@1", "pipeline@1", f"oracle pass@{k}", f"majority@{k}", "selector EX", "pick-rate")
     rows = tuple((name, *_result_cells(metrics)) for name, metrics in teams)
     note = "EX in percent; pick-rate is selector EX over oracle. –: not applicable."
-    optional = ("pick-rate", columns[4], "pipeline@1")
-    return ResultTable(f"Result on {chosen.name} ({len(chosen.question_ids):,})", columns, rows, note, optional)
+    return ResultTable(
+        f"Result on {chosen.name} ({len(chosen.question_ids):,})",
+        columns,
+        rows,
+        note,
+        droppable=(("pick-rate",), (columns[4],), (columns[3],), ("planner@1",)),
+        short={"planner@1": "planner", "pipeline@1": "pipeline", columns[3]: "oracle", columns[4]: "majority"}
+        | {"selector EX": "selector", "pick-rate": "pick"},
+    )
 
 
 def stage_table(teams: Sequence[tuple[str, TeamMetrics]]) -> ResultTable:
@@ -101,8 +93,16 @@ def stage_table(teams: Sequence[tuple[str, TeamMetrics]]) -> ResultTable:
         "Percent of samples (gate, fix, fixer) or of questions (@1, selection). A rescue was wrong before and right "
         "after, a harm the reverse; selection is measured against pipeline@1."
     )
-    optional = ("selection rescues", "selection harms", "fix rate", "rescues @1", "harms @1")
-    return ResultTable("Rescues and harms", columns, rows, note, optional)
+    return ResultTable(
+        "Rescues and harms",
+        columns,
+        rows,
+        note,
+        droppable=(("gate rate",), ("selection rescues", "selection harms"), ("rescues @1", "harms @1"), ("fix rate",)),
+        short={"gate rate": "gate", "fix rate": "fix", "fixer rescues": "rescues", "fixer harms": "harms"}
+        | {"rescues @1": "resc.@1", "harms @1": "harms@1"}
+        | {"selection rescues": "sel. resc.", "selection harms": "sel. harms"},
+    )
 
 
 def verdict_table(teams: Sequence[tuple[str, TeamMetrics]]) -> ResultTable:
@@ -114,8 +114,14 @@ def verdict_table(teams: Sequence[tuple[str, TeamMetrics]]) -> ResultTable:
         for validator, seen in metrics.validators.items()
         if seen.asked
     )
-    optional = ("missing", "accuracy")
-    return ResultTable("Validator verdicts against the judge", columns, rows, "Percent of plan samples.", optional)
+    return ResultTable(
+        "Validator verdicts against the judge",
+        columns,
+        rows,
+        "Percent of plan samples.",
+        droppable=(("missing",),),
+        short={"recall of correct": "correct", "recall of incorrect": "incorrect"},
+    )
 
 
 def reward_table(rewards: Sequence[RewardAccuracy]) -> ResultTable:
@@ -125,7 +131,8 @@ def reward_table(rewards: Sequence[RewardAccuracy]) -> ResultTable:
         (f"val-{_short(item.validator)} {item.regime.upper()}", item.loss, f"{100 * item.accuracy:.1f}", item.pairs)
         for item in rewards
     )
-    return ResultTable("Validator reward accuracies (held-out pairs)", columns, rows)
+    title = "Validator reward accuracies (held-out pairs)"
+    return ResultTable(title, columns, rows, droppable=(("eval loss",),), short={"reward accuracy": "accuracy"})
 
 
 def comparison_table(comparisons: Sequence[Comparison], chosen: str = "") -> ResultTable:
@@ -140,35 +147,47 @@ def comparison_table(comparisons: Sequence[Comparison], chosen: str = "") -> Res
         "p sign-flip",
         "p adjusted",
         "MDE pp",
-        "clear",
+        "finding",
     )
-    shared = _shared_suffix([name for item in comparisons for name in (item.baseline, item.treatment)])
-    rows = tuple(_comparison_row(comparison, shared) for comparison in comparisons)
-    title = "Paired gaps at selector EX" + (f", {chosen}" if chosen else "") + shared
-    note = "clear: distinguishable from 0 by every test that applies. Intervals and tests: docs/statistics.md."
-    optional = ("p questions", "95% CI with seeds", "p sign-flip", "MDE pp", "95% CI databases")
-    return ResultTable(title, columns, rows, note, optional)
+    rows = tuple(_comparison_row(comparison) for comparison in comparisons)
+    title = "Paired gaps at selector EX" + (f", {chosen}" if chosen else "")
+    return ResultTable(
+        title,
+        columns,
+        rows,
+        "Intervals and tests: docs/statistics.md.",
+        droppable=(
+            ("p questions", "p sign-flip"),
+            ("MDE pp",),
+            *((name,) for name in columns[4:1:-1]),
+            ("p adjusted",),
+        ),
+        short={"95% CI questions": "CI questions", "95% CI databases": "CI databases", "95% CI with seeds": "CI seeds"}
+        | {"p questions": "p quest.", "p sign-flip": "p flip", "p adjusted": "p adj."},
+    )
 
 
-def _shared_suffix(names: Sequence[str]) -> str:
-    """Return what all names end in, in parentheses with the space before, or nothing: it is said once, in the title."""
-    suffixes = {name[name.index(" (") :] if name.endswith(")") and " (" in name else "" for name in names}
-    return suffixes.pop() if len(suffixes) == 1 else ""
-
-
-def _comparison_row(comparison: Comparison, shared: str) -> tuple[Cell, ...]:
+def _comparison_row(comparison: Comparison) -> tuple[Cell, ...]:
     spans = (comparison.intervals.question, comparison.intervals.database, comparison.intervals.seed)
     shown = (f"{100 * span.low:+.2f}, {100 * span.high:+.2f}" if span.known else None for span in spans)
     return (
-        f"{comparison.treatment.removesuffix(shared)} − {comparison.baseline.removesuffix(shared)}",
+        _gap(comparison.treatment, comparison.baseline),
         f"{100 * comparison.difference:+.2f}",
         *shown,
         comparison.p_values.question,
         comparison.p_values.sign_flip,
         comparison.adjusted_p,
         f"{100 * comparison.minimal_detectable_effect:.2f}",
-        "yes" if comparison.distinguishable else "no",
+        "distinguishable" if comparison.distinguishable else "not distinguishable",
     )
+
+
+def _gap(treatment: str, baseline: str) -> str:
+    """Return "A − B"; what both names say in brackets is said once, as a terminal has no room for it twice."""
+    name, _, remark = baseline.partition(" (")
+    if remark and treatment.endswith(f" ({remark}"):
+        return f"{treatment.removesuffix(f' ({remark}')} − {name} ({remark}"
+    return f"{treatment} − {baseline}"
 
 
 def _result_cells(metrics: TeamMetrics) -> tuple[Cell, ...]:
@@ -189,9 +208,9 @@ def _short(validator: Validator) -> str:
 def _require_same_questions(teams: Sequence[EvaluatedTeam]) -> None:
     if not teams:
         raise StageInputError("a result table must have a team, but got none; evaluate one first")
-    first = {row.question_id for row in teams[0].candidates}
+    first = teams[0].question_ids
     for team in teams[1:]:
-        odd = first ^ {row.question_id for row in team.candidates}
+        odd = first ^ team.question_ids
         if odd:
             raise StageInputError(
                 f"all teams must be evaluated on the same questions, but {team.name} and {teams[0].name} differ in "

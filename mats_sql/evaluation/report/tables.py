@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mats_sql.evaluation.comparison.proportion import Proportion
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from collections.abc import Mapping
+
     from rich.table import Table as RichTable
 
 Cell = str | int | float | Proportion | None
@@ -22,54 +22,46 @@ Cell = str | int | float | Proportion | None
 class ResultTable:
     """Rows of cells under ``columns``. Proportions print in percent; in CSV they are fractions. None is unknown.
 
-    ``optional`` names the columns that a narrow terminal does without, the first to go first.
+    A terminal may be too narrow for all columns: ``short`` are headers for it, and ``droppable`` are the groups of
+    columns that it may leave out, in the order in which they go. The others are essential and always shown.
     """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
-    optional: tuple[str, ...] = ()
+    droppable: tuple[tuple[str, ...], ...] = ()
+    short: Mapping[str, str] = field(default_factory=dict)
 
-    def fitted(self, width: int) -> ResultTable:
-        """Return the table as it fits ``width`` characters: headers broken at spaces, then optional columns left out.
+    def __post_init__(self) -> None:
+        unknown = {*self.dropped(len(self.droppable)), *self.short} - {*self.columns[1:]}
+        if unknown:
+            raise ValueError(f"droppable and short must name columns after the first, but got {sorted(unknown)}")
 
-        A table whose other columns are wider than that is returned with them all: nothing else is ever left out.
+    def dropped(self, groups: int) -> tuple[str, ...]:
+        """Return the columns of the first ``groups`` droppable groups."""
+        return tuple(name for group in self.droppable[:groups] for name in group)
+
+    def to_rich(self, dropped: int = 0, *, short: bool = False, fold: bool = False) -> RichTable:
+        """Return the table for a terminal, without its first ``dropped`` droppable groups; no cell wraps.
+
+        ``short`` takes the short headers; ``fold`` lets the first column wrap, for when nothing else is left.
         """
-        if self.printed_width() <= width:
-            return self
-        table = replace(self, columns=(self.columns[0], *(_broken(column) for column in self.columns[1:])))
-        for column in self.optional:
-            if table.printed_width() <= width:
-                break
-            table = table._without(_broken(column))
-        left_out = len(self.columns) - len(table.columns)
-        more = f"{left_out} more column{'s' if left_out > 1 else ''} in the run's report." if left_out else ""
-        return replace(table, note=" ".join(part for part in (self.note, more) if part))
-
-    def to_rich(self) -> RichTable:
-        """Return the table for a terminal."""
+        from rich import box
         from rich.markup import escape
         from rich.table import Table as RichTable
 
-        caption = escape(self.note) if self.note else None
-        table = RichTable(title=escape(self.title), caption=caption, caption_justify="left", title_justify="left")
-        for index, column in enumerate(self.columns):
-            table.add_column(escape(column), justify="left" if index == 0 else "right", no_wrap=index > 0)
+        gone = self.dropped(dropped)
+        kept = [index for index, name in enumerate(self.columns) if name not in gone]
+        table = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 0, 0, 1))
+        for index in kept:
+            name = self.columns[index]
+            header = escape(self.short.get(name, name) if short else name)
+            no_wrap = index > 0 or not fold
+            table.add_column(header, justify="right" if index else "left", no_wrap=no_wrap, overflow="fold")
         for row in self.rows:
-            table.add_row(*(escape(_shown(cell)) for cell in row))
+            table.add_row(*(escape(_shown(row[index])) for index in kept))
         return table
-
-    def printed_width(self) -> int:
-        """Return how many characters wide the terminal's table is: cells, a space on either side, and the rules."""
-        lines = [self.columns, *([_shown(cell) for cell in row] for row in self.rows)]
-        widths = [max(len(part) for cell in column for part in cell.split("\n")) for column in zip(*lines, strict=True)]
-        return sum(widths) + 3 * len(widths) + 1
-
-    def _without(self, column: str) -> ResultTable:
-        kept = [index for index, name in enumerate(self.columns) if name != column]
-        rows = tuple(tuple(row[index] for index in kept) for row in self.rows)
-        return replace(self, columns=tuple(self.columns[index] for index in kept), rows=rows)
 
     def to_markdown(self) -> str:
         """Return the table in GitHub's Markdown, with its title as a heading."""
@@ -85,18 +77,6 @@ class ResultTable:
         writer.writerow(self.columns)
         writer.writerows([_raw(cell) for cell in row] for row in self.rows)
         return text.getvalue()
-
-
-def print_tables(console: Console, tables: Iterable[ResultTable]) -> None:
-    """Print tables as they fit the terminal; into a file or a pipe they go whole."""
-    for table in tables:
-        shown = table.fitted(console.width) if console.is_terminal else table
-        width = console.width if console.is_terminal else max(console.width, table.printed_width())
-        console.print(shown.to_rich(), end="\n\n", width=width)
-
-
-def _broken(header: str) -> str:
-    return header.replace(" ", "\n").replace("@", "\n@")
 
 
 def _shown(cell: Cell) -> str:

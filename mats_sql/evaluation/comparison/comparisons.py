@@ -1,0 +1,128 @@
+"""All comparisons of one baseline: made once, written once, and read by every page that speaks of a gap.
+
+A second computation of the same gap could correct for another family and come to another verdict; so there is none.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from mats_sql.errors import StageInputError
+from mats_sql.evaluation.comparison.comparison import Comparison
+from mats_sql.evaluation.comparison.statistics import compare_all
+from mats_sql.evaluation.question_results import Selected, question_results, restrict, selections
+from mats_sql.evaluation.question_sets import ALL, QuestionSet
+from mats_sql.evaluation.records import JudgedCandidate
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedTeam:
+    """One side of a comparison: its name, and the judged candidates of each of its training seeds."""
+
+    name: str
+    seeds: Sequence[Sequence[JudgedCandidate]]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparisons:
+    """Every treatment against one baseline on every question set, at most one comparison for each of the two.
+
+    The treatments of one question set are a family: their decisions are corrected together (Holm). The second set is
+    a part of the first and reads the same gaps again, so it is no further member of that family.
+    """
+
+    comparisons: tuple[Comparison, ...]
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", ser_json_inf_nan="strings")
+
+    def __post_init__(self) -> None:
+        counted = Counter((one.question_set, one.treatment) for one in self.comparisons)
+        twice = [key for key, count in counted.items() if count > 1]
+        if twice:
+            raise StageInputError(
+                f"a treatment must be compared once per question set, but {twice[0]} is there twice; rename one"
+            )
+
+    def of(self, question_set: str, treatment: str) -> Comparison:
+        """Return one comparison. Raises :class:`StageInputError`, naming those there are, when it was not made."""
+        for comparison in self.comparisons:
+            if (comparison.question_set, comparison.treatment) == (question_set, treatment):
+                return comparison
+        known = ", ".join(f"{one.treatment} on {one.question_set}" for one in self.comparisons) or "nothing"
+        raise StageInputError(
+            f"a gap must have been compared, but {treatment} on {question_set} was not ({known} was); run compare"
+        )
+
+    def on(self, question_set: str) -> tuple[Comparison, ...]:
+        """Return a question set's comparisons, in the order of the treatments."""
+        return tuple(comparison for comparison in self.comparisons if comparison.question_set == question_set)
+
+    @property
+    def question_sets(self) -> tuple[str, ...]:
+        """The question sets' names, in order."""
+        return tuple(dict.fromkeys(comparison.question_set for comparison in self.comparisons))
+
+    def as_mlflow(self) -> dict[str, float]:
+        """Return all numbers under flat names: `rest/` for questions outside validation, then several treatments."""
+        return dict(item for name in self.question_sets for item in self._named(name))
+
+    def _named(self, question_set: str) -> Iterator[tuple[str, float]]:
+        family = self.on(question_set)
+        for comparison in family:
+            prefix = "" if question_set == ALL else "rest/"
+            prefix += f"{comparison.treatment}/" if len(family) > 1 else ""
+            yield from ((f"{prefix}{name}", value) for name, value in comparison.as_mlflow().items())
+
+
+_FILE = TypeAdapter(Comparisons)
+
+
+def compare_question_sets(
+    sets: Sequence[QuestionSet], baseline: ComparedTeam, treatments: Sequence[ComparedTeam]
+) -> Comparisons:
+    """Compare every treatment with the baseline at selector EX, on every set.
+
+    Raises :class:`StageInputError` when a side is empty, breaks the records' rules, or was not evaluated on the same
+    questions as the others.
+    """
+    return Comparisons(
+        tuple(
+            comparison
+            for chosen in sets
+            for comparison in compare_all(
+                _selected(baseline, chosen),
+                {treatment.name: _selected(treatment, chosen) for treatment in treatments},
+                baseline_name=baseline.name,
+                question_set=chosen.name,
+            )
+        )
+    )
+
+
+def write_comparisons(path: Path, comparisons: Comparisons) -> None:
+    """Write comparisons as JSON, every number in full; what is unknown is the string ``NaN``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(_FILE.dump_json(comparisons, indent=2) + b"\n")
+
+
+def read_comparisons(path: Path) -> Comparisons:
+    """Read what :func:`write_comparisons` wrote. Raises :class:`StageInputError` for a missing or malformed file."""
+    try:
+        return _FILE.validate_json(path.read_bytes())
+    except OSError as error:
+        raise StageInputError(f"comparisons must be readable, but {path}: {error.strerror}; run compare") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        problem = f"{place}: {first['msg']}"
+        raise StageInputError(f"comparisons must be well-formed, but {path}, {problem}; run compare again") from None
+
+
+def _selected(team: ComparedTeam, chosen: QuestionSet) -> list[dict[int, Selected]]:
+    return [selections(question_results(restrict(candidates, chosen.question_ids))) for candidates in team.seeds]

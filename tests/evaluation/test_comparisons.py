@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from mats_sql.errors import StageInputError
+from mats_sql.evaluation.comparison.comparisons import (
+    ComparedTeam,
+    Comparisons,
+    compare_question_sets,
+    read_comparisons,
+    write_comparisons,
+)
+from mats_sql.evaluation.comparison.statistics import compare_teams
+from mats_sql.evaluation.question_results import restrict
+from mats_sql.evaluation.question_sets import ALL, REST, question_sets
+from mats_sql.evaluation.report.comparison_page import comparison_page
+from mats_sql.sql.verdict import VerdictClass
+from tests.evaluation.synthetic import TeamShape, synthetic_team
+
+QUESTIONS, VALIDATION = range(220), range(60)
+SETS = question_sets(QUESTIONS, VALIDATION)
+
+
+def team(name, skill, *seeds):
+    shape = TeamShape(validator_skill=skill)
+    return ComparedTeam(name, [synthetic_team(seed, shape, questions=len(QUESTIONS), k=2) for seed in seeds])
+
+
+INDEP, COLLAB, STRICT = team("INDEP", 0.6, 1, 2), team("COLLAB", 0.8, 3, 4), team("STRICT", 0.9, 5, 6)
+FOUND = compare_question_sets(SETS, INDEP, [COLLAB, STRICT])
+SINGLE = compare_question_sets(SETS, team("INDEP", 0.6, 1), [team("COLLAB", 0.8, 3)])
+
+
+def correct(side, ids):
+    return [
+        {row.question_id: (row.db_id, row.verdict is VerdictClass.CORRECT) for row in rows if row.selected}
+        for rows in ([row for row in seed if row.question_id in ids] for seed in side.seeds)
+    ]
+
+
+def test_every_treatment_is_compared_on_both_question_sets():
+    assert FOUND.question_sets == (ALL, REST)
+    assert [one.treatment for one in FOUND.on(REST)] == ["COLLAB", "STRICT"]
+    assert (FOUND.of(ALL, "STRICT").questions, FOUND.of(REST, "STRICT").questions) == (220, 160)
+
+
+def test_without_a_validation_split_there_is_one_set():
+    assert [one.name for one in question_sets(QUESTIONS, ())] == [ALL]
+    assert [one.name for one in question_sets(QUESTIONS, QUESTIONS)] == [ALL]
+
+
+@pytest.mark.parametrize("chosen", SETS, ids=lambda chosen: chosen.name)
+def test_what_is_compared_is_the_selected_sql_of_the_sets_questions(chosen):
+    alone = compare_teams(correct(INDEP, chosen.question_ids), correct(COLLAB, chosen.question_ids))
+    found = FOUND.of(chosen.name, "COLLAB")
+    assert (found.difference, found.decision_p) == (alone.difference, alone.decision_p)
+    assert (found.intervals, found.p_values) == (alone.intervals, alone.p_values)
+
+
+def test_the_treatments_of_one_set_are_one_family():
+    for name in (ALL, REST):
+        low, high = sorted(FOUND.on(name), key=lambda one: one.decision_p)
+        assert low.adjusted_p == pytest.approx(min(1, 2 * low.decision_p))
+        assert high.adjusted_p == pytest.approx(max(low.adjusted_p, high.decision_p))
+
+
+@pytest.mark.parametrize("found", [FOUND, SINGLE, Comparisons(())], ids=["seeds", "one seed", "none"])
+def test_comparisons_survive_their_file_exactly(found, tmp_path):
+    write_comparisons(tmp_path / "made" / "comparisons.json", found)
+    read = read_comparisons(tmp_path / "made" / "comparisons.json")
+    assert repr(read) == repr(found)  # every number in full, and NaN, which equals nothing
+    assert [one.verdict for one in read.comparisons] == [one.verdict for one in found.comparisons]
+    assert [one.databases for one in read.comparisons] == [one.databases for one in found.comparisons]
+    assert read.as_mlflow() == found.as_mlflow()
+
+
+def test_the_file_is_json_for_everyone(tmp_path):
+    write_comparisons(tmp_path / "c.json", SINGLE)
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    first = json.loads((tmp_path / "c.json").read_text(), parse_constant=refuse)["comparisons"][0]
+    assert first["baseline_seeds"]["deviation"] == "NaN"
+    assert first["difference"] == SINGLE.of(ALL, "COLLAB").difference
+
+
+def broken(change):
+    def apply(content):
+        change(content["comparisons"][0])
+        return json.dumps(content)
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    ("damage", "problem"),
+    [
+        (lambda content: json.dumps(content)[:-9], "the file: Invalid JSON"),
+        (lambda _: "[]", "Input should be"),
+        (broken(lambda one: one.pop("adjusted_p")), "comparisons.0.adjusted_p: Field required"),
+        (
+            broken(lambda one: one.update(difference="large")),
+            "comparisons.0.difference: Input should be a valid number",
+        ),
+        (broken(lambda one: one["intervals"]["seed"].pop("low")), "comparisons.0.intervals.seed.low"),
+        (broken(lambda one: one.update(surprise=1)), "comparisons.0.surprise: Unexpected keyword argument"),
+    ],
+    ids=["torn", "a list", "a missing number", "a word", "half an interval", "an unknown field"],
+)
+def test_a_malformed_file_is_refused_in_one_line_that_names_the_place(damage, problem, tmp_path):
+    path = tmp_path / "comparisons.json"
+    write_comparisons(path, SINGLE)
+    path.write_text(damage(json.loads(path.read_text())))
+    with pytest.raises(StageInputError) as raised:
+        read_comparisons(path)
+    assert problem in str(raised.value)
+    assert str(path) in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_missing_file_is_refused_in_one_line(tmp_path):
+    with pytest.raises(StageInputError, match=r"none\.json: No such file or directory; run compare$"):
+        read_comparisons(tmp_path / "none.json")
+
+
+def test_a_gap_that_was_not_compared_is_asked_for_in_vain():
+    with pytest.raises(StageInputError, match=f"MAGIC on {ALL} was not .COLLAB on {ALL}, STRICT on {ALL}, "):
+        FOUND.of(ALL, "MAGIC")
+
+
+def test_a_treatment_stands_for_one_comparison():
+    with pytest.raises(StageInputError, match=r"'COLLAB'.* is there twice"):
+        Comparisons((*SINGLE.comparisons, SINGLE.comparisons[0]))
+
+
+def test_teams_on_different_questions_are_not_compared():
+    short = ComparedTeam("SHORT", [restrict(rows, range(219)) for rows in COLLAB.seeds])
+    with pytest.raises(StageInputError, match="the same questions"):
+        compare_question_sets(SETS, INDEP, [short])
+
+
+def test_metrics_are_named_by_set_and_by_treatment_where_there_are_several():
+    assert FOUND.as_mlflow()["rest/STRICT/gap"] == FOUND.of(REST, "STRICT").difference
+    assert FOUND.as_mlflow()["COLLAB/p_adjusted"] == FOUND.of(ALL, "COLLAB").adjusted_p
+    assert SINGLE.as_mlflow()["gap"] == SINGLE.of(ALL, "COLLAB").difference
+    assert SINGLE.as_mlflow()["rest/gap"] == SINGLE.of(REST, "COLLAB").difference
+
+
+def test_the_page_says_every_verdict_and_the_look():
+    page = comparison_page(FOUND, notice="What can be seen.", looks=3)
+    assert [line for line in page.splitlines() if line.startswith(("COLLAB −", "STRICT −"))] == [
+        one.verdict for name in (ALL, REST) for one in FOUND.on(name)
+    ]
+    assert page.splitlines()[2] == "What can be seen."
+    assert page.endswith("Look number 3 at the final set in this experiment.\n")
+
+
+def test_the_verdict_follows_the_correction():
+    one = SINGLE.comparisons[0]
+    assert "]: distinguishable (" in replace(one, adjusted_p=0.05).verdict
+    assert "]: not distinguishable (" in replace(one, adjusted_p=0.0501).verdict
