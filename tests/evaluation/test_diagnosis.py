@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import cache
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 
 from mats_sql.agents.critique import Validator, Verdict
 from mats_sql.choices import Gate, Regime
@@ -75,14 +75,16 @@ def test_a_fixer_that_ignores_critiques_gives_collab_no_pairs_and_indep_many():
 
 
 def test_confusion_counts_every_labelled_critique_once():
-    for agreement in diagnosed(**LISTENING).agreements:
-        assert sum(agreement.counts.values()) == 240 * 4
+    totals = [sum(agreement.counts.values()) for agreement in diagnosed(**LISTENING).agreements]
+    assert totals == [240 * 4] * (6 * len(Validator))  # six pairs of four regimes
 
 
 def test_strict_never_chooses_what_indep_rejects():
-    for agreement in diagnosed(**LISTENING).agreements:
-        if (agreement.first, agreement.second) == (Regime.INDEP, Regime.STRICT):
-            assert agreement.counts.get((False, True), 0) == 0
+    agreements = diagnosed(**LISTENING).agreements
+    seen = [item.counts for item in agreements if (item.first, item.second) == (Regime.INDEP, Regime.STRICT)]
+    assert len(seen) == len(Validator)
+    assert [counts.get((False, True), 0) for counts in seen] == [0, 0]
+    assert all(counts[True, False] for counts in seen), "STRICT must choose less than INDEP here"
 
 
 def test_kappa_is_cohens():
@@ -145,15 +147,16 @@ def test_without_a_gate_the_flows_agree_and_with_one_they_may_not():
 
 
 def test_sampled_verdicts_are_as_accurate_as_the_validators_skill():
-    for confusion in diagnosed(**LISTENING).confusions.values():
+    confusions = diagnosed(**LISTENING).confusions
+    assert set(confusions) == set(Validator)
+    for confusion in confusions.values():
         assert verdict_accuracy(confusion).accuracy.value == pytest.approx(0.7, abs=0.05)
 
 
 @given(pools())
 @settings(max_examples=25, deadline=None)
 def test_any_pool_can_be_diagnosed_whatever_its_row_order(pool):
-    if not pool.critiques or not pool.fixes:
-        return
+    assume(pool.critiques and pool.fixes)
     turned = Pool(pool.plans[::-1], pool.critiques[::-1], pool.fixes[::-1])
     one, two = (diagnose_pool(item, policy=Policy(), max_pairs_per_prompt=2) for item in (pool, turned))
     assert repr(one) == repr(two)
