@@ -29,6 +29,11 @@ _PATH = click.Path(path_type=Path)
 )
 @click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="SQL worker processes.")
 @click.option("--timeout-s", type=click.FloatRange(min=0, min_open=True), default=30.0, show_default=True)
+@click.option(
+    "--database",
+    metavar="URL",
+    help="Run all SQL on this PostgreSQL, MySQL or MariaDB (postgresql://reader@host/db_id) instead of the files.",
+)
 @click.option("--cache", type=_PATH, default=Path("mats-runs/cache/judge"), show_default=True, help="Kept verdicts.")
 def judge(
     benchmark_root: Path,
@@ -38,17 +43,26 @@ def judge(
     benchmark_kind: str,
     workers: int,
     timeout_s: float,
+    database: str | None,
     cache: Path,
 ) -> None:
     with one_line_errors():
         from mats_sql.config import SqlLimits
-        from mats_sql.pipeline.judge import JudgeRequest
-        from mats_sql.pipeline.judge_run import tracked_judging
+        from mats_sql.pipeline.judge import JudgeRequest, judge_in_a_run
 
         limits = SqlLimits(timeout_s=timeout_s)
-        kind = benchmark_kind
-        request = JudgeRequest(benchmark_root, candidates, out, split, kind, workers, limits, cache)  # type: ignore[arg-type]
-        _print(tracked_judging(request, Path("mats-runs")), request.receipt)
+        request = JudgeRequest(
+            benchmark_root,
+            candidates,
+            out,
+            split,
+            benchmark_kind,  # type: ignore[arg-type]
+            workers,
+            limits,
+            cache,
+            database,
+        )
+        _print(judge_in_a_run(request, Path("mats-runs")), request.receipt)
 
 
 def _print(report: JudgeReport, receipt: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from mats_sql.benchmark.benchmark import Benchmark, pair_questions_with_golds, require_schemas
 from mats_sql.benchmark.database_file import find_databases, with_nulls
 from mats_sql.benchmark.descriptions import describe
-from mats_sql.benchmark.json_items import JsonItem, read_items, require_folder
+from mats_sql.benchmark.items import BirdQuestion, Item, read_items, require_folder
 from mats_sql.benchmark.question import Gold, Question
 from mats_sql.benchmark.tables_file import read_tables_file
 
@@ -25,7 +25,7 @@ def read_bird(root: Path, split: str) -> Benchmark:
     require_folder(root)
     folder = root / split if (root / split / f"{split}.json").is_file() else root
     path = folder / f"{split}.json"
-    items = [_question(item) for item in read_items(path)]
+    items = [_question(item) for item in read_items(path, BirdQuestion)]
     declared = read_tables_file(folder / f"{split}_tables.json")
     databases_folder = folder / f"{split}_databases"
     databases = find_databases(databases_folder)
@@ -40,12 +40,13 @@ def read_bird(root: Path, split: str) -> Benchmark:
     return Benchmark(f"bird-{split}", root, questions, golds, schemas, databases)
 
 
-def _question(item: JsonItem) -> tuple[Question, Gold]:
+def _question(item: Item[BirdQuestion]) -> tuple[Question, Gold]:
+    fields = item.fields
     question = Question(
-        question_id=item.number("question_id") if "question_id" in item.fields else item.position,
-        db_id=item.words("db_id"),
-        text=item.words("question"),
-        evidence=item.text("evidence", default="").strip(),
-        difficulty=item.text("difficulty", default="simple"),
+        question_id=fields.question_id if "question_id" in fields.model_fields_set else item.position,
+        db_id=fields.db_id,
+        text=fields.question,
+        evidence=fields.evidence.strip(),
+        difficulty=fields.difficulty,
     )
-    return question, Gold(question.question_id, question.db_id, item.text("SQL"))
+    return question, Gold(question.question_id, question.db_id, fields.sql)

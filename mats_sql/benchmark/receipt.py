@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from mats_sql.benchmark.benchmark import Benchmark
 from mats_sql.config import SqlLimits
 from mats_sql.sql.cache import EVALUATOR_VERSION
-from mats_sql.sql.database import look_at
 from mats_sql.sql.execution import Execution
-from mats_sql.sql.judge import Judge, JudgeItem
+from mats_sql.sql.judge import JudgeItem
+from mats_sql.sql.judging import ItemJudge
 from mats_sql.sql.verdict import Judgement
 
 SLOW_S = 1.0
@@ -30,7 +30,10 @@ class GoldNote:
 
 @dataclass(frozen=True, slots=True)
 class GoldReceipt:
-    """Gold against itself on one benchmark, with the versions, limits and database digests it was made with."""
+    """Gold against itself on one benchmark, with the versions, limits and databases it was made with.
+
+    ``databases`` has the digest of a database file's bytes, or the address and version of a database server.
+    """
 
     benchmark: str
     questions: int
@@ -52,7 +55,7 @@ class GoldReceipt:
         return asdict(self)
 
 
-def make_receipt(benchmark: Benchmark, judge: Judge, limits: SqlLimits) -> GoldReceipt:
+def make_receipt(benchmark: Benchmark, judge: ItemJudge, limits: SqlLimits) -> GoldReceipt:
     """Judge every gold whose database is present against itself.
 
     Raises :class:`mats_sql.errors.DatabaseError` for a damaged database.
@@ -79,7 +82,7 @@ def make_receipt(benchmark: Benchmark, judge: Judge, limits: SqlLimits) -> GoldR
         failed=tuple(failed),
         slow=tuple(slow),
         unstable=tuple(unstable),
-        databases={db_id: judge.cache.database_digest(look_at(path)) for db_id, path in benchmark.databases.items()},
+        databases={db_id: judge.identity(path) for db_id, path in benchmark.databases.items()},
         limits=limits.model_dump(),
         evaluator_version=EVALUATOR_VERSION,
         sqlite_version=sqlite3.sqlite_version,

@@ -7,7 +7,7 @@ from pathlib import Path
 from mats_sql.benchmark.benchmark import Benchmark, pair_questions_with_golds, require_schemas
 from mats_sql.benchmark.database_file import find_databases, with_nulls
 from mats_sql.benchmark.descriptions import describe
-from mats_sql.benchmark.json_items import JsonItem, read_items, require_folder
+from mats_sql.benchmark.items import Item, SpiderQuestion, read_items, require_folder
 from mats_sql.benchmark.question import Gold, Question
 from mats_sql.benchmark.tables_file import read_tables_file
 from mats_sql.errors import BenchmarkError
@@ -27,7 +27,7 @@ def read_spider(root: Path, split: str) -> Benchmark:
     """
     require_folder(root)
     path = _question_file(root, split)
-    items = [_question(item) for item in read_items(path)]
+    items = [_question(item) for item in read_items(path, SpiderQuestion)]
     questions = tuple(question for question, _ in items)
     golds = pair_questions_with_golds(str(path), items)
     asked = {question.db_id for question in questions}
@@ -52,6 +52,6 @@ def _question_file(root: Path, split: str) -> Path:
     return next((path for path in candidates if path.is_file()), candidates[0])
 
 
-def _question(item: JsonItem) -> tuple[Question, Gold]:
-    question = Question(item.position, item.words("db_id"), item.words("question"))
-    return question, Gold(question.question_id, question.db_id, item.text("query"))
+def _question(item: Item[SpiderQuestion]) -> tuple[Question, Gold]:
+    question = Question(item.position, item.fields.db_id, item.fields.question)
+    return question, Gold(question.question_id, question.db_id, item.fields.query)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mats_sql.benchmark.json_items import JsonItem, read_items
+from mats_sql.benchmark.items import DatabaseTables, Item, read_items
 from mats_sql.benchmark.schema import Column, ForeignKey, Schema, Table
 
 
@@ -21,33 +21,34 @@ class DeclaredSchema:
 def read_tables_file(path: Path) -> dict[str, DeclaredSchema]:
     """Return the schemas by database id. Raises :class:`~mats_sql.errors.BenchmarkError` for a malformed file."""
     declared: dict[str, DeclaredSchema] = {}
-    for item in read_items(path):
-        db_id = item.text("db_id")
+    for item in read_items(path, DatabaseTables):
+        db_id = item.fields.db_id
         if db_id in declared:
             raise item.problem(f"database ids must be unique, but {db_id!r} comes twice")
-        declared[db_id] = _declared_schema(db_id, item)
+        declared[db_id] = _declared_schema(item)
     return declared
 
 
-def _declared_schema(db_id: str, item: JsonItem) -> DeclaredSchema:
-    tables = [str(name) for name in item.array("table_names_original")]
-    columns = _columns(item, "column_names_original", len(tables))
-    readable = _columns(item, "column_names", len(tables)) if item.has("column_names") else columns
-    types = item.array("column_types")
+def _declared_schema(item: Item[DatabaseTables]) -> DeclaredSchema:
+    fields = item.fields
+    tables, columns, types = fields.table_names_original, fields.column_names_original, fields.column_types
+    readable = columns if fields.column_names is None else fields.column_names
+    _check_columns(item, "column_names_original", columns)
+    _check_columns(item, "column_names", readable)
     if not len(columns) == len(types) == len(readable):
         raise item.problem(
             f"column_names_original, column_names and column_types must be equally long, but have "
             f"{len(columns)}, {len(readable)} and {len(types)} entries"
         )
-    primary = _primary_keys(item, len(columns))
+    primary = _primary_keys(item)
     schema_columns: list[list[Column]] = [[] for _ in tables]
     for position, ((table, name), type_name) in enumerate(zip(columns, types, strict=True)):
         if table >= 0:
-            schema_columns[table].append(Column(name, str(type_name), position in primary))
+            schema_columns[table].append(Column(name, type_name, position in primary))
     schema = Schema(
-        db_id,
+        fields.db_id,
         tuple(Table(name, tuple(own)) for name, own in zip(tables, schema_columns, strict=True)),
-        tuple(_foreign_keys(item, tables, columns)),
+        tuple(_foreign_keys(item)),
     )
     names = {
         (tables[table], name): readable_name
@@ -57,38 +58,30 @@ def _declared_schema(db_id: str, item: JsonItem) -> DeclaredSchema:
     return DeclaredSchema(schema, names)
 
 
-def _columns(item: JsonItem, key: str, table_count: int) -> list[tuple[int, str]]:
-    """Return (table index, name) per column; the index -1 belongs to the column ``*``, which is no column."""
-    columns = []
-    for entry in item.array(key):
-        match entry:
-            case [int(table), str(name)] if -1 <= table < table_count:
-                columns.append((table, name))
-            case _:
-                raise item.problem(f"{key!r} must hold pairs of table index and name, but has {entry!r:.80}")
-    return columns
+def _check_columns(item: Item[DatabaseTables], key: str, columns: Sequence[tuple[int, str]]) -> None:
+    """Check the table indexes; -1 belongs to the column ``*``, which is no column."""
+    for table, name in columns:
+        if not -1 <= table < len(item.fields.table_names_original):
+            raise item.problem(f"{key!r} must hold pairs of table index and name, but has {[table, name]!r:.80}")
 
 
-def _primary_keys(item: JsonItem, column_count: int) -> set[int]:
+def _primary_keys(item: Item[DatabaseTables]) -> set[int]:
     """Return the columns of primary keys; a composite key is a list inside the list."""
-    entries = item.array("primary_keys")
-    nested = (entry if isinstance(entry, list) else [entry] for entry in entries)
-    return {_position(item, "primary_keys", position, column_count) for entry in nested for position in entry}
+    nested = (entry if isinstance(entry, list) else [entry] for entry in item.fields.primary_keys)
+    return {_position(item, "primary_keys", position) for entry in nested for position in entry}
 
 
-def _foreign_keys(item: JsonItem, tables: list[str], columns: list[tuple[int, str]]) -> Iterable[ForeignKey]:
-    key = "foreign_keys"
-    for entry in item.array(key):
-        if not isinstance(entry, list) or len(entry) != 2:
-            raise item.problem(f"{key!r} must hold pairs of column positions, but has {entry!r:.80}")
-        table, column = columns[_position(item, key, entry[0], len(columns))]
-        to_table, to_column = columns[_position(item, key, entry[1], len(columns))]
+def _foreign_keys(item: Item[DatabaseTables]) -> Iterable[ForeignKey]:
+    key, tables, columns = "foreign_keys", item.fields.table_names_original, item.fields.column_names_original
+    for entry in item.fields.foreign_keys:
+        (table, column), (to_table, to_column) = (columns[_position(item, key, position)] for position in entry)
         if table < 0 or to_table < 0:
-            raise item.problem(f"{key!r} must hold positions of columns, but {entry!r} has the position of '*'")
+            raise item.problem(f"{key!r} must hold positions of columns, but {list(entry)!r} has the position of '*'")
         yield ForeignKey(tables[table], column, tables[to_table], to_column)
 
 
-def _position(item: JsonItem, key: str, position: object, column_count: int) -> int:
-    if not isinstance(position, int) or not 0 <= position < column_count:
-        raise item.problem(f"{key!r} must hold column positions below {column_count}, but has {position!r:.80}")
+def _position(item: Item[DatabaseTables], key: str, position: int) -> int:
+    count = len(item.fields.column_names_original)
+    if not 0 <= position < count:
+        raise item.problem(f"{key!r} must hold column positions below {count}, but has {position!r:.80}")
     return position

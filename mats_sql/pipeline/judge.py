@@ -1,14 +1,17 @@
-"""The ``judge`` stage: a file of candidate SQL in, one line of verdicts per (question, system) out."""
+"""Judge a file of candidate SQL against a benchmark's gold, inside a run of the experiment ``judge``.
+
+Nothing else reads what this writes. The judging itself is :mod:`mats_sql.sql.judging`; here the benchmark is read, the
+verdicts and the gold receipt are written, and the run records both.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import time
-from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Literal
 
@@ -17,21 +20,30 @@ from mats_sql.benchmark.bird import read_bird
 from mats_sql.benchmark.receipt import GoldReceipt, make_receipt
 from mats_sql.benchmark.spider import read_spider
 from mats_sql.config import SqlLimits
-from mats_sql.errors import BenchmarkError, CandidateFileError, ConfigError
-from mats_sql.sql.candidates import CandidateSet, read_candidates
-from mats_sql.sql.execution import Outcome
+from mats_sql.errors import ConfigError
+from mats_sql.sql.address import read_address, shown
 from mats_sql.sql.executor import SqlExecutor
-from mats_sql.sql.judge import Judge, JudgeItem
-from mats_sql.sql.verdict import Judgement, VerdictClass
+from mats_sql.sql.judge import Judge
+from mats_sql.sql.judging import AnswerKey, CandidateJudging, ItemJudge, ReferenceSql, SystemCounts
+from mats_sql.sql.server_judge import ServerJudge
+from mats_sql.sql.servers import ServerExecutor
+from mats_sql.tracking.artifact import ArtifactKind
+from mats_sql.tracking.stage import Stage, StageKey, run_stage
+from mats_sql.tracking.stage_run import StageRun
+from mats_sql.tracking.store import connect
 
+KEY = StageKey("judge", 1)
+EXPERIMENT = "judge"
 BenchmarkKind = Literal["auto", "bird", "spider"]
-_NO_GOLD = VerdictClass.GOLD_UNAVAILABLE
-_UNAVAILABLE = Judgement(_NO_GOLD, _NO_GOLD, _NO_GOLD, Outcome.ERROR)
 
 
 @dataclass(frozen=True, slots=True)
 class JudgeRequest:
-    """What to judge, against which benchmark, and where to write it; ``cache`` makes a second judging free."""
+    """What to judge, against which benchmark, and where to write it; ``cache`` makes a second judging free.
+
+    With ``server``, a database server's URL, candidates and golds run there instead of on the benchmark's files: those
+    of the questions whose database has the name that the URL ends in.
+    """
 
     benchmark_root: Path
     candidates: Path
@@ -41,6 +53,7 @@ class JudgeRequest:
     workers: int = 2
     limits: SqlLimits = field(default_factory=SqlLimits)
     cache: Path | None = None
+    server: str | None = field(default=None, repr=False)
 
     @property
     def receipt(self) -> Path:
@@ -49,65 +62,96 @@ class JudgeRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class SystemCounts:
-    """How one system's candidates were judged: counts per official verdict, and correct ones per other reading."""
-
-    system: str
-    official: Counter[VerdictClass]
-    multiset_correct: int
-    ordered_correct: int
-
-
-@dataclass(frozen=True, slots=True)
 class JudgeReport:
     """What a judging came to. ``executed`` counts the SQL that really ran; the rest was known."""
 
     systems: tuple[SystemCounts, ...]
     receipt: GoldReceipt
-    judged: int
     executed: int
     questions_without_database: tuple[int, ...]
     elapsed_s: float
+
+    @property
+    def judged(self) -> int:
+        """The number of verdicts."""
+        return sum(system.official.total() for system in self.systems)
+
+
+def judge_in_a_run(request: JudgeRequest, work_dir: Path) -> JudgeReport:
+    """Judge a file inside a run of the experiment ``judge``; raises what :func:`judge_file` raises.
+
+    The run is made anew each time, since it costs nothing: verdicts are kept by content.
+    """
+    settings: dict[str, object] = {
+        "benchmark_root": str(request.benchmark_root),
+        "candidates": str(request.candidates),
+        "split": request.split,
+        "limits": request.limits.model_dump(mode="json"),
+    }
+    if request.server is not None:
+        settings["database"] = shown(read_address(request.server))
+    found: list[JudgeReport] = []
+
+    def compute(run: StageRun) -> None:
+        report = judge_file(request)
+        found.append(report)
+        run.log_metrics({"judged": report.judged, "executed": report.executed, "elapsed_s": report.elapsed_s})
+        for system in report.systems:
+            run.log_metrics(_metrics(system))
+        run.output("verdicts", ArtifactKind.REPORT, request.out)
+        run.output("gold_receipt", ArtifactKind.REPORT, request.receipt)
+
+    stage = Stage(KEY, f"judge {request.candidates.name}", settings, reusable=False)
+    run_stage(connect(EXPERIMENT, work_dir), stage, compute)
+    return found[0]
 
 
 def judge_file(request: JudgeRequest) -> JudgeReport:
     """Judge every candidate of a file; write the verdicts and the gold receipt, both only when complete.
 
-    The gold is the benchmark's. Candidates of a question whose database is not there are ``gold_unavailable``. Raises
-    a :class:`~mats_sql.errors.MatsError` for files that are missing or malformed, candidates of unknown questions, and
-    when no candidate's database is there.
+    Raises a :class:`~mats_sql.errors.MatsError` for files that are missing or malformed, a server that cannot be
+    reached, candidates of unknown questions, and when no candidate's database is there.
     """
     started = time.monotonic()
-    benchmark = open_benchmark(request.benchmark_root, request.split, request.kind)
-    desk, tally = _Desk(benchmark, request.candidates), _Tally()
-    with (
-        _complete_or_absent(request.out) as stream,
-        SqlExecutor(request.limits, request.workers) as executor,
-        Judge(executor, request.cache) as judge,
-    ):
+    benchmark = _open_benchmark(request)
+    with _complete_or_absent(request.out) as stream, _open_judge(request) as judge:
         receipt = make_receipt(benchmark, judge, request.limits)
-        for question_id, system, judgement in desk.verdicts(judge):
-            stream.write(_line(question_id, system, judgement))
-            tally.add(system, judgement)
-        if not desk.judged:
-            raise BenchmarkError(
-                f"a candidate's database must be in the benchmark, but {request.benchmark_root} has none of the "
-                f"databases that {request.candidates} asks for; add the database files"
-            )
+        judging = CandidateJudging(request.candidates, _answer_key(benchmark), judge)
+        for judged in judging:
+            stream.write(judged.line())
         request.receipt.write_text(json.dumps(receipt.as_json(), indent=1) + "\n", encoding="utf-8")
         executed = judge.executed
-    missing = tuple(sorted(desk.without_database))
-    return JudgeReport(tally.counts(), receipt, tally.total, executed, missing, time.monotonic() - started)
+    missing = tuple(sorted(judging.without_database))
+    return JudgeReport(judging.counts(), receipt, executed, missing, time.monotonic() - started)
 
 
-def open_benchmark(root: Path, split: str, kind: BenchmarkKind) -> Benchmark:
-    """Read a benchmark in BIRD's or Spider's layout; ``auto`` goes by Spider's ``tables.json``.
-
-    Raises :class:`BenchmarkError`.
-    """
+def _open_benchmark(request: JudgeRequest) -> Benchmark:
+    """Read a benchmark (``auto``: Spider's when it has Spider's ``tables.json``) and say where its databases are."""
+    root, kind = request.benchmark_root, request.kind
     if kind == "auto":
         kind = "spider" if (root / "tables.json").is_file() else "bird"
-    return read_spider(root, split) if kind == "spider" else read_bird(root, split)
+    benchmark = read_spider(root, request.split) if kind == "spider" else read_bird(root, request.split)
+    if request.server is None:
+        return benchmark
+    address = read_address(request.server)
+    asked = {gold.db_id for gold in benchmark.golds.values()} & {address.database or ""}
+    name = f"{benchmark.name} on {shown(address)}"
+    return replace(benchmark, name=name, databases={db_id: Path(db_id) for db_id in asked})
+
+
+@contextmanager
+def _open_judge(request: JudgeRequest) -> Iterator[ItemJudge]:
+    if request.server is not None:
+        with ServerExecutor(request.server, request.limits, request.workers) as server:
+            yield ServerJudge(server)
+    else:
+        with SqlExecutor(request.limits, request.workers) as executor, Judge(executor, request.cache) as judge:
+            yield judge
+
+
+def _answer_key(benchmark: Benchmark) -> AnswerKey:
+    golds = {question_id: ReferenceSql(gold.db_id, gold.sql) for question_id, gold in benchmark.golds.items()}
+    return AnswerKey(benchmark.name, golds, benchmark.databases)
 
 
 @contextmanager
@@ -126,83 +170,7 @@ def _complete_or_absent(out: Path) -> Iterator[IO[str]]:
             partial.unlink(missing_ok=True)
 
 
-class _Desk:
-    """Pairs candidates with golds on the way to the judge, and verdicts with candidates on the way back."""
-
-    def __init__(self, benchmark: Benchmark, candidates: Path) -> None:
-        self._benchmark, self._candidates = benchmark, candidates
-        self._waiting: deque[tuple[int, str, bool]] = deque()
-        self.without_database: set[int] = set()
-        self.judged = 0
-
-    def verdicts(self, judge: Judge) -> Iterator[tuple[int, str, Judgement]]:
-        """Yield question id, system and judgement of every candidate, in file order."""
-        for judgement in judge.judge_many(self._items()):
-            yield from self._unjudged()
-            question_id, system, _ = self._waiting.popleft()
-            self.judged += 1
-            yield question_id, system, judgement
-        yield from self._unjudged()
-
-    def _items(self) -> Iterator[JudgeItem]:
-        for candidates in read_candidates(self._candidates):
-            gold = self._benchmark.golds.get(candidates.question_id)
-            if gold is None:
-                raise CandidateFileError(
-                    f"a candidate's question must be in the benchmark, but question {candidates.question_id} of "
-                    f"{self._candidates} is not in {self._benchmark.name}; check --split"
-                )
-            self._check_database(candidates, gold.db_id)
-            database = self._benchmark.databases.get(gold.db_id)
-            if database is None:
-                self.without_database.add(candidates.question_id)
-            for system, sql in candidates.sqls.items():
-                self._waiting.append((candidates.question_id, system, database is not None))
-                if database is not None:
-                    yield JudgeItem(database, gold.sql, sql)
-
-    def _check_database(self, candidates: CandidateSet, db_id: str) -> None:
-        if candidates.db_id is not None and candidates.db_id != db_id:
-            raise CandidateFileError(
-                f"a candidate's db_id must be its question's, but question {candidates.question_id} of "
-                f"{self._candidates} says {candidates.db_id!r} where the benchmark says {db_id!r}; check --split"
-            )
-
-    def _unjudged(self) -> Iterator[tuple[int, str, Judgement]]:
-        while self._waiting and not self._waiting[0][2]:
-            question_id, system, _ = self._waiting.popleft()
-            yield question_id, system, _UNAVAILABLE
-
-
-class _Tally:
-    """Counts verdicts per system, in the order in which systems appear."""
-
-    def __init__(self) -> None:
-        self._judgements: dict[str, Counter[Judgement]] = {}
-        self.total = 0
-
-    def add(self, system: str, judgement: Judgement) -> None:
-        """Count one verdict."""
-        self.total += 1
-        self._judgements.setdefault(system, Counter())[judgement] += 1
-
-    def counts(self) -> tuple[SystemCounts, ...]:
-        """Return the counts of every system."""
-        return tuple(_counts(system, judgements) for system, judgements in self._judgements.items())
-
-
-def _counts(system: str, judgements: Counter[Judgement]) -> SystemCounts:
-    official: Counter[VerdictClass] = Counter()
-    multiset = ordered = 0
-    for judgement, count in judgements.items():
-        official[judgement.official] += count
-        multiset += count * (judgement.multiset is VerdictClass.CORRECT)
-        ordered += count * (judgement.ordered is VerdictClass.CORRECT)
-    return SystemCounts(system, official, multiset, ordered)
-
-
-def _line(question_id: int, system: str, judgement: Judgement) -> str:
-    return (
-        f'{{"question_id": {question_id}, "system": {json.dumps(system)}, "official": "{judgement.official}", '
-        f'"multiset": "{judgement.multiset}", "ordered": "{judgement.ordered}", "outcome": "{judgement.outcome}"}}\n'
-    )
+def _metrics(system: SystemCounts) -> dict[str, float]:
+    total = system.official.total()
+    counts = {f"{system.system}/{verdict.value}": float(count) for verdict, count in system.official.items()}
+    return {f"{system.system}/ex": counts.get(f"{system.system}/correct", 0.0) / total, **counts}

@@ -48,7 +48,7 @@ class JudgeItem:
 
 
 NO_SQL = Execution(Outcome.ERROR, error="the answer holds no SQL")
-_NO_SQL_JUDGEMENT = Judgement(VerdictClass.ERROR, VerdictClass.ERROR, VerdictClass.ERROR, Outcome.ERROR)
+NO_SQL_JUDGEMENT = Judgement(VerdictClass.ERROR, VerdictClass.ERROR, VerdictClass.ERROR, Outcome.ERROR)
 
 
 class Judge:
@@ -84,6 +84,10 @@ class Judge:
     def execute_gold(self, items: Iterable[JudgeItem]) -> Iterator[Execution]:
         """Yield the execution of each item's gold, in item order; each gold is executed once and kept."""
         return self._told(items, self._golds(items))
+
+    def identity(self, database: Path) -> str:
+        """Return the digest of a database file's bytes."""
+        return self.cache.database_digest(look_at(database))
 
     def _told(self, items: Iterable[JudgeItem], results: Iterator[Result]) -> Iterator[Result]:
         if self._on_judged is None or not isinstance(items, Sized):
@@ -144,7 +148,7 @@ class _Entry:
 
     def judgement(self) -> Judgement:
         if self.verdicts is None:
-            return _NO_SQL_JUDGEMENT
+            return NO_SQL_JUDGEMENT
         return _judgement(self.verdicts)
 
     def execution(self) -> Execution:
@@ -291,7 +295,7 @@ class _Token:
 
 
 class _GoldFirst:
-    """Batches in order of expected length, of the worker's own database first; a gold's later batches wait for its rows."""
+    """Batches by expected length, those of the worker's own database first; a gold's later ones wait for its rows."""
 
     def __init__(self, waiting: list[tuple[_Group, list[_Entry]]], full: bool) -> None:
         self._full = full

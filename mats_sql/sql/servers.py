@@ -10,8 +10,10 @@ reaches the next one. Rows and bytes are bounded as on SQLite; results are read 
 What is not covered. The server runs the SQL with the rights of the URL's user: give one that may only read, and no file
 or superuser rights. There is no bound on virtual-machine steps or on the server's memory, and some rows of enormous
 values are in this process's memory before they are found too big. The time limit is one of wall-clock time, so a busy
-server can turn a verdict into a timeout. Verdicts are not kept on disk, as a server's content has no digest. The tests
-run PostgreSQL and MariaDB; of MySQL, what it shares with MariaDB: all but its statement timeout.
+server can turn a verdict into a timeout. Verdicts are not kept on disk, as a server's content has no digest. A password
+appears in no message, but an address given on a command line can be read by the machine's other users: leave the
+password to ``PGPASSWORD`` or ``~/.pgpass`` where that matters. The tests run PostgreSQL and MariaDB; of MySQL, what it
+shares with MariaDB: all but its statement timeout.
 """
 
 from __future__ import annotations
@@ -26,21 +28,21 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import islice
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
-from sqlalchemy import Connection, CursorResult, Engine, create_engine
+from sqlalchemy import URL, Connection, CursorResult, Engine, create_engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from mats_sql.config import SqlLimits
 from mats_sql.errors import DatabaseError
-from mats_sql.sql.compare import compare
+from mats_sql.sql.address import read_address, shown
 from mats_sql.sql.execution import Execution, Outcome, Value
 from mats_sql.sql.executor import SqlRequest
-from mats_sql.sql.judge import NO_SQL, JudgeItem
 from mats_sql.sql.sandbox.run import MAX_ERROR_TEXT, MAX_PREVIEW_TEXT, digest_lines
-from mats_sql.sql.verdict import Judgement
 
 _WINDOW = 1024
+_CONNECT_TIMEOUT_S = 10
 _FIRST_CHUNK, _LAST_CHUNK = 8, 512
 # Atomic: a comment ends at its first end, and never reaches over SQL to the end of another one.
 _GAP = r"(?>\s|--[^\n]*\n|#[^\n]*\n|/\*.*?\*/)"
@@ -54,23 +56,16 @@ $$ DECLARE opened refcursor := 'mats'; BEGIN OPEN opened NO SCROLL FOR EXECUTE q
 """
 
 
-class Executor(Protocol):
-    """What runs SQL: :class:`mats_sql.sql.executor.SqlExecutor` and :class:`ServerExecutor`."""
-
-    def execute_many(self, requests: Iterable[SqlRequest]) -> Iterator[Execution]:
-        """Yield one execution per request, in request order."""
-
-
 class ServerExecutor:
-    """Executes SQL on a database server; a request's database fills ``{database}`` in the URL.
+    """Executes SQL on a database server; a request's database names the database there.
 
-    ``url`` is SQLAlchemy's, e.g. ``postgresql+psycopg2://reader@host/{database}``. For a MySQL or MariaDB on the same
-    machine end it with ``?ssl_disabled=true``: PyMySQL otherwise loads all certificates for every SQL, 20 ms. Raises
+    ``address`` is SQLAlchemy's URL, as :func:`read_address` takes it. For a MySQL or MariaDB on the same machine end it
+    with ``?ssl_disabled=true``: PyMySQL otherwise loads all certificates for every SQL, 20 ms. Raises
     :class:`~mats_sql.errors.DatabaseError` when a server cannot be reached.
     """
 
-    def __init__(self, url: str, limits: SqlLimits, workers: int) -> None:
-        self._url, self._limits, self._workers = url, limits, workers
+    def __init__(self, address: str, limits: SqlLimits, workers: int) -> None:
+        self.address, self._limits, self._workers = read_address(address), limits, workers
         self._engines: dict[str, Engine] = {}
 
     def __enter__(self) -> Self:
@@ -90,22 +85,39 @@ class ServerExecutor:
         stream = iter(requests)
         with ThreadPoolExecutor(self._workers) as threads:
             while window := list(islice(stream, _WINDOW)):
-                engines = [self._engine(request.database.stem) for request in window]
+                engines = [self._engine(request.database.name) for request in window]
                 yield from threads.map(self._execute, engines, (request.sql for request in window))
 
+    def identity(self, database: Path) -> str:
+        """Return what a database is called and which server has it: its content has no digest."""
+        engine = self._engine(database.name)
+        with self._connect(engine):
+            version = ".".join(map(str, engine.dialect.server_version_info or ()))
+        return f"{shown(engine.url)} ({engine.dialect.name} {version})"
+
     def _engine(self, database: str) -> Engine:
-        url = self._url.replace("{database}", database)
-        if url not in self._engines:
-            self._engines[url] = create_engine(url, pool_size=self._workers, pool_pre_ping=True)
-        return self._engines[url]
+        if database not in self._engines:
+            given = "connect_timeout" in self.address.query
+            self._engines[database] = create_engine(
+                self.address.set(database=database),
+                pool_size=self._workers,
+                pool_pre_ping=True,
+                connect_args={} if given else {"connect_timeout": _CONNECT_TIMEOUT_S},
+            )
+        return self._engines[database]
+
+    def _connect(self, engine: Engine) -> Connection:
+        try:
+            return engine.connect()
+        except (SQLAlchemyError, TypeError) as error:  # a TypeError: an option that the driver does not know
+            problem = _without_secrets(_line(error), engine.url)
+            raise DatabaseError(
+                f"the database server must be reachable, but {shown(engine.url)}: {problem}; check the address"
+            ) from None
 
     def _execute(self, engine: Engine, sql: str) -> Execution:
         dialect = _DIALECTS[engine.dialect.name]
-        try:
-            connection = engine.connect()
-        except DBAPIError as error:
-            raise DatabaseError(f"the database server must be reachable, but {engine.url}: {_line(error)}") from None
-        with connection:
+        with self._connect(engine) as connection:
             dialect.prepare(connection, self._limits.timeout_s)
             cancel = dialect.canceller(engine, connection)
             started = time.monotonic()
@@ -127,28 +139,6 @@ class ServerExecutor:
         if execution.ran and elapsed_s >= self._limits.timeout_s:
             return Execution(Outcome.TIMEOUT, error="stopped at the time limit", elapsed_s=elapsed_s)
         return replace(execution, elapsed_s=elapsed_s)
-
-
-class ServerJudge:
-    """Judges on any executor by comparing whole executions; keeps nothing on disk."""
-
-    def __init__(self, executor: Executor) -> None:
-        self._executor = executor
-
-    def judge_many(self, items: Iterable[JudgeItem]) -> Iterator[Judgement]:
-        """Yield one judgement per item, in item order."""
-        return (judgement for _, judgement in self.execute_and_judge(items))
-
-    def execute_and_judge(self, items: Iterable[JudgeItem]) -> Iterator[tuple[Execution, Judgement]]:
-        """Yield each item's execution and judgement; equal SQL runs once per window of 1,024 items."""
-        stream = iter(items)
-        while window := list(islice(stream, _WINDOW)):
-            wanted = dict.fromkeys(SqlRequest(item.database, item.gold_sql) for item in window)
-            wanted |= dict.fromkeys(SqlRequest(item.database, item.sql) for item in window if item.sql is not None)
-            done = dict(zip(wanted, self._executor.execute_many(wanted), strict=True))
-            for item in window:
-                execution = NO_SQL if item.sql is None else done[SqlRequest(item.database, item.sql)]
-                yield execution, compare(done[SqlRequest(item.database, item.gold_sql)], execution)
 
 
 class _RefusedError(Exception):
@@ -210,6 +200,14 @@ def _shown(value: object) -> Value:
 def _line(error: Exception) -> str:
     cause = getattr(error, "orig", None) or error
     return " ".join(str(cause).split())[:MAX_ERROR_TEXT]
+
+
+def _without_secrets(text: str, url: URL) -> str:
+    """Blot out whatever the address holds besides its visible part, should a driver repeat it."""
+    for secret in (url.password, *url.normalized_query.get("password", ()), *url.normalized_query.get("passwd", ())):
+        if secret:
+            text = text.replace(str(secret), "***")
+    return text
 
 
 def _chunk_sizes() -> Iterator[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,10 +45,13 @@ def test_what_the_judge_refuses_is_not_read_for_a_prompt_either(bird_folder: Bir
         "the value index": lambda: ValueIndex.build(path, schema),
         "the schema's reader": lambda: schema_from_sqlite(path),
     }
-    for reader, read in readers.items():
-        try:
-            read()
-        except DatabaseError as error:
-            assert os.linesep not in str(error)
-        else:
-            pytest.fail(f"{reader} took a file that must be refused")
+    took = [reader for reader, read in readers.items() if not refuses(read)]
+    assert took == []
+
+
+def refuses(read: Callable[[], object]) -> bool:
+    try:
+        read()
+    except DatabaseError:
+        return True
+    return False

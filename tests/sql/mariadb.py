@@ -23,7 +23,7 @@ GRANT ALL ON hero.* TO owner@localhost;
 
 @contextmanager
 def mariadb_server() -> Iterator[str]:
-    """Start a server; yield its URL, with ``{database}``, for a user who owns the tables and has no global right."""
+    """Start a server; yield the URL of its database ``hero``, for the tables' owner without any global right."""
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/bin"
     install, server = (shutil.which(name, path=path) for name in ("mariadb-install-db", "mariadbd"))
     if install is None or server is None:
@@ -37,7 +37,7 @@ def mariadb_server() -> Iterator[str]:
         process = _start([server, *options, "--skip-networking", f"--init-file={folder / 'schema.sql'}"], folder)
         try:
             _wait(process, folder)
-            yield f"mysql+pymysql://owner@localhost/{{database}}?unix_socket={folder / 'socket'}&ssl_disabled=true"
+            yield f"mysql+pymysql://owner@localhost/hero?unix_socket={folder / 'socket'}&ssl_disabled=true"
         finally:
             process.kill()
             process.wait()

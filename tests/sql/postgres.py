@@ -20,7 +20,7 @@ CREATE DATABASE hero OWNER owner;
 
 @contextmanager
 def postgres_server() -> Iterator[str]:
-    """Start a server; yield its URL, with ``{database}``, for a user who owns the tables and is no superuser."""
+    """Start a server; yield the URL of its database ``hero``, for a user who owns the tables and is no superuser."""
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not programs:
         pytest.skip("needs PostgreSQL: /usr/lib/postgresql is not there; apt-get install postgresql")
@@ -37,7 +37,7 @@ def postgres_server() -> Iterator[str]:
         _run(binaries / "pg_ctl", "-D", data, "-o", options, "-l", folder / "log", "-w", "-t", "120", "start")
         try:
             _run(binaries / "psql", "-h", folder, "-U", "postgres", "-v", "ON_ERROR_STOP=1", input_text=_SCHEMA)
-            yield f"postgresql+psycopg2://owner@/{{database}}?host={folder}"
+            yield f"postgresql+psycopg2://owner@/hero?host={folder}"
         finally:
             _run(binaries / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
     finally:

@@ -13,10 +13,12 @@ from sqlalchemy import create_engine, text
 
 from mats_sql.config import SqlLimits
 from mats_sql.errors import DatabaseError
+from mats_sql.sql.compare import compare
 from mats_sql.sql.execution import Execution, Outcome
 from mats_sql.sql.executor import SqlExecutor, SqlRequest
 from mats_sql.sql.judge import Judge, JudgeItem
-from mats_sql.sql.servers import Executor, ServerExecutor, ServerJudge
+from mats_sql.sql.server_judge import ServerJudge
+from mats_sql.sql.servers import ServerExecutor
 from mats_sql.sql.verdict import VerdictClass
 from tests.sql.mariadb import mariadb_server
 from tests.sql.postgres import postgres_server
@@ -36,7 +38,7 @@ class Backend:
     """A kind of database, its executor and judge, the name of one database, and the URL of a server."""
 
     kind: str
-    executor: Executor
+    executor: SqlExecutor | ServerExecutor
     judge: Judge | ServerJudge
     database: Path
     url: str = ""
@@ -57,7 +59,7 @@ def backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
             yield Backend(request.param, executor, judge, path)
         return
     with SERVERS[request.param]() as url:
-        engine = create_engine(url.replace("{database}", "hero"))
+        engine = create_engine(url)
         with engine.begin() as connection:
             for statement in [*TABLE, "CREATE SEQUENCE counter"]:
                 connection.execute(text(statement))
@@ -146,6 +148,7 @@ def test_answers_come_in_request_order(backend: Backend) -> None:
         ("SELECT 1", "DROP TABLE hero", "refused refused refused"),
         ("SELECT nothing", "SELECT 1", "gold_unavailable gold_unavailable gold_unavailable"),
         ("SELECT 1", None, "error error error"),
+        ("SELECT nothing", None, "error error error"),
     ],
 )
 def test_verdicts_are_the_same_on_every_backend(backend: Backend, gold: str, sql: str | None, verdicts: str) -> None:
@@ -158,8 +161,10 @@ def test_verdicts_are_the_same_on_every_backend(backend: Backend, gold: str, sql
 
 def test_comparing_digests_gives_the_verdicts_of_comparing_rows(backend: Backend) -> None:
     sqls = ["SELECT i FROM many", "SELECT i FROM many ORDER BY i DESC", "SELECT DISTINCT i / 2 FROM many", "SELECT 1"]
-    items = [JudgeItem(backend.database, gold, sql) for gold in sqls for sql in [*sqls, "SELEC 1"]]
-    assert list(ServerJudge(backend.executor).judge_many(items)) == list(backend.judge.judge_many(items))
+    pairs = [(gold, sql) for gold in sqls for sql in [*sqls, "SELEC 1"]]
+    items = [JudgeItem(backend.database, gold, sql) for gold, sql in pairs]
+    done = dict(zip([*sqls, "SELEC 1"], backend.run(*sqls, "SELEC 1"), strict=True))
+    assert [compare(done[gold], done[sql]) for gold, sql in pairs] == list(backend.judge.judge_many(items))
 
 
 WRITING = {
@@ -262,8 +267,8 @@ def test_a_session_that_ends_itself_costs_one_error_only(server: Backend) -> Non
 @pytest.mark.parametrize(
     "url",
     [
-        "postgresql+psycopg2://nobody@/{database}?host=/nowhere",
-        "mysql+pymysql://nobody@localhost/{database}?unix_socket=/nowhere",
+        "postgresql+psycopg2://nobody@/hero?host=/nowhere",
+        "mysql+pymysql://nobody@localhost/hero?unix_socket=/nowhere",
     ],
 )
 def test_a_server_that_is_not_there_is_a_database_error(url: str) -> None:

@@ -1,4 +1,4 @@
-"""The parent's side of the worker processes: hand out batches, collect answers, kill and replace what does not come back.
+"""The parent's side of the worker processes: hand out batches, collect answers, replace what does not come back.
 
 One thread, one socket per worker. Answers of a worker arrive in the order of its batches' SQL, so the SQL that a worker
 died of is always known: it gets the verdict of that death, once, and the rest of the batch goes to a fresh process.
