@@ -1,24 +1,53 @@
-"""The experiment's settings: every shipped config loads, and what is wrong is said in one line."""
+"""The experiment's settings: every shipped config loads, all are described, what is wrong is said in one line."""
 
 from __future__ import annotations
 
-import contextlib
+import runpy
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+import yaml
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mats_sql.choices import Regime
 from mats_sql.config import Experiment, load_experiment
+from mats_sql.config.section import Section
 from mats_sql.errors import ConfigError
 
-CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
+ROOT = Path(__file__).parent.parent
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+GENERATED = runpy.run_path(str(ROOT / "docs" / "generate_config.py"))
+
+
+def keys(model: type[Section], prefix: str = "") -> Iterator[tuple[str, str | None]]:
+    """Yield every key, sections included, with its description."""
+    for name, field in model.model_fields.items():
+        yield prefix + name, field.description
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            yield from keys(field.annotation, f"{prefix}{name}.")
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_every_shipped_config_loads_and_is_named_as_its_file(path: Path) -> None:
     assert load_experiment(path).name == path.stem
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_every_shipped_config_tells_editors_its_schema(path: Path) -> None:
+    directive = path.read_text(encoding="utf-8").splitlines()[0]
+    assert (path.parent / directive.removeprefix("# yaml-language-server: $schema=")).is_file(), directive
+
+
+def test_every_setting_says_what_it_does() -> None:
+    assert [key for key, description in keys(Experiment) if not description] == []
+
+
+@pytest.mark.parametrize(("file", "made"), [("docs/config.md", "page"), ("configs/schema.json", "schema")])
+def test_the_settings_page_and_schema_are_what_the_settings_say(file: str, made: str) -> None:
+    written = (ROOT / file).read_text(encoding="utf-8")
+    assert written == GENERATED[made](), f"{file} is not that of the code; run python docs/generate_config.py"
 
 
 def test_an_empty_file_is_the_default_experiment(tmp_path: Path) -> None:
@@ -29,34 +58,99 @@ def test_an_empty_file_is_the_default_experiment(tmp_path: Path) -> None:
 
 def test_overrides_reach_nested_settings_and_are_yaml(tmp_path: Path) -> None:
     path = tmp_path / "e.yaml"
-    path.write_text("orpo: {beta: 0.5}\n")
+    path.write_text("orpo: {beta: 0.5}\npairs: {k: 3}\n")
     loaded = load_experiment(path, ["orpo.beta=0.1", "regimes=[strict]", "policy.gate=always", "pairs.k=null"])
-    assert (loaded.orpo.beta, loaded.regimes, loaded.policy.gate) == (0.1, (Regime.STRICT,), "always")
+    assert (loaded.orpo.beta, loaded.regimes, loaded.policy.gate, loaded.pairs.k) == (
+        0.1,
+        (Regime.STRICT,),
+        "always",
+        None,
+    )
+
+
+def test_of_two_overrides_of_a_key_the_last_holds(tmp_path: Path) -> None:
+    path = tmp_path / "e.yaml"
+    path.write_text("")
+    assert load_experiment(path, ["orpo.beta=0.1", "orpo.beta=0.2"]).orpo.beta == 0.2
+
+
+WRONG = [
+    ("orpo: {betta: 1}", "every key must be known, but {path} has 'orpo.betta'; remove it or see docs/config.md"),
+    ("orpo: {beta: -1}", "orpo.beta: Input should be greater than 0, but got -1; change it in {path}"),
+    ("policy: {k: two}", "policy.k: Input should be a valid integer"),
+    ("regimes: [both]", "regimes.0: Input should be 'indep', 'collab', 'collab_v2' or 'strict', but got 'both'"),
+    ("name: 'a b'", "name: String should match pattern"),
+    (
+        "benchmark: {kind: bird}",
+        "benchmark.root must be set when benchmark.kind is 'bird'; set it to the folder ({path})",
+    ),
+    (
+        "teacher: {kind: large_model}",
+        "teacher.model and teacher.base_url must be set when teacher.kind is 'large_model'",
+    ),
+    ("- a list", "the config must be a mapping of keys, but {path} holds a list"),
+    ("a: [", "the config file must be YAML, but {path}: "),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), WRONG, ids=[text for text, _ in WRONG])
+def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, text: str, said: str) -> None:
+    message = _refusal(tmp_path, text)
+    assert message.startswith(said.format(path=tmp_path / "e.yaml"))
+    assert "\n" not in message
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "key", "value"),
     [
-        ("orpo: {betta: 1}", "orpo.betta"),
-        ("orpo: {beta: -1}", "greater than 0"),
-        ("policy: {k: two}", "policy.k"),
-        ("regimes: [both]", "regimes.0"),
-        ("name: 'a b'", "name"),
-        ("benchmark: {kind: bird}", "benchmark.root must be set"),
-        ("- a list", "a mapping"),
-        ("a: [", "YAML"),
+        ("rollout: {plans: 8, critiques: 4}\npairs: {k: 5}", "pairs.k", 5),
+        ("rollout: {plans: 4, critiques: 8}\npairs: {k: 5}", "pairs.k", 5),
+        ("rollout: {plans: 8, critiques: 4}\nsearch: {k: [2, 8]}", "search.k", 8),
+        ("rollout: {plans: 4, critiques: 8}\nsearch: {k: [8, 2]}", "search.k", 8),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, text: str, said: str) -> None:
+def test_a_k_beyond_what_the_pool_holds_is_refused(tmp_path: Path, text: str, key: str, value: int) -> None:
+    rollout = yaml.safe_load(text)["rollout"]
+    assert _refusal(tmp_path, text) == (
+        f"{key} must be at most min(rollout.plans, rollout.critiques), the pool's size, but got {value} and "
+        f"min({rollout['plans']}, {rollout['critiques']}); lower {key} or draw more ({tmp_path / 'e.yaml'})"
+    )
+
+
+def test_a_k_of_all_that_the_pool_holds_is_allowed(tmp_path: Path) -> None:
     path = tmp_path / "e.yaml"
+    path.write_text("rollout: {plans: 6, critiques: 5}\npairs: {k: 5}\nsearch: {k: [2, 5]}\npolicy: {k: 16}\n")
+    assert load_experiment(path).pairs.k == 5
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from([key for key, _ in keys(Experiment)]),
+    st.text(max_size=12)
+    | st.sampled_from(["null", "-1", "[]", "{}", "1e999", ".nan", "[1, a]", "{x: 1}", "!!set {a}"]),
+)
+def test_a_key_with_any_value_loads_or_is_refused_in_one_line(key: str, value: str) -> None:
+    assert "\n" not in _said(f"{key}={value}")
+
+
+@settings(deadline=None)
+@given(st.text(max_size=20) | st.from_regex(r"[a-z.=:\[{!&*-]{1,12}", fullmatch=True))
+def test_no_override_escapes_as_another_error(text: str) -> None:
+    assert "\n" not in _said(text)
+
+
+def _said(override: str) -> str:
+    """Return what an override is refused with, nothing when it is not; another error than ours passes through."""
+    try:
+        load_experiment(CONFIGS[0], [override])
+    except ConfigError as refused:
+        return str(refused)
+    return ""
+
+
+def _refusal(folder: Path, text: str) -> str:
+    path = folder / "e.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError) as caught:
         load_experiment(path)
-    assert said in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-@given(st.text(max_size=20))
-def test_no_override_escapes_as_another_error(text: str) -> None:
-    with contextlib.suppress(ConfigError):
-        load_experiment(CONFIGS[0], [text])
+    return str(caught.value)

@@ -23,6 +23,7 @@ from mats_sql.benchmark.schema_text import SchemaStyle, schema_text
 from mats_sql.lab import words
 from mats_sql.lab.corruption import corrupt
 from mats_sql.lab.databases import LabDatabase, build_database, create_tables, schema_of
+from mats_sql.lab.partition import Part
 from mats_sql.lab.questions import SHARES, LabQuestion, draw_question
 from mats_sql.lab.values import mentioned_values
 from mats_sql.seeds import derive_random
@@ -35,7 +36,7 @@ ROWS = (8, 15)
 _QUESTIONS_PER_DATABASE = 3
 
 
-class Task(StrEnum):
+class ExampleKind(StrEnum):
     """What an example teaches."""
 
     PLAN = "plan"
@@ -45,7 +46,13 @@ class Task(StrEnum):
     CHOOSE = "choose"
 
 
-TASK_SHARES = {Task.PLAN: 0.33, Task.SELECT: 0.16, Task.CONDITION: 0.17, Task.FIX: 0.22, Task.CHOOSE: 0.12}
+KIND_SHARES = {
+    ExampleKind.PLAN: 0.33,
+    ExampleKind.SELECT: 0.16,
+    ExampleKind.CONDITION: 0.17,
+    ExampleKind.FIX: 0.22,
+    ExampleKind.CHOOSE: 0.12,
+}
 """Plans get less than half: the planner must leave something to its validators and its fixer (docs/lab.md)."""
 
 
@@ -53,7 +60,7 @@ TASK_SHARES = {Task.PLAN: 0.33, Task.SELECT: 0.16, Task.CONDITION: 0.17, Task.FI
 class PretrainExample:
     """A prompt and the answer that an agent should give."""
 
-    task: Task
+    kind: ExampleKind
     messages: Messages
     answer: str
 
@@ -84,7 +91,10 @@ class _Scene:
 
 
 def draw_examples(seed: int, shard: int, count: int) -> list[PretrainExample]:
-    """Return the examples of a shard: a pure function of its arguments, on no benchmark's random stream."""
+    """Return the examples of a shard: a pure function of its arguments, on no benchmark's random stream.
+
+    None asks a text that a lab benchmark may ask (partition).
+    """
     rng = derive_random(seed, "lab", "pretrain", shard)
     examples: list[PretrainExample] = []
     while len(examples) < count:
@@ -111,31 +121,31 @@ def _examples_of(rng: random.Random, database: LabDatabase, connection: sqlite3.
     examples = []
     for _ in range(_QUESTIONS_PER_DATABASE):
         difficulty = rng.choices(list(SHARES), list(SHARES.values()))[0]
-        asked = draw_question(rng, database, connection, difficulty)
+        asked = draw_question(rng, database, connection, difficulty, Part.PRETRAINING)
         if asked is not None:
             question = Question(0, database.db_id, asked.text, asked.evidence, asked.difficulty)
             text = schema_text(schema, mentioned_values(database, asked.text), SchemaStyle())
             scene = _Scene(rng, database, schema, connection, asked, question, text)
-            task = rng.choices(list(TASK_SHARES), list(TASK_SHARES.values()))[0]
-            examples.append(_MAKERS[task](scene))
+            kind = rng.choices(list(KIND_SHARES), list(KIND_SHARES.values()))[0]
+            examples.append(_MAKERS[kind](scene))
     return examples
 
 
 def _plan(scene: _Scene) -> PretrainExample:
     messages = planner_messages(scene.question, scene.schema_text)
-    return PretrainExample(Task.PLAN, messages, write_plan(scene.asked.sql, scene.schema))
+    return PretrainExample(ExampleKind.PLAN, messages, write_plan(scene.asked.sql, scene.schema))
 
 
 def _select(scene: _Scene) -> PretrainExample:
     sql = _sql_to_judge(scene)
     critique = write_critique(Validator.SELECT, sql, scene.asked.sql, scene.schema)
-    return PretrainExample(Task.SELECT, select_validator_messages(scene.review(sql)), critique.text)
+    return PretrainExample(ExampleKind.SELECT, select_validator_messages(scene.review(sql)), critique.text)
 
 
 def _condition(scene: _Scene) -> PretrainExample:
     sql = _sql_to_judge(scene)
     critique = write_critique(Validator.CONDITION, sql, scene.asked.sql, scene.schema)
-    return PretrainExample(Task.CONDITION, condition_validator_messages(scene.review(sql)), critique.text)
+    return PretrainExample(ExampleKind.CONDITION, condition_validator_messages(scene.review(sql)), critique.text)
 
 
 def _fix(scene: _Scene) -> PretrainExample:
@@ -144,7 +154,7 @@ def _fix(scene: _Scene) -> PretrainExample:
     sql = scene.asked.sql if draw < 0.12 else scene.corrupted()
     wanted = scene.corrupted() if draw < 0.24 else scene.asked.sql
     feedback = feedback_text(scene.critiques(sql, wanted))
-    return PretrainExample(Task.FIX, fixer_messages(scene.review(sql), feedback), scene.asked.sql)
+    return PretrainExample(ExampleKind.FIX, fixer_messages(scene.review(sql), feedback), scene.asked.sql)
 
 
 def _choose(scene: _Scene) -> PretrainExample:
@@ -153,7 +163,7 @@ def _choose(scene: _Scene) -> PretrainExample:
     critiques = [_unreliable(scene.rng, critique) for critique in scene.critiques(sql, scene.asked.sql)]
     wanted, found = run_sql(scene.connection, scene.asked.sql), run_sql(scene.connection, sql)
     correct = found[0].ran and found[1] == wanted[1]
-    return PretrainExample(Task.CHOOSE, selector_messages(scene.review(sql), critiques), YES if correct else NO)
+    return PretrainExample(ExampleKind.CHOOSE, selector_messages(scene.review(sql), critiques), YES if correct else NO)
 
 
 def _sql_to_judge(scene: _Scene) -> str:
@@ -167,10 +177,10 @@ def _unreliable(rng: random.Random, critique: Critique) -> Critique:
     return replace(critique, verdict=flipped)
 
 
-_MAKERS: dict[Task, Callable[[_Scene], PretrainExample]] = {
-    Task.PLAN: _plan,
-    Task.SELECT: _select,
-    Task.CONDITION: _condition,
-    Task.FIX: _fix,
-    Task.CHOOSE: _choose,
+_MAKERS: dict[ExampleKind, Callable[[_Scene], PretrainExample]] = {
+    ExampleKind.PLAN: _plan,
+    ExampleKind.SELECT: _select,
+    ExampleKind.CONDITION: _condition,
+    ExampleKind.FIX: _fix,
+    ExampleKind.CHOOSE: _choose,
 }

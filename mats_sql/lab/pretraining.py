@@ -3,22 +3,25 @@
 Copying comes first: on a random token sequence followed by itself, with the loss on the second half, attention forms
 induction heads (Olsson et al. 2022). Without them a model this small learns the formats but not which names to write.
 
-Training is data parallel over single-threaded processes: matrices this small gain little from two threads, and nothing
-at all on a machine that does other work too.
+Training is data parallel over single-threaded processes, with accelerate on the CPU: matrices this small gain little
+from two threads, and nothing at all on a machine that does other work too.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
 import torch
+from accelerate import Accelerator, InitProcessGroupKwargs
 from tokenizers import Tokenizer
-from torch import distributed, multiprocessing
+from torch import multiprocessing
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -32,6 +35,7 @@ OnMetrics = Callable[[int, Mapping[str, float]], None]
 
 _IGNORED = -100
 _LOG_EVERY = 25
+_PASS_ON_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,14 @@ class PretrainReport:
     loss: float
     parameters: int
     steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Logged:
+    """What the first process tells the caller's process."""
+
+    step: int
+    metrics: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,30 +68,31 @@ def pretrain(out: Path, settings: PretrainSettings, on_metrics: OnMetrics | None
     """Train a base model from nothing and save it, with its tokenizer, in the folder ``out``.
 
     Loads with ``AutoModelForCausalLM`` and ``AutoTokenizer``. Equal settings and library versions give equal weights.
-    Starts ``settings.processes - 1`` further processes, which end with it.
+    Trains in ``settings.processes`` further processes, which end with it; ``on_metrics`` is called in this one.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
     tokenizer = train_tokenizer(corpus(settings.seed), settings.vocabulary)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            arguments = (tokenizer.to_str(), settings, Path(folder) / "meeting")
-            helpers = multiprocessing.get_context("spawn")
-            others = [helpers.Process(target=_help, args=(rank, *arguments)) for rank in range(1, settings.processes)]
-            for process in others:
-                process.start()
-            try:
-                model, report = _train(0, *arguments, on_metrics)
-            finally:
-                for process in others:
-                    process.join(timeout=60)
-                    process.kill()
-    finally:
-        torch.set_num_threads(before)
     out.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(out)
     as_pretrained(tokenizer, settings.context_tokens).save_pretrained(out)
-    return report
+    logged: SimpleQueue[_Logged] = multiprocessing.get_context("spawn").SimpleQueue()
+    losses = {"copy_loss": float("nan"), "loss": float("nan")}
+
+    def pass_on() -> None:
+        while not logged.empty():
+            told = logged.get()
+            losses.update({name: value for name, value in told.metrics.items() if name in losses})
+            if on_metrics is not None:
+                on_metrics(told.step, told.metrics)
+
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = (tokenizer.to_str(), settings, Path(folder) / "meeting", out, logged)
+        processes = multiprocessing.start_processes(
+            _train, arguments, settings.processes, join=False, daemon=True, start_method="spawn"
+        )
+        while not processes.join(timeout=_PASS_ON_EVERY_S):
+            pass_on()
+    pass_on()
+    parameters = LlamaForCausalLM.from_pretrained(out).num_parameters()
+    return PretrainReport(losses["copy_loss"], losses["loss"], parameters, step_count(settings))
 
 
 def step_count(settings: PretrainSettings) -> int:
@@ -87,28 +100,46 @@ def step_count(settings: PretrainSettings) -> int:
     return settings.copy_steps + _task_steps(settings)
 
 
-def _help(rank: int, tokenizer: str, settings: PretrainSettings, meeting: Path) -> None:
-    """Be one of the further processes."""
-    torch.set_num_threads(1)
-    _train(rank, tokenizer, settings, meeting, None)
-
-
 def _train(
-    rank: int, tokenizer_text: str, settings: PretrainSettings, meeting: Path, on_metrics: OnMetrics | None
-) -> tuple[LlamaForCausalLM, PretrainReport]:
-    """Train as process ``rank``; every process ends with the same weights."""
+    rank: int, tokenizer_text: str, settings: PretrainSettings, meeting: Path, out: Path, logged: SimpleQueue[_Logged]
+) -> None:
+    """Train as process ``rank``; every process ends with the same weights, and the first saves them."""
+    accelerator = _meet(rank, settings.processes, meeting)
     tokenizer = Tokenizer.from_str(tokenizer_text)
     torch.manual_seed(derive_seed(settings.seed, "lab", "weights"))
     model = LlamaForCausalLM(_architecture(settings, tokenizer)).train()
-    together = settings.processes > 1
-    if together:
-        distributed.init_process_group("gloo", init_method=meeting.as_uri(), rank=rank, world_size=settings.processes)
-    try:
-        report = _run_steps(model, _batches(rank, tokenizer, settings), settings, on_metrics)
-    finally:
-        if together:
-            distributed.destroy_process_group()
-    return model, report
+    on_metrics = (lambda step, metrics: logged.put(_Logged(step, dict(metrics)))) if rank == 0 else None
+    _run_steps(accelerator, _AnswerLoss(model), _batches(rank, tokenizer, settings), settings, on_metrics)
+    if rank == 0:
+        model.save_pretrained(out)
+    accelerator.end_training()
+
+
+def _meet(rank: int, processes: int, meeting: Path) -> Accelerator:
+    """Join the other processes over a file, so that no port is needed; the environment is this process's own."""
+    torch.set_num_threads(1)
+    ranks = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+    sizes = {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes)}
+    os.environ |= ranks | sizes | {"OMP_NUM_THREADS": "1"}
+    return Accelerator(
+        cpu=True,
+        mixed_precision="no",
+        kwargs_handlers=[InitProcessGroupKwargs(backend="gloo", init_method=meeting.as_uri())],
+    )
+
+
+class _AnswerLoss(torch.nn.Module):  # type: ignore[misc]  # torch is untyped to mypy
+    """A model's mean loss at the answer places; logits are computed there only: they are a quarter of all places."""
+
+    def __init__(self, model: LlamaForCausalLM) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        hidden = self.model.model(ids[:, :-1], use_cache=False).last_hidden_state
+        targets = labels[:, 1:]
+        kept = targets != _IGNORED
+        return functional.cross_entropy(self.model.lm_head(hidden[kept]), targets[kept])
 
 
 def _architecture(settings: PretrainSettings, tokenizer: Tokenizer) -> LlamaConfig:
@@ -127,25 +158,26 @@ def _architecture(settings: PretrainSettings, tokenizer: Tokenizer) -> LlamaConf
 
 
 def _run_steps(
-    model: LlamaForCausalLM, batches: Iterator[_Batch], settings: PretrainSettings, on_metrics: OnMetrics | None
-) -> PretrainReport:
+    accelerator: Accelerator,
+    loss_of: _AnswerLoss,
+    batches: Iterator[_Batch],
+    settings: PretrainSettings,
+    on_metrics: OnMetrics | None,
+) -> None:
     steps = step_count(settings)
-    optimizer = _optimizer(model, settings)
+    loss_of, optimizer = accelerator.prepare(loss_of, _optimizer(loss_of, settings))
     recent: list[float] = []
-    losses = {"copy_loss": float("nan"), "loss": float("nan")}
     for step, batch in enumerate(batches, 1):
         rate = settings.learning_rate * _schedule(step, settings, steps)
-        recent.append(_step(model, optimizer, batch, rate))
+        recent.append(_step(accelerator, loss_of, optimizer, batch, rate))
         if step % _LOG_EVERY == 0 or step in (settings.copy_steps, steps):
             name = "copy_loss" if step <= settings.copy_steps else "loss"
-            losses[name], recent = sum(recent) / len(recent), []
             if on_metrics is not None:
-                on_metrics(step, {name: losses[name], "learning_rate": rate})
-    parameters = sum(weight.numel() for weight in model.parameters())
-    return PretrainReport(losses["copy_loss"], losses["loss"], parameters, steps)
+                on_metrics(step, {name: sum(recent) / len(recent), "learning_rate": rate})
+            recent = []
 
 
-def _optimizer(model: LlamaForCausalLM, settings: PretrainSettings) -> torch.optim.Optimizer:
+def _optimizer(model: torch.nn.Module, settings: PretrainSettings) -> torch.optim.Optimizer:
     decayed = [weight for weight in model.parameters() if weight.dim() > 1]
     others = [weight for weight in model.parameters() if weight.dim() <= 1]
     groups = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
@@ -156,33 +188,22 @@ def _task_steps(settings: PretrainSettings) -> int:
     return math.ceil(settings.examples / (settings.batch_size * settings.processes))
 
 
-def _step(model: LlamaForCausalLM, optimizer: torch.optim.Optimizer, batch: _Batch, rate: float) -> float:
-    """Take one step. Logits are computed at answer places only: they are a quarter of all places."""
+def _step(
+    accelerator: Accelerator,
+    loss_of: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batch: _Batch,
+    rate: float,
+) -> float:
+    """Take one step with the mean of all processes' gradients, and return this process's loss."""
     for group in optimizer.param_groups:
         group["lr"] = rate
-    hidden = model.model(batch.ids[:, :-1], use_cache=False).last_hidden_state
-    targets = batch.labels[:, 1:]
-    kept = targets != _IGNORED
-    loss = functional.cross_entropy(model.lm_head(hidden[kept]), targets[kept])
-    loss.backward()
-    _average_gradients(model)
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    loss: torch.Tensor = loss_of(batch.ids, batch.labels)
+    accelerator.backward(loss)
+    accelerator.clip_grad_norm_(loss_of.parameters(), 1.0)
     optimizer.step()
     optimizer.zero_grad()
     return float(loss.item())
-
-
-def _average_gradients(model: LlamaForCausalLM) -> None:
-    if not distributed.is_initialized():
-        return
-    gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
-    distributed.all_reduce(flat)
-    flat /= distributed.get_world_size()
-    start = 0
-    for gradient in gradients:
-        gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
-        start += gradient.numel()
 
 
 def _schedule(step: int, settings: PretrainSettings, steps: int) -> float:

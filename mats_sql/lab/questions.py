@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
-import re
 import sqlite3
 from dataclasses import dataclass, replace
 
+from mats_sql.benchmark.leaks import normalized_text
 from mats_sql.errors import ConfigError
 from mats_sql.lab import challenging, moderate, simple
 from mats_sql.lab.databases import LabDatabase
 from mats_sql.lab.draft import Draft, Family
+from mats_sql.lab.partition import Part, part_of
 from mats_sql.lab.query import Query, render
 
 FAMILIES: dict[str, tuple[tuple[Family, int], ...]] = {
@@ -47,8 +48,9 @@ FAMILIES: dict[str, tuple[tuple[Family, int], ...]] = {
 SHARES = {"simple": 0.6, "moderate": 0.3, "challenging": 0.1}
 """The proportions of BIRD's difficulties."""
 
+_MAX_DRAWS = 240
 _MAX_BARREN_DRAWS = 60
-"""Repeated or bad draws in a row after which a database counts as exhausted."""
+"""Questions in a row that repeat one or were not found, after which a database counts as exhausted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +65,16 @@ class LabQuestion:
 
 
 def draw_question(
-    rng: random.Random, database: LabDatabase, connection: sqlite3.Connection, difficulty: str, tries: int = 60
+    rng: random.Random, database: LabDatabase, connection: sqlite3.Connection, difficulty: str, part: Part
 ) -> LabQuestion | None:
-    """Return a good question of the difficulty over a filled database, or ``None`` after ``tries`` bad draws."""
+    """Return a good question of the difficulty over a filled database whose text is in the part.
+
+    ``None`` after 240 draws that are bad or in the other part.
+    """
     families, weights = zip(*FAMILIES[difficulty], strict=True)
-    for _ in range(tries):
+    for _ in range(_MAX_DRAWS):
         draft: Draft | None = rng.choices(families, weights)[0](rng, database)
-        if draft is not None and _is_good(connection, draft.query):
+        if draft is not None and part_of(draft.text) is part and _is_good(connection, draft.query):
             return LabQuestion(draft.text, draft.evidence, draft.query, render(draft.query), difficulty)
     return None
 
@@ -77,30 +82,26 @@ def draw_question(
 def draw_questions(
     rng: random.Random, database: LabDatabase, connection: sqlite3.Connection, count: int, seen: set[str]
 ) -> list[LabQuestion]:
-    """Return ``count`` good questions in BIRD's proportions; their texts are new to ``seen``, and enter it.
+    """Return ``count`` good questions in BIRD's proportions, for a benchmark: pretraining never asks their texts.
 
+    The texts are new to ``seen``, and enter it, as :func:`normalized_text` has them.
     Raises :class:`ConfigError` when the database does not yield that many.
     """
     drawn: list[LabQuestion] = []
     for difficulty in _difficulties(rng, count):
         question, barren = None, 0
         while question is None:
-            question = draw_question(rng, database, connection, difficulty)
-            if question is None or normalised(question.text) in seen:
+            question = draw_question(rng, database, connection, difficulty, Part.BENCHMARK)
+            if question is None or normalized_text(question.text) in seen:
                 question, barren = None, barren + 1
             if barren > _MAX_BARREN_DRAWS:
                 raise ConfigError(
                     f"a lab database must yield its questions, but {database.db_id!r} has no {count} distinct ones; "
                     "ask for fewer questions or more databases"
                 )
-        seen.add(normalised(question.text))
+        seen.add(normalized_text(question.text))
         drawn.append(question)
     return drawn
-
-
-def normalised(text: str) -> str:
-    """Return a question's words in lower case: two questions of one lab never agree in them."""
-    return " ".join(re.findall(r"\w+", text.lower()))
 
 
 def rows_of(connection: sqlite3.Connection, query: Query) -> list[tuple[object, ...]]:

@@ -19,6 +19,7 @@ from mats_sql.benchmark.splits import split_questions
 from mats_sql.benchmark.usable import Exclusion, usable_questions
 from mats_sql.config import Experiment
 from mats_sql.errors import BenchmarkError
+from mats_sql.lab.partition import check_reserved
 from mats_sql.parquet import write_records
 from mats_sql.pipeline.questions import DEV, TRAIN, QuestionRow, has_train_split, read_split, split_digest
 from mats_sql.pipeline.workspace import Workspace
@@ -29,7 +30,7 @@ from mats_sql.tracking.artifact import ArtifactKind
 from mats_sql.tracking.stage import StageKey, StageResult
 from mats_sql.tracking.stage_run import StageRun
 
-KEY = StageKey("prepare", 1)
+KEY = StageKey("prepare", 2)
 OUTSIDE = "outside the part asked for"
 SHARED = "its text is also a dev question's"
 
@@ -76,6 +77,8 @@ def _compute(workspace: Workspace, run: StageRun, benchmarks: dict[str, Benchmar
         run.log_metrics({f"{split}_questions": len(benchmark.questions), f"{split}_usable": len(kept[split])})
         workspace.progress.note(_summary(split, benchmark, kept[split], excluded))
     check_no_leak(kept.get(TRAIN, []), kept[DEV])
+    if experiment.benchmark.kind == "lab":
+        check_reserved([question for questions in kept.values() for question in questions])
     _write(run, rows, receipts)
 
 

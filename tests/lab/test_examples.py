@@ -13,7 +13,7 @@ from mats_sql.benchmark.prompts import SchemaTexts
 from mats_sql.benchmark.schema_text import SchemaStyle, schema_text
 from mats_sql.config import BenchmarkSettings, LabSettings
 from mats_sql.lab.databases import build_database, schema_of
-from mats_sql.lab.examples import TASK_SHARES, PretrainExample, Task, draw_examples
+from mats_sql.lab.examples import KIND_SHARES, ExampleKind, PretrainExample, draw_examples
 from mats_sql.lab.generator import ROWS, write_lab
 from mats_sql.lab.values import mentioned_values
 from mats_sql.seeds import derive_random
@@ -21,8 +21,8 @@ from mats_sql.seeds import derive_random
 EXAMPLES = draw_examples(0, 0, 600)
 
 
-def _of(task: Task) -> list[PretrainExample]:
-    return [example for example in EXAMPLES if example.task is task]
+def _of(kind: ExampleKind) -> list[PretrainExample]:
+    return [example for example in EXAMPLES if example.kind is kind]
 
 
 def test_a_shard_is_a_pure_function_of_seed_and_number() -> None:
@@ -31,26 +31,26 @@ def test_a_shard_is_a_pure_function_of_seed_and_number() -> None:
 
 
 def test_every_task_has_about_its_share() -> None:
-    counts = Counter(example.task for example in EXAMPLES)
-    for task, share in TASK_SHARES.items():
-        assert counts[task] / len(EXAMPLES) == pytest.approx(share, abs=0.06)
+    counts = Counter(example.kind for example in EXAMPLES)
+    for kind, share in KIND_SHARES.items():
+        assert counts[kind] / len(EXAMPLES) == pytest.approx(share, abs=0.06)
 
 
 def test_critiques_conclude_both_ways() -> None:
-    for task in (Task.SELECT, Task.CONDITION):
-        ends = Counter(example.answer.splitlines()[-1] for example in _of(task))
-        assert min(ends["Conclude: correct."], ends["Conclude: incorrect."]) > len(_of(task)) / 5, ends
+    for kind in (ExampleKind.SELECT, ExampleKind.CONDITION):
+        ends = Counter(example.answer.splitlines()[-1] for example in _of(kind))
+        assert min(ends["Conclude: correct."], ends["Conclude: incorrect."]) > len(_of(kind)) / 5, ends
 
 
 def test_the_selector_sees_right_and_wrong_sql_and_sometimes_a_wrong_verdict() -> None:
-    chosen = _of(Task.CHOOSE)
+    chosen = _of(ExampleKind.CHOOSE)
     assert {example.answer for example in chosen} == {"yes", "no"}
     approved = [e for e in chosen if "select : correct\ncondition : correct" in e.messages[0].content]
     assert {example.answer for example in approved} == {"yes", "no"}
 
 
 def test_the_fixer_sees_complaints_and_answers_with_bare_sql() -> None:
-    fixes = _of(Task.FIX)
+    fixes = _of(ExampleKind.FIX)
     assert all(example.answer.startswith("SELECT ") for example in fixes)
     complained = [example for example in fixes if "Conclude: incorrect." in example.messages[0].content]
     assert len(complained) > len(fixes) / 2

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,9 +15,9 @@ from mats_sql.benchmark.bird import read_bird
 from mats_sql.benchmark.leaks import check_no_leak
 from mats_sql.benchmark.schema import Schema
 from mats_sql.config import LabSettings
-from mats_sql.digests import digest_tree
+from mats_sql.digests import digest_file, digest_json, digest_tree
 from mats_sql.errors import ConfigError
-from mats_sql.lab.generator import write_lab
+from mats_sql.lab.generator import GENERATOR_VERSION, write_lab
 
 SMALL = LabSettings(seed=5, train_databases=4, train_questions=60, dev_databases=3, dev_questions=50)
 
@@ -43,6 +45,11 @@ def test_writing_over_an_earlier_lab_gives_the_same_bytes(lab: Path) -> None:
     before = digest_tree(lab)
     write_lab(lab, SMALL)
     assert digest_tree(lab) == before
+
+
+def test_other_questions_or_schemas_for_equal_settings_need_another_version(lab: Path) -> None:
+    files = [digest_file(lab / name) for name in ("dev.json", "dev_tables.json", "train.json", "train_tables.json")]
+    assert {GENERATOR_VERSION: digest_json(files)[:16]} == {2: "7d35ca3bd7eb3313"}
 
 
 def test_another_seed_writes_another_benchmark(lab: Path, tmp_path: Path) -> None:
@@ -77,7 +84,7 @@ def test_question_texts_never_repeat_within_a_split(full_lab: Path) -> None:
 def test_every_gold_executes_and_returns_something(full_lab: Path) -> None:
     dev = read_bird(full_lab, "dev")
     for question in dev.questions:
-        with sqlite3.connect(dev.databases[question.db_id]) as connection:
+        with closing(sqlite3.connect(dev.databases[question.db_id])) as connection:
             rows = connection.execute(dev.golds[question.question_id].sql).fetchall()
         assert any(value not in (None, 0) for row in rows for value in row), dev.golds[question.question_id].sql
 
@@ -95,22 +102,47 @@ def test_some_columns_need_their_description(full_lab: Path) -> None:
 
 def test_foreign_keys_hold_in_every_database(full_lab: Path) -> None:
     for path in read_bird(full_lab, "dev").databases.values():
-        with sqlite3.connect(path) as connection:
+        with closing(sqlite3.connect(path)) as connection:
             assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
 
 
 def test_the_tables_file_agrees_with_the_database_files(lab: Path) -> None:
-    for item in json.loads((lab / "dev_tables.json").read_text()):
+    items = json.loads((lab / "dev_tables.json").read_text())
+    assert len(items) == SMALL.dev_databases
+    for item in items:
         path = lab / "dev_databases" / item["db_id"] / f"{item['db_id']}.sqlite"
-        with sqlite3.connect(path) as connection:
-            for number, table in enumerate(item["table_names_original"]):
-                declared = [name for index, name in item["column_names_original"] if index == number]
-                assert declared == [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+        assert _listed(item) == _declared(path, item["table_names_original"])
 
 
 def test_more_databases_than_there_are_names_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="must be at most"):
         write_lab(tmp_path, LabSettings(train_databases=5000))
+
+
+def _listed(item: dict[str, Any]) -> dict[str, set[tuple[object, ...]]]:
+    """Return what the tables file says: columns with types, primary keys, foreign keys."""
+    names = item["column_names_original"]
+    dotted = [(item["table_names_original"][table], name) for table, name in names]
+    types = zip(dotted[1:], item["column_types"][1:], strict=True)
+    return {
+        "columns": {(*column, kind) for column, kind in types},
+        "primary": {dotted[number] for number in item["primary_keys"]},
+        "foreign": {(*dotted[child], *dotted[parent]) for child, parent in item["foreign_keys"]},
+    }
+
+
+def _declared(path: Path, tables: list[str]) -> dict[str, set[tuple[object, ...]]]:
+    """Return what a database file declares."""
+    found: dict[str, set[tuple[object, ...]]] = {"columns": set(), "primary": set(), "foreign": set()}
+    with closing(sqlite3.connect(path)) as connection:
+        for table in tables:
+            for _, name, kind, _, _, key in connection.execute(f"PRAGMA table_info({table})"):
+                found["columns"].add((table, name, kind.lower()))
+                if key:
+                    found["primary"].add((table, name))
+            for row in connection.execute(f"PRAGMA foreign_key_list({table})"):
+                found["foreign"].add((table, row[3], row[2], row[4]))
+    return found
 
 
 def _described(schema: Schema) -> list[str]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from mats_sql.agents.messages import as_dicts, user
 from mats_sql.config import PretrainSettings
 from mats_sql.digests import digest_tree
-from mats_sql.lab.pretraining import pretrain
+from mats_sql.lab.pretraining import PretrainReport, pretrain, step_count
 
 SMALL = PretrainSettings(
     seed=3,
@@ -30,46 +32,63 @@ SMALL = PretrainSettings(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A finished pretraining."""
+
+    folder: Path
+    report: PretrainReport
+    logged: list[tuple[int, dict[str, float]]]
+
+
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, float]]]:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     out = tmp_path_factory.mktemp("base")
-    logged: list[dict[str, float]] = []
-    pretrain(out, SMALL, lambda step, metrics: logged.append({"step": step, **metrics}))
-    return out, logged
+    logged: list[tuple[int, dict[str, float]]] = []
+    report = pretrain(out, SMALL, lambda step, metrics: logged.append((step, dict(metrics))))
+    return Trained(out, report, logged)
 
 
-def test_the_loss_falls(trained: tuple[Path, list[dict[str, float]]]) -> None:
-    losses = [metrics["loss"] for metrics in trained[1] if "loss" in metrics]
+def test_the_loss_falls(trained: Trained) -> None:
+    losses = [metrics["loss"] for _, metrics in trained.logged if "loss" in metrics]
     assert losses[-1] < losses[0] - 0.5, losses
 
 
 def test_the_checkpoint_loads_with_the_auto_classes_and_answers(
-    trained: tuple[Path, list[dict[str, float]]],
+    trained: Trained,
 ) -> None:
-    model, tokenizer = (kind.from_pretrained(trained[0]) for kind in (AutoModelForCausalLM, AutoTokenizer))
+    model, tokenizer = (kind.from_pretrained(trained.folder) for kind in (AutoModelForCausalLM, AutoTokenizer))
     ids = tokenizer.apply_chat_template(
         as_dicts(user("hello")), add_generation_prompt=True, return_tensors="pt", return_dict=False
     )
-    answer = model.generate(ids, max_new_tokens=5, do_sample=False)
-    assert answer.shape[0] == 1
+    answer = model.generate(ids, max_new_tokens=5, min_new_tokens=5, do_sample=False)
+    assert answer.shape == (1, ids.shape[1] + 5)
     assert model.config.eos_token_id == tokenizer.eos_token_id
     assert model.config.pad_token_id == tokenizer.pad_token_id
 
 
-def test_the_saved_tokenizer_gives_text_back_exactly(trained: tuple[Path, list[dict[str, float]]]) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(trained[0])
+def test_the_saved_tokenizer_gives_text_back_exactly(trained: Trained) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(trained.folder)
     text = "Goal to select: singer.name\nTables to use: singer\nnaïve 'x'  y"
     assert tokenizer.decode(tokenizer(text).input_ids) == text
 
 
-def test_equal_settings_give_equal_bytes(trained: tuple[Path, list[dict[str, float]]], tmp_path: Path) -> None:
+def test_equal_settings_give_equal_bytes(trained: Trained, tmp_path: Path) -> None:
     pretrain(tmp_path, SMALL)
-    assert digest_tree(tmp_path) == digest_tree(trained[0])
+    assert digest_tree(tmp_path) == digest_tree(trained.folder)
 
 
-def test_pretraining_leaves_the_thread_count_as_it_was(tmp_path: Path) -> None:
-    before = torch.get_num_threads()
-    report = pretrain(tmp_path, SMALL.model_copy(update={"examples": 16, "copy_steps": 1, "processes": 1}))
-    assert torch.get_num_threads() == before
-    assert report.steps == 3
-    assert report.parameters > 10_000
+def test_the_report_has_the_last_losses_and_counts(trained: Trained) -> None:
+    report, logged = trained.report, trained.logged
+    assert report.loss == [metrics["loss"] for _, metrics in logged if "loss" in metrics][-1]
+    assert report.copy_loss == [metrics["copy_loss"] for _, metrics in logged if "copy_loss" in metrics][-1]
+    assert report.parameters == AutoModelForCausalLM.from_pretrained(trained.folder).num_parameters()
+    assert report.steps == step_count(SMALL) == logged[-1][0] == 44
+
+
+def test_every_process_has_a_say_in_an_update(tmp_path: Path) -> None:
+    one_step = SMALL.model_copy(update={"copy_steps": 0, "warmup_steps": 0, "examples": 8, "processes": 1})
+    pretrain(tmp_path / "alone", one_step)
+    pretrain(tmp_path / "together", one_step.model_copy(update={"examples": 16, "processes": 2}))
+    alone, together = (load_file(tmp_path / name / "model.safetensors") for name in ("alone", "together"))
+    assert {name for name in alone if torch.equal(alone[name], together[name])} == set()

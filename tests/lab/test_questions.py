@@ -10,11 +10,12 @@ from dataclasses import replace
 
 import pytest
 
+from mats_sql.benchmark.leaks import normalized_text
 from mats_sql.errors import ConfigError
 from mats_sql.lab import words
 from mats_sql.lab.databases import LabColumn, LabDatabase, LabTable, build_database, create_tables
 from mats_sql.lab.query import render
-from mats_sql.lab.questions import LabQuestion, draw_questions, normalised
+from mats_sql.lab.questions import LabQuestion, draw_questions
 
 DATABASE = build_database(random.Random(4), "harbor_test", "harbor", (34, 56))
 
@@ -53,7 +54,7 @@ def test_texts_are_new_and_remembered(connection: sqlite3.Connection) -> None:
     seen: set[str] = set()
     first = draw_questions(random.Random(1), DATABASE, connection, 50, seen)
     second = draw_questions(random.Random(1), DATABASE, connection, 50, seen)
-    assert len({normalised(question.text) for question in first + second}) == len(seen) == 100
+    assert len({normalized_text(question.text) for question in first + second}) == len(seen) == 100
 
 
 def test_a_database_without_enough_questions_is_an_error() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
@@ -22,11 +22,13 @@ def tokenizer() -> Tokenizer:
     return TOKENIZER
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.characters(exclude_characters=MARK, exclude_categories=("Cs",))))
 def test_any_text_without_the_mark_comes_back_exactly(text: str) -> None:
     assert _round_trip(text) == text
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([*FORMATS, *words.all_words(), " ", ".", ", ", "_", "s", "7", "é", "\n"])).map("".join))
 def test_formats_and_words_in_any_order_come_back_exactly(text: str) -> None:
     assert _round_trip(text) == text

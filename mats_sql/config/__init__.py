@@ -1,0 +1,34 @@
+"""The typed experiment: one YAML file, every key known and described, every value checked before any work begins."""
+
+from mats_sql.config.execution import SqlLimits, SqlSettings
+from mats_sql.config.experiment import Experiment
+from mats_sql.config.generation import GenerationSettings, ModelSettings, TeacherSettings
+from mats_sql.config.loading import load_experiment
+from mats_sql.config.preference import PairSettings, Policy, PromoteSettings, RolloutSettings, SearchSettings
+from mats_sql.config.questions import BenchmarkSettings, LabSettings, PretrainSettings
+from mats_sql.config.section import Section
+from mats_sql.config.training import LoraSettings, OrpoSettings, SftAgents, SftSettings, TrainerSettings
+
+__all__ = [
+    "BenchmarkSettings",
+    "Experiment",
+    "GenerationSettings",
+    "LabSettings",
+    "LoraSettings",
+    "ModelSettings",
+    "OrpoSettings",
+    "PairSettings",
+    "Policy",
+    "PretrainSettings",
+    "PromoteSettings",
+    "RolloutSettings",
+    "SearchSettings",
+    "Section",
+    "SftAgents",
+    "SftSettings",
+    "SqlLimits",
+    "SqlSettings",
+    "TeacherSettings",
+    "TrainerSettings",
+    "load_experiment",
+]

@@ -1,0 +1,78 @@
+"""Settings of who writes text: the agents' checkpoints, the engine that draws from them, the teacher."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from mats_sql.config.section import Positive, Section
+
+_CHECKPOINT = "Checkpoint that the {} starts from."
+
+
+class ModelSettings(Section):
+    """The checkpoint each agent starts from: ``lab`` is the embedded base model, anything else a path or name."""
+
+    planner: str = Field("lab", description=_CHECKPOINT.format("planner"))
+    validator: str = Field("lab", description=_CHECKPOINT.format("validators, both,").replace("starts", "start"))
+    fixer: str = Field("lab", description=_CHECKPOINT.format("fixer"))
+    selector: str = Field("lab", description=_CHECKPOINT.format("selector"))
+
+
+class GenerationSettings(Section):
+    """Which engine draws text, and how much at a time."""
+
+    engine: Literal["transformers", "vllm", "openai"] = Field(
+        "transformers",
+        description="Who draws: transformers or vLLM in this process, or a server that speaks OpenAI's API.",
+    )
+    device: str = Field(
+        "auto", description="Where transformers computes, as torch names it; auto: a GPU if there is one."
+    )
+    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="Number type of the weights.")
+    batch_tokens: Positive = Field(
+        16384, description="Prompt tokens computed at a time: memory and speed, not answers."
+    )
+    decode_rows: Positive = Field(256, description="Answers drawn at a time: memory and speed, not answers.")
+    max_prompt_tokens: Positive = Field(
+        4096, description="Tokens of the longest prompt; a longer one gets an empty answer."
+    )
+    plan_tokens: Positive = Field(192, description="Tokens after which a plan is cut.")
+    critique_tokens: Positive = Field(96, description="Tokens after which a critique is cut.")
+    fix_tokens: Positive = Field(96, description="Tokens after which a fix is cut.")
+    base_url: str | None = Field(None, description="Address of the server, for the engine openai.")
+    api_key_variable: str = Field("OPENAI_API_KEY", description="Environment variable that holds the server's key.")
+    concurrency: Positive = Field(8, description="Requests the server gets at a time.")
+    attempts: Positive = Field(
+        13,
+        description="How often a request is sent before the stage fails: at 13 its pauses add up to a minute.",
+    )
+    timeout_s: float = Field(600.0, gt=0, description="Seconds to wait for one answer of the server.")
+
+    def answer_settings(self) -> dict[str, object]:
+        """Return the settings that can change an answer: not how much is computed at a time, nor where."""
+        how = {"batch_tokens", "decode_rows", "base_url", "api_key_variable", "concurrency", "attempts", "timeout_s"}
+        return self.model_dump(mode="json", exclude=how)
+
+
+class TeacherSettings(Section):
+    """Who writes the answers that SFT teaches: rules over syntax trees, or a large model that sees the hidden gold.
+
+    The large model is behind an OpenAI-compatible server: give its ``base_url`` and ``model``.
+    """
+
+    kind: Literal["rules", "large_model"] = Field("rules", description="Who writes: rules, or a large model.")
+    model: str = Field("", description="Name of the large model, as its server knows it.")
+    base_url: str | None = Field(None, description="Address of its server.")
+    api_key_variable: str = Field("OPENAI_API_KEY", description="Environment variable that holds the server's key.")
+    max_new_tokens: Positive = Field(512, description="Tokens after which the large model's answer is cut.")
+
+    @model_validator(mode="after")
+    def _server_is_given(self) -> TeacherSettings:
+        if self.kind == "large_model" and not (self.model and self.base_url):
+            raise ValueError(
+                "teacher.model and teacher.base_url must be set when teacher.kind is 'large_model', but got "
+                f"{self.model!r} and {self.base_url!r}; set both, or teacher.kind=rules"
+            )
+        return self

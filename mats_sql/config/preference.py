@@ -1,0 +1,94 @@
+"""Settings of what happens to a team: its pool, its pairs, its policy, the search over them, its promotion."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from mats_sql.choices import Gate, PoolRule, SelectorRule
+from mats_sql.config.section import Fraction, Positive, Section
+
+
+class RolloutSettings(Section):
+    """How a training pool is drawn: the largest K once, every smaller K is a prefix."""
+
+    questions: int | None = Field(
+        None, ge=1, description="How many train questions are criticised and fixed, a fixed random part; none: all."
+    )
+    folds: Positive = Field(
+        1,
+        description="Above 1, the plans of each part of the train questions come from a planner trained on the other "
+        "parts, which never saw them.",
+    )
+    plans: Positive = Field(4, description="Plans drawn per question, the first of them greedily.")
+    critiques: Positive = Field(4, description="Critiques drawn per distinct SQL and validator, the first greedily.")
+    fixes: Positive = Field(1, description="Fixes drawn per critique.")
+    temperature: float = Field(1.0, ge=0, description="Temperature of all draws but the first.")
+
+
+class PairSettings(Section):
+    """How a pool becomes preference pairs."""
+
+    k: int | None = Field(
+        None,
+        ge=2,
+        description="Use only the first k plans and critiques of the pool, at most as many as were drawn; none: all.",
+    )
+    max_pairs_per_prompt: Positive = Field(2, description="The most pairs formed under one prompt.")
+    evaluation_share: Fraction = Field(0.1, description="Part of the questions whose pairs are held out of training.")
+    fixer: Literal["same", "joint"] = Field(
+        "joint", description="The fixer's pairs: two fixes under the same feedback, or each under its own."
+    )
+
+
+class Policy(Section):
+    """The inference flow of a team: how many candidates, which of them are fixed, who picks."""
+
+    k: Positive = Field(
+        8, description="Plans per question at evaluation, one greedy and the rest sampled; not bounded by the pool's."
+    )
+    temperature: float = Field(1.0, ge=0, description="Temperature of the sampled plans.")
+    gate: Gate = Field(
+        Gate.ON_COMPLAINT,
+        description="When a SQL is fixed: if it did not execute, or also if a critique says incorrect, or always.",
+    )
+    pool: PoolRule = Field(
+        PoolRule.REPLACE,
+        description="Whether a fix takes the place of the plan's SQL among the candidates or joins it.",
+    )
+    selector: SelectorRule = Field(
+        SelectorRule.TRAINED,
+        description="Who picks: the trained selector, the largest group of equal results, or the first.",
+    )
+    agreement_weight: float = Field(
+        1.0, ge=0, description="Weight of the candidates with the same result beside the trained selector's score."
+    )
+
+
+class SearchSettings(Section):
+    """The Optuna study over ORPO's beta, K and learning rate."""
+
+    trials: Positive = Field(8, description="Settings tried per regime.")
+    beta: tuple[float, float] = Field((0.05, 1.0), description="Lowest and highest beta, searched on a log scale.")
+    learning_rate: tuple[float, float] = Field(
+        (2e-5, 5e-4), description="Lowest and highest learning rate, searched on a log scale."
+    )
+    k: tuple[int, ...] = Field(
+        (2, 4), description="Values of pairs.k to choose from, each at most what the pool holds."
+    )
+    storage: str | None = Field(
+        None, description="Optuna storage that several machines share; none: a file in the work dir."
+    )
+
+
+class PromoteSettings(Section):
+    """Gates that a team must pass before it becomes champion."""
+
+    min_selector_ex: Fraction = Field(0.0, description="The least selector EX, as a fraction.")
+    min_gain_over_champion: float = Field(
+        0.0, description="The least gain in selector EX over the champion, as a fraction."
+    )
+    max_harm_rate: Fraction = Field(
+        1.0, description="The most that the fixer may spoil, as a share of what was right before it."
+    )
