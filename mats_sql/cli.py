@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mats_sql.pipeline.workspace import Workspace
     from mats_sql.tracking.stage_run import StageRun
 
+WORK_DIR = Path("mats-runs")
 DEFAULT_CONFIG = Path("configs/quickstart.yaml")
 EXIT_USER_ERROR = 2
 SFT_AGENTS = ("planner", "select-validator", "condition-validator", "fixer", "selector", "all")
@@ -240,6 +241,49 @@ def promote(config: Path, overrides: tuple[str, ...], run_id: str) -> None:
         promote_team(workspace, run_id)
 
     run_command("promote", config, overrides, body)
+
+
+@commands.command()
+@click.option(
+    "--benchmark-root", type=_PATH, required=True, help="The benchmark's folder, in BIRD's or Spider's layout."
+)
+@click.option(
+    "--candidates", type=_PATH, required=True, help="JSON lines, gzipped or not, or BIRD's {question_id: sql}."
+)
+@click.option("--out", type=_PATH, required=True, help="Where the verdicts go; the gold receipt goes beside it.")
+@click.option("--split", default="dev", show_default=True, help="The benchmark's split.")
+@click.option(
+    "--benchmark-kind", type=click.Choice(["auto", "bird", "spider"]), default="auto", help="The benchmark's layout."
+)
+@click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="SQL worker processes.")
+@click.option("--timeout-s", type=click.FloatRange(min=0, min_open=True), default=30.0, show_default=True)
+@click.option(
+    "--database",
+    metavar="URL",
+    help="Run all SQL on this PostgreSQL, MySQL or MariaDB (postgresql://reader@host/db_id) instead of the files.",
+)
+@click.option("--cache", type=_PATH, default=Path("mats-runs/cache/judge"), show_default=True, help="Kept verdicts.")
+def judge(
+    benchmark_root: Path,
+    candidates: Path,
+    out: Path,
+    split: str,
+    benchmark_kind: str,
+    workers: int,
+    timeout_s: float,
+    database: str | None,
+    cache: Path,
+) -> None:
+    """Judge a file of candidate SQL against a benchmark's gold: one line of verdicts per (question, system)."""
+    with one_line_errors():
+        from mats_sql.config import SqlLimits
+        from mats_sql.pipeline.commands import judge_candidates
+        from mats_sql.pipeline.judge import JudgeRequest
+
+        limits = SqlLimits(timeout_s=timeout_s)
+        kind, server = benchmark_kind, database or None
+        request = JudgeRequest(benchmark_root, candidates, out, split, kind, workers, limits, cache, server)  # type: ignore[arg-type]
+        judge_candidates(request, WORK_DIR)
 
 
 def run_command(name: str, config: Path, overrides: Sequence[str], body: Body) -> None:

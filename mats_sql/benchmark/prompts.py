@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mats_sql.benchmark.benchmark import Benchmark
 from mats_sql.benchmark.question import Question
-from mats_sql.benchmark.schema_text import RetrievedValues, SchemaStyle, schema_text
+from mats_sql.benchmark.schema_prompt import RetrievedValues, SchemaStyle, schema_text
 from mats_sql.config import BenchmarkSettings
 
 if TYPE_CHECKING:

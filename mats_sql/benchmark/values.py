@@ -13,7 +13,7 @@ import numpy as np
 
 from mats_sql.benchmark.database_file import columns_in_file, quote_identifier
 from mats_sql.benchmark.schema import Schema, Table
-from mats_sql.benchmark.schema_text import RetrievedValues
+from mats_sql.benchmark.schema_prompt import RetrievedValues
 from mats_sql.sql.database import open_database
 
 MAX_VALUE_CHARACTERS = 50

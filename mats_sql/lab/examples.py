@@ -19,7 +19,7 @@ from mats_sql.agents.select_validator import select_validator_messages
 from mats_sql.agents.selector import NO, YES, selector_messages
 from mats_sql.benchmark.question import Question
 from mats_sql.benchmark.schema import Schema
-from mats_sql.benchmark.schema_text import SchemaStyle, schema_text
+from mats_sql.benchmark.schema_prompt import SchemaStyle, schema_text
 from mats_sql.lab import words
 from mats_sql.lab.corruption import corrupt
 from mats_sql.lab.databases import LabDatabase, build_database, create_tables, schema_of

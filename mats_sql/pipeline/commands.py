@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from itertools import product
+from pathlib import Path
 
 from rich.console import Console
+from rich.table import Table as RichTable
 
 from mats_sql.agents.critique import Validator
 from mats_sql.agents.names import FIXER, PLANNER, SELECTOR, validator_name
 from mats_sql.choices import PreferredAgent, Regime
 from mats_sql.errors import ConfigError, StageInputError
-from mats_sql.evaluation.report.result_tables import EvaluatedTeam, result_tables
+from mats_sql.evaluation.report.results import EvaluatedTeam, result_tables
 from mats_sql.evaluation.report.terminal import print_tables
 from mats_sql.pipeline import experiment as steps
 from mats_sql.pipeline.assemble import Line
 from mats_sql.pipeline.compare import Side
 from mats_sql.pipeline.evaluate import read_candidates
+from mats_sql.pipeline.judge import JudgeReport, JudgeRequest, judge_in_a_run
 from mats_sql.pipeline.progress import result_console
 from mats_sql.pipeline.questions import validation_ids
 from mats_sql.pipeline.workspace import Workspace
+from mats_sql.sql.verdict import VerdictClass
 from mats_sql.tracking.stage import StageResult, load_result
 
 
@@ -98,6 +102,31 @@ def diagnose_lines(workspace: Workspace) -> None:
     for line in steps.lines(workspace.experiment):
         result = steps.diagnosis(workspace, line)
         _print_page(result)
+
+
+def judge_candidates(request: JudgeRequest, work_dir: Path) -> None:
+    """Judge a file of candidates and print the counts per system."""
+    _print_judging(judge_in_a_run(request, work_dir), request.receipt)
+
+
+def _print_judging(report: JudgeReport, receipt: Path) -> None:
+    found = [verdict for verdict in VerdictClass if any(system.official[verdict] for system in report.systems)]
+    table = RichTable("system", *(verdict.value for verdict in found), "EX", "multiset", "ordered")
+    for system in report.systems:
+        total = system.official.total()
+        shares = (system.official[VerdictClass.CORRECT], system.multiset_correct, system.ordered_correct)
+        counts = (str(system.official[verdict]) for verdict in found)
+        table.add_row(system.system, *counts, *(f"{100 * share / total:.2f}" for share in shares))
+    console = result_console()
+    console.print(table)
+    gold = report.receipt
+    console.print(f"{report.judged} verdicts in {report.elapsed_s:.2f} s; {report.executed} SQL executed")
+    console.print(
+        f"gold: {gold.correct} of {gold.judged} agree with themselves, {len(gold.failed)} failed, "
+        f"{len(gold.slow)} slow; receipt: {receipt}"
+    )
+    if report.questions_without_database:
+        console.print(f"{len(report.questions_without_database)} questions have no database here: gold_unavailable")
 
 
 def _print_page(result: StageResult) -> None:

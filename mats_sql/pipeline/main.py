@@ -12,7 +12,7 @@ from mats_sql.agents.critique import Validator
 from mats_sql.evaluation.comparison.comparisons import Comparisons, read_comparisons
 from mats_sql.evaluation.question_sets import question_sets
 from mats_sql.evaluation.report.plots import pass_at_k, selector_by_seed, team_bars
-from mats_sql.evaluation.report.result_tables import (
+from mats_sql.evaluation.report.results import (
     EvaluatedTeam,
     RewardAccuracy,
     comparison_table,

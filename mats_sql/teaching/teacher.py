@@ -15,7 +15,7 @@ from mats_sql.agents.planner import planner_answer
 from mats_sql.agents.review import Review
 from mats_sql.benchmark.question import Question
 from mats_sql.benchmark.schema import Schema
-from mats_sql.benchmark.schema_text import quote_name
+from mats_sql.benchmark.schema_prompt import quote_name
 from mats_sql.teaching.outline.outline import Outline, outline
 
 UNREADABLE = "nothing readable"

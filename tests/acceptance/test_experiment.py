@@ -24,7 +24,7 @@ from mats_sql.pipeline.questions import train_source
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.preference.pair import PreferencePair
 from mats_sql.rollout.pool import read_pool
-from mats_sql.tracking.lineage import lineage
+from mats_sql.tracking.lineage_tree import lineage
 from mats_sql.tracking.promotion import team_of_run
 from mats_sql.tracking.store import Store, connect
 from tests.acceptance.conftest import Place

@@ -16,7 +16,7 @@ from mats_sql.agents.validators import VALIDATOR_MESSAGES
 from mats_sql.agents.versions import PROMPT_VERSIONS
 from mats_sql.benchmark.question import Question
 from mats_sql.benchmark.schema import Column, ForeignKey, Schema, Table
-from mats_sql.benchmark.schema_text import SchemaStyle, schema_text
+from mats_sql.benchmark.schema_prompt import SchemaStyle, schema_text
 from mats_sql.sql.execution import Execution, Outcome
 from mats_sql.teaching.teacher import write_critique, write_plan
 

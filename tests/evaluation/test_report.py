@@ -24,7 +24,7 @@ from mats_sql.evaluation.metrics import team_metrics
 from mats_sql.evaluation.question_results import question_results, selections
 from mats_sql.evaluation.question_sets import question_sets
 from mats_sql.evaluation.report.plots import gap_forest, pass_at_k, selector_by_seed, team_bars, verdict_confusion
-from mats_sql.evaluation.report.result_tables import (
+from mats_sql.evaluation.report.results import (
     EvaluatedTeam,
     RewardAccuracy,
     comparison_table,

@@ -10,7 +10,7 @@ import pytest
 
 from mats_sql.benchmark.bird import read_bird
 from mats_sql.benchmark.prompts import SchemaTexts
-from mats_sql.benchmark.schema_text import SchemaStyle, schema_text
+from mats_sql.benchmark.schema_prompt import SchemaStyle, schema_text
 from mats_sql.config import BenchmarkSettings, LabSettings
 from mats_sql.lab.databases import build_database, schema_of
 from mats_sql.lab.examples import KIND_SHARES, ExampleKind, PretrainExample, draw_examples

@@ -11,7 +11,7 @@ from mats_sql.config import PromoteSettings
 from mats_sql.errors import PromotionRefused, StageInputError, TrackingError
 from mats_sql.tracking import names
 from mats_sql.tracking.artifact import Artifact, ArtifactKind
-from mats_sql.tracking.lineage import LineageNode, lineage, lineage_text
+from mats_sql.tracking.lineage_tree import LineageNode, lineage, lineage_text
 from mats_sql.tracking.looks import count_look, looks
 from mats_sql.tracking.promotion import promote, refusals, team_of_run
 from mats_sql.tracking.registry import find_version, register, registered_name, resolve

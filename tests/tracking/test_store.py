@@ -19,7 +19,7 @@ from urllib3 import Retry
 
 from mats_sql.errors import TrackingError
 from mats_sql.tracking.artifact import ArtifactKind
-from mats_sql.tracking.lineage import lineage
+from mats_sql.tracking.lineage_tree import lineage
 from mats_sql.tracking.registry import register
 from mats_sql.tracking.stage import Stage, StageKey, run_stage
 from mats_sql.tracking.stage_run import StageRun

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mats_sql.evaluation.comparison.comparisons import Comparisons
-from mats_sql.evaluation.report.result_tables import comparison_table
+from mats_sql.evaluation.report.results import comparison_table
 
 
 def comparison_page(comparisons: Comparisons, *, notice: str, looks: int) -> str:
