@@ -22,8 +22,8 @@ from mats_sql.threads import let_threads_sleep
 
 if TYPE_CHECKING:
     from mats_sql.config import Experiment
-    from mats_sql.pipeline.workspace import Workspace
-    from mats_sql.tracking.stage_run import StageRun
+    from mats_sql.pipeline import Workspace
+    from mats_sql.tracking import StageRun
 
 WORK_DIR = Path("mats-runs")
 DEFAULT_CONFIG = Path("configs/quickstart.yaml")
@@ -77,7 +77,7 @@ def main(config: Path, overrides: tuple[str, ...]) -> None:
     """The whole experiment: train, evaluate, compare and register every team."""
 
     def body(workspace: Workspace) -> None:
-        from mats_sql.pipeline.main import run_experiment
+        from mats_sql.pipeline import run_experiment
 
         run_experiment(workspace)
 
@@ -90,9 +90,9 @@ def prepare(config: Path, overrides: tuple[str, ...]) -> None:
     """Read the benchmark, find out which questions are usable, split off validation, refuse leaks."""
 
     def body(workspace: Workspace) -> None:
-        from mats_sql.pipeline.experiment import questions
+        from mats_sql.pipeline import prepare_questions
 
-        questions(workspace)
+        prepare_questions(workspace)
 
     run_command("prepare", config, overrides, body)
 
@@ -103,7 +103,7 @@ def pretrain(config: Path, overrides: tuple[str, ...]) -> None:
     """Rebuild the embedded base model of the lab."""
 
     def body(workspace: Workspace) -> None:
-        from mats_sql.pipeline.pretrain import pretrain_base
+        from mats_sql.pipeline import pretrain_base
 
         pretrain_base(workspace)
 
@@ -117,7 +117,7 @@ def sft(config: Path, overrides: tuple[str, ...], agent: str) -> None:
     """Train one agent, or all of them, on the teacher's answers."""
 
     def body(workspace: Workspace) -> None:
-        from mats_sql.pipeline.commands import train_supervised
+        from mats_sql.pipeline import train_supervised
 
         train_supervised(workspace, agent)
 
@@ -130,7 +130,7 @@ def rollout(config: Path, overrides: tuple[str, ...]) -> None:
     """Draw plans, critiques and fixes for the train questions into a pool, executed and judged."""
 
     def body(workspace: Workspace) -> None:
-        from mats_sql.pipeline.commands import draw_pools
+        from mats_sql.pipeline import draw_pools
 
         draw_pools(workspace)
 
@@ -145,7 +145,7 @@ def pairs(config: Path, overrides: tuple[str, ...], agent: str, regime: str) -> 
     """Build preference pairs from the pool."""
 
     def body(workspace: Workspace) -> None:
-        from mats_sql.pipeline.commands import build_pairs
+        from mats_sql.pipeline import build_pairs
 
         build_pairs(workspace, PreferredAgent(agent), regime)
 
@@ -160,7 +160,7 @@ def orpo(config: Path, overrides: tuple[str, ...], agent: str, regime: str) -> N
     """Train agents with ORPO on preference pairs."""
 
     def body(workspace: Workspace) -> None:
-        from mats_sql.pipeline.commands import train_preferred
+        from mats_sql.pipeline import train_preferred
 
         train_preferred(workspace, PreferredAgent(agent), regime)
 
@@ -176,7 +176,7 @@ def evaluate(config: Path, overrides: tuple[str, ...], team: str) -> None:
     """Run teams on the usable dev questions and measure every metric."""
 
     def body(workspace: Workspace) -> None:
-        from mats_sql.pipeline.commands import evaluate_teams
+        from mats_sql.pipeline import evaluate_teams
 
         evaluate_teams(workspace, team)
 
@@ -189,7 +189,7 @@ def diagnose(config: Path, overrides: tuple[str, ...]) -> None:
     """Show where a collaborative signal is lost between the fixer's answers and the selected SQL."""
 
     def body(workspace: Workspace) -> None:
-        from mats_sql.pipeline.commands import diagnose_lines
+        from mats_sql.pipeline import diagnose_lines
 
         diagnose_lines(workspace)
 
@@ -206,7 +206,7 @@ def search(config: Path, overrides: tuple[str, ...], regime: str, trials: int | 
     """Search ORPO's beta, K and learning rate for selector EX on the validation split."""
 
     def body(workspace: Workspace) -> None:
-        from mats_sql.pipeline.search import search_regime
+        from mats_sql.pipeline import search_regime
 
         for item in workspace.experiment.regimes_named(regime):
             search_regime(workspace, item, trials)
@@ -222,7 +222,7 @@ def compare(config: Path, overrides: tuple[str, ...], baseline: str, treatment: 
     """Compare two teams at selector EX with honest statistics."""
 
     def body(workspace: Workspace) -> None:
-        from mats_sql.pipeline.commands import compare_named
+        from mats_sql.pipeline import compare_named
 
         compare_named(workspace, baseline, treatment)
 
@@ -236,7 +236,7 @@ def promote(config: Path, overrides: tuple[str, ...], run_id: str) -> None:
     """Move the alias champion to a team that passes the gates of the config."""
 
     def body(workspace: Workspace) -> None:
-        from mats_sql.pipeline.promote import promote_team
+        from mats_sql.pipeline import promote_team
 
         promote_team(workspace, run_id)
 
@@ -277,11 +277,10 @@ def judge(
     """Judge a file of candidate SQL against a benchmark's gold: one line of verdicts per (question, system)."""
     with one_line_errors():
         from mats_sql.config import SqlLimits
-        from mats_sql.pipeline.commands import judge_candidates
-        from mats_sql.pipeline.judge import JudgeRequest
+        from mats_sql.pipeline import JudgeRequest, judge_candidates
 
         limits = SqlLimits(timeout_s=timeout_s)
-        kind, server = benchmark_kind, database or None
+        kind, server = benchmark_kind, database
         request = JudgeRequest(benchmark_root, candidates, out, split, kind, workers, limits, cache, server)  # type: ignore[arg-type]
         judge_candidates(request, WORK_DIR)
 
@@ -294,10 +293,8 @@ def run_command(name: str, config: Path, overrides: Sequence[str], body: Body) -
     with one_line_errors():
         let_threads_sleep()
         experiment = _load(config, overrides)
-        from mats_sql.pipeline.progress import Progress
-        from mats_sql.pipeline.workspace import Workspace
-        from mats_sql.tracking.stage import Stage, StageKey, run_stage
-        from mats_sql.tracking.store import connect
+        from mats_sql.pipeline import Progress, Workspace
+        from mats_sql.tracking import Stage, StageKey, connect, run_stage
 
         store = connect(experiment.name, experiment.work_dir)
         stage = Stage(StageKey(name, 1), name, {"experiment": experiment.model_dump(mode="json")}, reusable=False)

@@ -6,17 +6,27 @@ processes that run untrusted SQL stay free of everything but the standard librar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 
 
-def face(package: str, offers: Mapping[str, tuple[str, ...]]) -> Callable[[str], object]:
-    """Return the ``__getattr__`` of a package: ``offers`` lists the public names of each of its modules."""
-    module_of = {name: module for module, names in offers.items() for name in names}
+class Face:
+    """The ``__getattr__`` of a package: ``offers`` lists the public names of each of its modules."""
 
-    def fetch(name: str) -> object:
-        if name not in module_of:
-            raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(import_module(f"{package}.{module_of[name]}"), name)
+    def __init__(self, package: str, offers: Mapping[str, tuple[str, ...]]) -> None:
+        self._package = package
+        self._modules = {name: f"{package}.{module}" for module, names in offers.items() for name in names}
 
-    return fetch
+    def __call__(self, name: str) -> object:
+        """Return what a public name stands for; raises :class:`AttributeError` for any other name."""
+        return getattr(import_module(self.home(name)), name)
+
+    def offers(self, name: str) -> bool:
+        """Return whether a name is public."""
+        return name in self._modules
+
+    def home(self, name: str) -> str:
+        """Return the module that a public name comes from; raises :class:`AttributeError` likewise."""
+        if name not in self._modules:
+            raise AttributeError(f"module {self._package!r} has no attribute {name!r}")
+        return self._modules[name]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mats_sql.agents.critique import Critique, Verdict
 from mats_sql.agents.messages import Messages, user
 from mats_sql.agents.review import Review, review_lines
-from mats_sql.sql.extract import extract_sql
+from mats_sql.sql import extract_sql
 
 PROMPT_VERSION = "fixer-1"
 

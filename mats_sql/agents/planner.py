@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from mats_sql.agents.messages import Messages, user
 from mats_sql.agents.review import question_lines
-from mats_sql.benchmark.question import Question
-from mats_sql.sql.extract import extract_sql
+from mats_sql.benchmark import Question
+from mats_sql.sql import extract_sql
 
 PROMPT_VERSION = "planner-1"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mats_sql.benchmark.question import Question
-from mats_sql.sql.execution import Execution, Outcome, Value
+from mats_sql.benchmark import Question
+from mats_sql.sql import Execution, Outcome, Value
 
 MAX_CELL_CHARACTERS = 40
 MAX_ERROR_CHARACTERS = 160

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mats_sql.benchmark.schema import Column, Schema, Table
-from mats_sql.sql.database import open_database
+from mats_sql.sql import open_database
 
 NULL_SCAN_ROWS = 100_000
 """NULLs are looked for in so many first rows of a table, so that gigabytes of BIRD's train set do not hold up a run."""

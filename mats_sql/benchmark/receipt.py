@@ -8,11 +8,7 @@ from dataclasses import asdict, dataclass
 
 from mats_sql.benchmark.benchmark import Benchmark
 from mats_sql.config import SqlLimits
-from mats_sql.sql.cache import EVALUATOR_VERSION
-from mats_sql.sql.execution import Execution
-from mats_sql.sql.judge import JudgeItem
-from mats_sql.sql.judging import ItemJudge
-from mats_sql.sql.verdict import Judgement
+from mats_sql.sql import EVALUATOR_VERSION, Execution, ItemJudge, JudgeItem, Judgement
 
 SLOW_S = 1.0
 """Gold that takes longer than this is listed."""

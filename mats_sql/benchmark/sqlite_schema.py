@@ -9,7 +9,7 @@ from mats_sql.benchmark.database_file import with_nulls
 from mats_sql.benchmark.descriptions import describe
 from mats_sql.benchmark.schema import Column, ForeignKey, Schema, Table
 from mats_sql.benchmark.tables_file import DeclaredSchema
-from mats_sql.sql.database import open_database
+from mats_sql.sql import open_database
 
 _AFFINITIES = (("INT", "integer"), ("CHAR", "text"), ("CLOB", "text"), ("TEXT", "text"), ("BLOB", "blob"))
 _REAL = ("REAL", "FLOA", "DOUB")

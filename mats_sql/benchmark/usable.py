@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mats_sql.benchmark.benchmark import Benchmark
 from mats_sql.benchmark.question import Question
-from mats_sql.sql.execution import Execution, Outcome
+from mats_sql.sql import Execution, Outcome
 
 
 @dataclass(frozen=True, slots=True)

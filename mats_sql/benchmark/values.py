@@ -14,7 +14,7 @@ import numpy as np
 from mats_sql.benchmark.database_file import columns_in_file, quote_identifier
 from mats_sql.benchmark.schema import Schema, Table
 from mats_sql.benchmark.schema_prompt import RetrievedValues
-from mats_sql.sql.database import open_database
+from mats_sql.sql import open_database
 
 MAX_VALUE_CHARACTERS = 50
 MAX_VALUES_PER_COLUMN = 500_000

@@ -4,3 +4,35 @@
 them by question, ``metrics`` counts them, ``comparison`` compares two teams, ``diagnosis`` says where a training signal
 is lost, ``report`` shows. Everything here is a pure function of judged records; nothing runs SQL, a model or MLflow.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mats_sql.faces import Face
+
+if TYPE_CHECKING:
+    from mats_sql.evaluation.judged_answers import answers_frame, judge_items, judged_candidates
+    from mats_sql.evaluation.metrics import team_metrics
+    from mats_sql.evaluation.records import JudgedCandidate
+    from mats_sql.evaluation.sets import ALL, question_sets
+
+__all__ = [
+    "ALL",
+    "JudgedCandidate",
+    "answers_frame",
+    "judge_items",
+    "judged_candidates",
+    "question_sets",
+    "team_metrics",
+]
+
+__getattr__ = Face(
+    __name__,
+    {
+        "judged_answers": ("answers_frame", "judge_items", "judged_candidates"),
+        "metrics": ("team_metrics",),
+        "records": ("JudgedCandidate",),
+        "sets": ("ALL", "question_sets"),
+    },
+)

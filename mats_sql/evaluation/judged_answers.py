@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from mats_sql.agents.critique import Critique, Validator, Verdict
-from mats_sql.benchmark.question import Question
+from mats_sql.agents import Critique, Validator, Verdict
+from mats_sql.benchmark import Question
 from mats_sql.evaluation.records import JudgedCandidate
-from mats_sql.sql.judge import JudgeItem
-from mats_sql.sql.verdict import Judgement, VerdictClass
-from mats_sql.team.flow import Task, TeamAnswer
-from mats_sql.team.policy import Candidate
+from mats_sql.sql import JudgeItem, Judgement, VerdictClass
+from mats_sql.team import Candidate, Task, TeamAnswer
 
 if TYPE_CHECKING:
     import pandas as pd

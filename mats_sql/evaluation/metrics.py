@@ -6,11 +6,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
-from mats_sql.agents.critique import Validator, Verdict
+from mats_sql.agents import Validator, Verdict
 from mats_sql.evaluation.comparison.proportion import Proportion
 from mats_sql.evaluation.question_results import PLAN, QuestionResults, Sample, is_correct, question_results
 from mats_sql.evaluation.records import JudgedCandidate
-from mats_sql.sql.verdict import VerdictClass
+from mats_sql.sql import VerdictClass
 
 Confusion = Mapping[tuple[bool, Verdict], int]
 """Counts of (SQL is correct, verdict)."""

@@ -18,8 +18,7 @@ from typing import NamedTuple
 
 from mats_sql.errors import StageInputError
 from mats_sql.evaluation.records import JudgedCandidate
-from mats_sql.sql.execution import Outcome
-from mats_sql.sql.verdict import VerdictClass
+from mats_sql.sql import Outcome, VerdictClass
 
 PLAN = "plan"
 FIX = "fix"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mats_sql.agents.critique import Verdict
-from mats_sql.sql.execution import Outcome
-from mats_sql.sql.verdict import VerdictClass
+from mats_sql.agents import Verdict
+from mats_sql.sql import Outcome, VerdictClass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,3 +3,25 @@
 ``open_engine`` (:mod:`mats_sql.generation.open`) opens the transformers engine (default), vLLM, or any
 OpenAI-compatible server. Draws depend on (seed, item id, sample index) alone, and an on-disk cache keeps every draw.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mats_sql.faces import Face
+
+if TYPE_CHECKING:
+    from mats_sql.generation.chat_tokens import render_prompt, tokenize
+    from mats_sql.generation.engine import Completion, Engine, Request, Sampling
+    from mats_sql.generation.open import open_engine
+
+__all__ = ["Completion", "Engine", "Request", "Sampling", "open_engine", "render_prompt", "tokenize"]
+
+__getattr__ = Face(
+    __name__,
+    {
+        "chat_tokens": ("render_prompt", "tokenize"),
+        "engine": ("Completion", "Engine", "Request", "Sampling"),
+        "open": ("open_engine",),
+    },
+)

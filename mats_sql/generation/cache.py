@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mats_sql.agents.messages import Messages, as_dicts
+from mats_sql.agents import Messages, as_dicts
 from mats_sql.digests import digest_json
 from mats_sql.generation.engine import Completion
 

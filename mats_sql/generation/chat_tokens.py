@@ -8,7 +8,7 @@ from pathlib import Path
 
 from transformers import AutoTokenizer, BatchEncoding, PreTrainedTokenizerBase
 
-from mats_sql.agents.messages import Messages, as_dicts
+from mats_sql.agents import Messages, as_dicts
 from mats_sql.errors import EngineError, ModelError, one_line
 
 _TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>")

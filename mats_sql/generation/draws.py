@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from mats_sql.agents.messages import Messages
+from mats_sql.agents import Messages
 from mats_sql.errors import EngineError
 from mats_sql.generation.cache import CompletionCache
 from mats_sql.generation.engine import Completion, Request, Sampling

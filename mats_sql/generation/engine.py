@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from mats_sql.agents.messages import Messages
+from mats_sql.agents import Messages
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from openai import APIConnectionError, APIStatusError, OpenAI, Timeout
 from pydantic import BaseModel, Field, ValidationError
 
-from mats_sql.agents.messages import Messages, as_dicts
+from mats_sql.agents import Messages, as_dicts
 from mats_sql.config import GenerationSettings
 from mats_sql.errors import EngineError, one_line
 from mats_sql.generation.cache import CompletionCache

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
-from mats_sql.agents.messages import Messages
+from mats_sql.agents import Messages
 from mats_sql.config import GenerationSettings
 from mats_sql.errors import EngineError, ModelError, one_line
 from mats_sql.generation.branched_cache import register_shared_prompt_attention

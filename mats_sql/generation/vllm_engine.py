@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mats_sql.agents.messages import Messages
+from mats_sql.agents import Messages
 from mats_sql.config import GenerationSettings
 from mats_sql.errors import EngineError, one_line
 from mats_sql.generation.cache import CompletionCache

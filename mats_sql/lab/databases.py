@@ -6,7 +6,7 @@ import random
 import sqlite3
 from dataclasses import dataclass, field
 
-from mats_sql.benchmark.schema import Column, ForeignKey, Schema, Table
+from mats_sql.benchmark import Column, ForeignKey, Schema, Table
 from mats_sql.lab import words
 from mats_sql.lab.query import Literal
 from mats_sql.lab.words import Attribute, Entity, Kind

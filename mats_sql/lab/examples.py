@@ -9,17 +9,23 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from mats_sql.agents.condition_validator import condition_validator_messages
-from mats_sql.agents.critique import Critique, Validator, Verdict
-from mats_sql.agents.fixer import feedback_text, fixer_messages
-from mats_sql.agents.messages import Messages
-from mats_sql.agents.planner import planner_messages
-from mats_sql.agents.review import Review, response_text
-from mats_sql.agents.select_validator import select_validator_messages
-from mats_sql.agents.selector import NO, YES, selector_messages
-from mats_sql.benchmark.question import Question
-from mats_sql.benchmark.schema import Schema
-from mats_sql.benchmark.schema_prompt import SchemaStyle, schema_text
+from mats_sql.agents import (
+    NO,
+    YES,
+    Critique,
+    Messages,
+    Review,
+    Validator,
+    Verdict,
+    condition_validator_messages,
+    feedback_text,
+    fixer_messages,
+    planner_messages,
+    response_text,
+    select_validator_messages,
+    selector_messages,
+)
+from mats_sql.benchmark import Question, Schema, SchemaStyle, schema_text
 from mats_sql.lab import words
 from mats_sql.lab.corruption import corrupt
 from mats_sql.lab.databases import LabDatabase, build_database, create_tables, schema_of
@@ -27,8 +33,8 @@ from mats_sql.lab.partition import Part
 from mats_sql.lab.questions import SHARES, LabQuestion, draw_question
 from mats_sql.lab.values import mentioned_values
 from mats_sql.seeds import derive_random
-from mats_sql.sql.execution import Execution, Outcome
-from mats_sql.teaching.teacher import write_critique, write_plan
+from mats_sql.sql import Execution, Outcome
+from mats_sql.teaching import write_critique, write_plan
 
 ROWS = (8, 15)
 """Rows per table: executions are real, but small."""

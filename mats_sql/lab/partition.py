@@ -11,8 +11,7 @@ import hashlib
 from collections.abc import Iterable
 from enum import StrEnum
 
-from mats_sql.benchmark.leaks import normalized_text
-from mats_sql.benchmark.question import Question
+from mats_sql.benchmark import Question, normalized_text
 from mats_sql.errors import LeakError
 
 _RESERVED_ONE_IN = 4

@@ -6,7 +6,7 @@ import random
 import sqlite3
 from dataclasses import dataclass, replace
 
-from mats_sql.benchmark.leaks import normalized_text
+from mats_sql.benchmark import normalized_text
 from mats_sql.errors import ConfigError
 from mats_sql.lab import challenging, moderate, simple
 from mats_sql.lab.databases import LabDatabase

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tokenizers import Tokenizer
 
-from mats_sql.agents.messages import Messages
+from mats_sql.agents import Messages
 from mats_sql.lab import words
 from mats_sql.lab.examples import draw_examples
 from mats_sql.lab.tokenizer import ASSISTANT, END

@@ -6,8 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Collection
 
-from mats_sql.benchmark.schema_prompt import RetrievedValues
-from mats_sql.benchmark.values import tokenize
+from mats_sql.benchmark import RetrievedValues, tokenize
 from mats_sql.lab.databases import LabDatabase
 
 

@@ -3,3 +3,72 @@
 A stage function takes a :class:`~mats_sql.pipeline.workspace.Workspace` and asks the stages it depends on for their
 outputs; what is finished is reused, what is not is computed, so every entry point works alone.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mats_sql.faces import Face
+
+if TYPE_CHECKING:
+    from mats_sql.pipeline.commands import (
+        build_pairs,
+        compare_named,
+        diagnose_lines,
+        draw_pools,
+        evaluate_teams,
+        judge_candidates,
+        prepare_questions,
+        train_preferred,
+        train_supervised,
+    )
+    from mats_sql.pipeline.judge import JudgeRequest
+    from mats_sql.pipeline.main import run_experiment
+    from mats_sql.pipeline.pretrain import pretrain_base
+    from mats_sql.pipeline.progress import Progress
+    from mats_sql.pipeline.promote import promote_team
+    from mats_sql.pipeline.search import search_regime
+    from mats_sql.pipeline.workspace import Workspace
+
+__all__ = [
+    "JudgeRequest",
+    "Progress",
+    "Workspace",
+    "build_pairs",
+    "compare_named",
+    "diagnose_lines",
+    "draw_pools",
+    "evaluate_teams",
+    "judge_candidates",
+    "prepare_questions",
+    "pretrain_base",
+    "promote_team",
+    "run_experiment",
+    "search_regime",
+    "train_preferred",
+    "train_supervised",
+]
+
+__getattr__ = Face(
+    __name__,
+    {
+        "commands": (
+            "build_pairs",
+            "compare_named",
+            "diagnose_lines",
+            "draw_pools",
+            "evaluate_teams",
+            "judge_candidates",
+            "prepare_questions",
+            "train_preferred",
+            "train_supervised",
+        ),
+        "judge": ("JudgeRequest",),
+        "main": ("run_experiment",),
+        "pretrain": ("pretrain_base",),
+        "progress": ("Progress",),
+        "promote": ("promote_team",),
+        "search": ("search_regime",),
+        "workspace": ("Workspace",),
+    },
+)

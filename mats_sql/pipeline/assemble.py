@@ -8,14 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mats_sql.agents.critique import Validator
-from mats_sql.agents.names import FIXER, PLANNER, SELECTOR, validator_name
+from mats_sql.agents import FIXER, PLANNER, SELECTOR, Validator, validator_name
 from mats_sql.choices import FixerCritique
 from mats_sql.pipeline.workspace import Workspace
-from mats_sql.team.folder import TeamSettings, write_team
-from mats_sql.tracking.artifact import Artifact, ArtifactKind
-from mats_sql.tracking.stage import StageKey, StageResult
-from mats_sql.tracking.stage_run import StageRun
+from mats_sql.team import TeamSettings, write_team
+from mats_sql.tracking import Artifact, ArtifactKind, StageKey, StageResult, StageRun
 
 KEY = StageKey("assemble", 1)
 

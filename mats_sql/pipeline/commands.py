@@ -8,12 +8,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from mats_sql.agents.critique import Validator
-from mats_sql.agents.names import FIXER, PLANNER, SELECTOR, validator_name
+from mats_sql.agents import FIXER, PLANNER, SELECTOR, Validator, validator_name
 from mats_sql.choices import PreferredAgent, Regime
 from mats_sql.errors import ConfigError, StageInputError
-from mats_sql.evaluation.report.results import EvaluatedTeam, result_tables
-from mats_sql.evaluation.report.terminal import print_tables
+from mats_sql.evaluation.report import EvaluatedTeam, print_tables, result_tables
 from mats_sql.pipeline import experiment as steps
 from mats_sql.pipeline.assemble import Line
 from mats_sql.pipeline.compare import Side
@@ -22,8 +20,13 @@ from mats_sql.pipeline.judge import JudgeReport, JudgeRequest, judge_in_a_run
 from mats_sql.pipeline.progress import result_console
 from mats_sql.pipeline.questions import validation_ids
 from mats_sql.pipeline.workspace import Workspace
-from mats_sql.sql.verdict import VerdictClass
-from mats_sql.tracking.stage import StageResult, load_result
+from mats_sql.sql import VerdictClass
+from mats_sql.tracking import StageResult, load_result
+
+
+def prepare_questions(workspace: Workspace) -> None:
+    """Find out which questions are usable; say how many and why not the others."""
+    steps.questions(workspace)
 
 
 def train_supervised(workspace: Workspace, agent: str) -> None:

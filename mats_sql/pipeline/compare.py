@@ -10,17 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mats_sql.evaluation.comparison.comparisons import ComparedTeam, compare_question_sets, write_comparisons
-from mats_sql.evaluation.comparison.power import power_notice
-from mats_sql.evaluation.question_sets import ALL, question_sets
-from mats_sql.evaluation.report.comparison_page import comparison_page
-from mats_sql.evaluation.report.plots import gap_forest
+from mats_sql.evaluation import ALL, question_sets
+from mats_sql.evaluation.comparison import ComparedTeam, compare_question_sets, power_notice, write_comparisons
+from mats_sql.evaluation.report import comparison_page, gap_forest
 from mats_sql.pipeline.evaluate import read_candidates
 from mats_sql.pipeline.questions import validation_ids
 from mats_sql.pipeline.workspace import Workspace
-from mats_sql.tracking.artifact import Artifact, ArtifactKind
-from mats_sql.tracking.stage import StageKey, StageResult
-from mats_sql.tracking.stage_run import StageRun
+from mats_sql.tracking import Artifact, ArtifactKind, StageKey, StageResult, StageRun
 
 KEY = StageKey("compare", 2)
 

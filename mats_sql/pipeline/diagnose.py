@@ -9,16 +9,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mats_sql.agents.critique import Validator
+from mats_sql.agents import Validator
 from mats_sql.choices import Regime
-from mats_sql.evaluation.comparison.comparisons import Comparisons, read_comparisons
-from mats_sql.evaluation.diagnosis.page import causal_effects, diagnosis_page, pairs_by_k
-from mats_sql.evaluation.diagnosis.pool import PoolDiagnosis, diagnose_pool
-from mats_sql.evaluation.diagnosis.signal import Diagnosis, RegimeOutcome, TrainedRegimes
-from mats_sql.evaluation.diagnosis.signal import diagnose as diagnose_regime
-from mats_sql.evaluation.metrics import team_metrics
-from mats_sql.evaluation.question_sets import ALL
-from mats_sql.evaluation.report.plots import confusion_figure
+from mats_sql.evaluation import ALL, team_metrics
+from mats_sql.evaluation.comparison import Comparisons, read_comparisons
+from mats_sql.evaluation.diagnosis import (
+    Diagnosis,
+    PoolDiagnosis,
+    RegimeOutcome,
+    TrainedRegimes,
+    causal_effects,
+    diagnose_pool,
+    diagnosis_page,
+    pairs_by_k,
+)
+from mats_sql.evaluation.diagnosis import diagnose as diagnose_regime
+from mats_sql.evaluation.report import confusion_figure
 from mats_sql.parquet import read_records
 from mats_sql.pipeline.assemble import Line
 from mats_sql.pipeline.compare import Side
@@ -26,13 +32,8 @@ from mats_sql.pipeline.evaluate import read_candidates
 from mats_sql.pipeline.questions import train_source
 from mats_sql.pipeline.rollout import rollout_settings, sampler
 from mats_sql.pipeline.workspace import Workspace
-from mats_sql.rollout.pool import FixRow, Pool, ScoreRow, read_pool
-from mats_sql.rollout.sample import reviews_of
-from mats_sql.rollout.scores import scores_of
-from mats_sql.rollout.swapped import draw_swapped_fixes
-from mats_sql.tracking.artifact import Artifact, ArtifactKind
-from mats_sql.tracking.stage import StageKey, StageResult
-from mats_sql.tracking.stage_run import StageRun
+from mats_sql.rollout import FixRow, Pool, ScoreRow, draw_swapped_fixes, read_pool, reviews_of, scores_of
+from mats_sql.tracking import Artifact, ArtifactKind, StageKey, StageResult, StageRun
 
 KEY = StageKey("diagnose", 2)
 

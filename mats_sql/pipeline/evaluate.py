@@ -8,20 +8,15 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from mats_sql.agents.critique import Verdict
-from mats_sql.evaluation.judged_answers import answers_frame, judge_items, judged_candidates
-from mats_sql.evaluation.metrics import team_metrics
-from mats_sql.evaluation.records import JudgedCandidate
-from mats_sql.evaluation.report.plots import verdict_confusion
+from mats_sql.agents import Verdict
+from mats_sql.evaluation import JudgedCandidate, answers_frame, judge_items, judged_candidates, team_metrics
+from mats_sql.evaluation.report import verdict_confusion
 from mats_sql.parquet import read_records, write_records
 from mats_sql.pipeline.assemble import TeamModels
 from mats_sql.pipeline.questions import dev_source, validation_ids
 from mats_sql.pipeline.workspace import Workspace
-from mats_sql.team.flow import Team
-from mats_sql.team.folder import agents_of
-from mats_sql.tracking.artifact import Artifact, ArtifactKind
-from mats_sql.tracking.stage import StageKey, StageResult
-from mats_sql.tracking.stage_run import StageRun
+from mats_sql.team import Team, agents_of
+from mats_sql.tracking import Artifact, ArtifactKind, StageKey, StageResult, StageRun
 
 KEY = StageKey("evaluate", 1)
 

@@ -20,8 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 
-from mats_sql.agents.critique import Validator
-from mats_sql.agents.names import FIXER, PLANNER, validator_name
+from mats_sql.agents import FIXER, PLANNER, Validator, validator_name
 from mats_sql.choices import FixerCritique, Regime
 from mats_sql.config import Experiment
 from mats_sql.errors import ConfigError
@@ -35,10 +34,9 @@ from mats_sql.pipeline.prepare import prepare
 from mats_sql.pipeline.rollout import rollout_plans, rollout_pool, rollout_scores
 from mats_sql.pipeline.sft import sft_fixer, sft_planner, sft_selector, sft_validator
 from mats_sql.pipeline.workspace import Workspace
-from mats_sql.preference.regimes import replays_selector
-from mats_sql.rollout.replay import needs_scores
-from mats_sql.tracking.artifact import Artifact
-from mats_sql.tracking.stage import StageResult
+from mats_sql.preference import replays_selector
+from mats_sql.rollout import needs_scores
+from mats_sql.tracking import Artifact, StageResult
 
 PLANNER_ONLY, SFT_TEAM = "PLANNER-only", "SFT-VF"
 

@@ -15,22 +15,23 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Literal
 
-from mats_sql.benchmark.benchmark import Benchmark
-from mats_sql.benchmark.bird import read_bird
-from mats_sql.benchmark.receipt import GoldReceipt, make_receipt
-from mats_sql.benchmark.spider import read_spider
+from mats_sql.benchmark import Benchmark, GoldReceipt, make_receipt, read_bird, read_spider
 from mats_sql.config import SqlLimits
 from mats_sql.errors import ConfigError
-from mats_sql.sql.address import read_address, shown
-from mats_sql.sql.executor import SqlExecutor
-from mats_sql.sql.judge import Judge
-from mats_sql.sql.judging import AnswerKey, CandidateJudging, ItemJudge, ReferenceSql, SystemCounts
-from mats_sql.sql.server_judge import ServerJudge
-from mats_sql.sql.servers import ServerExecutor
-from mats_sql.tracking.artifact import ArtifactKind
-from mats_sql.tracking.stage import Stage, StageKey, run_stage
-from mats_sql.tracking.stage_run import StageRun
-from mats_sql.tracking.store import connect
+from mats_sql.sql import (
+    AnswerKey,
+    CandidateJudging,
+    ItemJudge,
+    Judge,
+    ReferenceSql,
+    ServerExecutor,
+    ServerJudge,
+    SqlExecutor,
+    SystemCounts,
+    read_address,
+    shown,
+)
+from mats_sql.tracking import ArtifactKind, Stage, StageKey, StageRun, connect, run_stage
 
 KEY = StageKey("judge", 1)
 EXPERIMENT = "judge"

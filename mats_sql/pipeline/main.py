@@ -8,30 +8,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mats_sql.agents.critique import Validator
-from mats_sql.evaluation.comparison.comparisons import Comparisons, read_comparisons
-from mats_sql.evaluation.question_sets import question_sets
-from mats_sql.evaluation.report.plots import pass_at_k, selector_by_seed, team_bars
-from mats_sql.evaluation.report.results import (
+from mats_sql.agents import Validator
+from mats_sql.evaluation import question_sets
+from mats_sql.evaluation.comparison import Comparisons, read_comparisons
+from mats_sql.evaluation.report import (
     EvaluatedTeam,
+    ResultTable,
     RewardAccuracy,
     comparison_table,
     measure,
+    pass_at_k,
+    print_tables,
     result_tables,
     reward_table,
+    selector_by_seed,
     stage_table,
+    team_bars,
     verdict_table,
 )
-from mats_sql.evaluation.report.tables import ResultTable
-from mats_sql.evaluation.report.terminal import print_tables
 from mats_sql.pipeline import experiment as steps
 from mats_sql.pipeline.assemble import TeamModels
 from mats_sql.pipeline.evaluate import read_candidates
 from mats_sql.pipeline.progress import result_console
 from mats_sql.pipeline.questions import validation_ids
 from mats_sql.pipeline.workspace import Workspace
-from mats_sql.tracking.stage import StageResult
-from mats_sql.tracking.stage_run import StageRun
+from mats_sql.tracking import StageResult, StageRun
 
 Evaluated = Sequence[tuple[TeamModels, StageResult]]
 

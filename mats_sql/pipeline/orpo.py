@@ -13,11 +13,9 @@ from mats_sql.parquet import read_records
 from mats_sql.pipeline.progress import Progress
 from mats_sql.pipeline.training_log import log_steps
 from mats_sql.pipeline.workspace import Workspace
-from mats_sql.preference.pair import PreferencePair
+from mats_sql.preference import PreferencePair
 from mats_sql.seeds import derive_seed
-from mats_sql.tracking.artifact import Artifact, ArtifactKind
-from mats_sql.tracking.stage import StageKey, StageResult
-from mats_sql.tracking.stage_run import StageRun
+from mats_sql.tracking import Artifact, ArtifactKind, StageKey, StageResult, StageRun
 
 KEY = StageKey("orpo", 1)
 
@@ -60,8 +58,7 @@ def orpo(workspace: Workspace, course: PreferenceCourse) -> StageResult:
 
 
 def _compute(run: StageRun, progress: Progress, course: PreferenceCourse, settings: OrpoSettings, seed: int) -> None:
-    from mats_sql.training.arguments import planned_steps
-    from mats_sql.training.orpo import train_orpo
+    from mats_sql.training import planned_steps, train_orpo
 
     pairs = read_records(PreferencePair, course.pairs.path)
     report = train_orpo(

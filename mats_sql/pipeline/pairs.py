@@ -8,22 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from mats_sql.agents.critique import Validator
-from mats_sql.agents.names import FIXER, PLANNER
-from mats_sql.agents.versions import PROMPT_VERSIONS
+from mats_sql.agents import FIXER, PLANNER, PROMPT_VERSIONS, Validator
 from mats_sql.choices import Regime
 from mats_sql.parquet import read_records, write_records
 from mats_sql.pipeline.questions import train_source
 from mats_sql.pipeline.workspace import Workspace
-from mats_sql.preference.pair import PreferencePair
-from mats_sql.preference.pairing import fixer_pairs, hold_out, planner_pairs, validator_pairs
-from mats_sql.rollout.pool import Pool, ScoreRow, read_pool
-from mats_sql.rollout.sample import Source
-from mats_sql.rollout.scores import scores_of
+from mats_sql.preference import PreferencePair, fixer_pairs, hold_out, planner_pairs, validator_pairs
+from mats_sql.rollout import Pool, ScoreRow, Source, read_pool, scores_of
 from mats_sql.seeds import derive_random
-from mats_sql.tracking.artifact import Artifact, ArtifactKind
-from mats_sql.tracking.stage import StageKey, StageResult
-from mats_sql.tracking.stage_run import StageRun
+from mats_sql.tracking import Artifact, ArtifactKind, StageKey, StageResult, StageRun
 
 KEY = StageKey("pairs", 2)
 

@@ -11,24 +11,26 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from mats_sql.benchmark.benchmark import Benchmark, require_questions_for_databases
-from mats_sql.benchmark.leaks import check_no_leak, drop_shared_texts
-from mats_sql.benchmark.question import Question
-from mats_sql.benchmark.receipt import make_receipt
-from mats_sql.benchmark.splits import split_questions
-from mats_sql.benchmark.usable import Exclusion, usable_questions
+from mats_sql.benchmark import (
+    Benchmark,
+    Exclusion,
+    Question,
+    check_no_leak,
+    drop_shared_texts,
+    make_receipt,
+    require_questions_for_databases,
+    split_questions,
+    usable_questions,
+)
 from mats_sql.config import Experiment
 from mats_sql.errors import BenchmarkError
-from mats_sql.lab.partition import check_reserved
+from mats_sql.lab import check_reserved
 from mats_sql.parquet import write_records
 from mats_sql.pipeline.questions import DEV, TRAIN, QuestionRow, has_train_split, read_split, split_digest
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.seeds import derive_seed
-from mats_sql.sql.execution import Execution
-from mats_sql.sql.judge import JudgeItem
-from mats_sql.tracking.artifact import ArtifactKind
-from mats_sql.tracking.stage import StageKey, StageResult
-from mats_sql.tracking.stage_run import StageRun
+from mats_sql.sql import Execution, JudgeItem
+from mats_sql.tracking import ArtifactKind, StageKey, StageResult, StageRun
 
 KEY = StageKey("prepare", 2)
 OUTSIDE = "outside the part asked for"

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from mats_sql.pipeline.training_log import log_steps
 from mats_sql.pipeline.workspace import Workspace
-from mats_sql.tracking.artifact import ArtifactKind
-from mats_sql.tracking.stage import StageKey, StageResult
-from mats_sql.tracking.stage_run import StageRun
+from mats_sql.tracking import ArtifactKind, StageKey, StageResult, StageRun
 
 KEY = StageKey("pretrain", 1)
 
@@ -27,7 +25,7 @@ def pretrain_base(workspace: Workspace) -> StageResult:
 
 
 def _compute(workspace: Workspace, run: StageRun) -> None:
-    from mats_sql.lab.pretraining import pretrain, step_count
+    from mats_sql.lab import pretrain, step_count
 
     settings = workspace.experiment.pretrain
     report = pretrain(run.work / "model", settings, log_steps(run, workspace.progress, step_count(settings)))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from mats_sql.pipeline.workspace import Workspace
-from mats_sql.tracking.lineage_tree import lineage, lineage_text
-from mats_sql.tracking.promotion import promote, team_of_run
+from mats_sql.tracking import lineage, lineage_text, promote, team_of_run
 
 
 def promote_team(workspace: Workspace, run_id: str) -> None:

@@ -11,20 +11,15 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from mats_sql.benchmark.benchmark import Benchmark
-from mats_sql.benchmark.bird import read_bird
-from mats_sql.benchmark.folds import folds_of
-from mats_sql.benchmark.prompts import SchemaTexts
-from mats_sql.benchmark.question import Question
-from mats_sql.benchmark.spider import read_spider
+from mats_sql.benchmark import Benchmark, Question, SchemaTexts, folds_of, read_bird, read_spider
 from mats_sql.config import BenchmarkSettings, Experiment
 from mats_sql.digests import digest_file, digest_json
 from mats_sql.errors import BenchmarkError
 from mats_sql.parquet import read_records
-from mats_sql.rollout.sample import Source
+from mats_sql.rollout import Source
 from mats_sql.seeds import derive_seed
-from mats_sql.team.flow import Task
-from mats_sql.tracking.artifact import Artifact
+from mats_sql.team import Task
+from mats_sql.tracking import Artifact
 
 TRAIN, DEV = "train", "dev"
 
@@ -98,7 +93,7 @@ def benchmark_root(experiment: Experiment) -> Path:
     if experiment.benchmark.kind != "lab":
         assert experiment.benchmark.root is not None
         return experiment.benchmark.root
-    from mats_sql.lab.generator import GENERATOR_VERSION, write_lab
+    from mats_sql.lab import GENERATOR_VERSION, write_lab
 
     key = digest_json([GENERATOR_VERSION, experiment.lab.model_dump(mode="json")])[:12]
     root = experiment.work_dir / "lab" / f"seed-{experiment.lab.seed}-{key}"

@@ -14,17 +14,23 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from mats_sql.agents.critique import Validator
-from mats_sql.agents.versions import PROMPT_VERSIONS
+from mats_sql.agents import PROMPT_VERSIONS, Validator
 from mats_sql.parquet import write_records
 from mats_sql.pipeline.questions import train_folds, train_source
 from mats_sql.pipeline.workspace import Workspace
-from mats_sql.rollout.pool import FixRow, PlanRow, Pool, ScoreRow, read_pool, write_pool
-from mats_sql.rollout.sample import Sampler, Source, reviews_of
-from mats_sql.rollout.scores import score_pool
-from mats_sql.tracking.artifact import Artifact, ArtifactKind
-from mats_sql.tracking.stage import StageKey, StageResult
-from mats_sql.tracking.stage_run import StageRun
+from mats_sql.rollout import (
+    FixRow,
+    PlanRow,
+    Pool,
+    Sampler,
+    ScoreRow,
+    Source,
+    read_pool,
+    reviews_of,
+    score_pool,
+    write_pool,
+)
+from mats_sql.tracking import Artifact, ArtifactKind, StageKey, StageResult, StageRun
 
 PLANS_KEY = StageKey("rollout-plans", 1)
 POOL_KEY = StageKey("rollout-pool", 1)

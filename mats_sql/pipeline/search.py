@@ -16,12 +16,9 @@ from mats_sql.pipeline.assemble import Line
 from mats_sql.pipeline.experiment import evaluation, lines, preferred_team, questions
 from mats_sql.pipeline.questions import validation_ids
 from mats_sql.pipeline.workspace import Workspace
-from mats_sql.search.plots import search_scatter
-from mats_sql.search.study import run_search
-from mats_sql.search.trials import SearchResult, TrialResult, TrialRow, TrialSettings
+from mats_sql.search import SearchResult, TrialResult, TrialRow, TrialSettings, run_search, search_scatter
 from mats_sql.seeds import derive_seed
-from mats_sql.tracking.stage import Stage, StageKey, run_stage
-from mats_sql.tracking.stage_run import StageRun
+from mats_sql.tracking import Stage, StageKey, StageRun, run_stage
 
 TRIAL_KEY = StageKey("search-trial", 1)
 

@@ -15,10 +15,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-from mats_sql.agents.critique import Validator
-from mats_sql.agents.names import FIXER, PLANNER, SELECTOR, validator_name
-from mats_sql.agents.versions import PROMPT_VERSIONS
-from mats_sql.benchmark.schema import Schema
+from mats_sql.agents import FIXER, PLANNER, PROMPT_VERSIONS, SELECTOR, Validator, validator_name
+from mats_sql.benchmark import Schema
 from mats_sql.choices import FixerCritique
 from mats_sql.config import Experiment, GenerationSettings, SftSettings
 from mats_sql.digests import digest_tree
@@ -27,23 +25,20 @@ from mats_sql.parquet import write_records
 from mats_sql.pipeline.questions import TRAIN, read_split, train_folds, train_source
 from mats_sql.pipeline.training_log import log_steps
 from mats_sql.pipeline.workspace import Workspace
-from mats_sql.rollout.labelled import labelled_candidates, labelled_plans
-from mats_sql.rollout.pool import read_pool
-from mats_sql.rollout.sample import Source
+from mats_sql.rollout import Source, labelled_candidates, labelled_plans, read_pool
 from mats_sql.seeds import derive_seed
-from mats_sql.teaching.example import SftExample
-from mats_sql.teaching.sft_examples import (
+from mats_sql.teaching import (
+    TEACHER_VERSIONS,
     LabelledReview,
+    RuleTeacher,
+    SftExample,
+    Teacher,
     fixer_examples,
     planner_examples,
     selector_examples,
     validator_examples,
 )
-from mats_sql.teaching.teacher import RuleTeacher, Teacher
-from mats_sql.teaching.versions import TEACHER_VERSIONS
-from mats_sql.tracking.artifact import Artifact, ArtifactKind
-from mats_sql.tracking.stage import StageKey, StageResult
-from mats_sql.tracking.stage_run import StageRun
+from mats_sql.tracking import Artifact, ArtifactKind, StageKey, StageResult, StageRun
 
 KEY = StageKey("sft", 1)
 
@@ -162,8 +157,7 @@ def _train(workspace: Workspace, course: Course) -> StageResult:
 def _compute(
     workspace: Workspace, run: StageRun, course: Course, base: Artifact, settings: SftSettings, seed: int
 ) -> None:
-    from mats_sql.training.arguments import planned_steps
-    from mats_sql.training.sft import train_sft
+    from mats_sql.training import planned_steps, train_sft
 
     examples = course.examples()
     table = run.work / "examples.parquet"
@@ -192,8 +186,8 @@ def _teacher(workspace: Workspace) -> Iterator[Teacher]:
     if settings.kind == "rules":
         yield RuleTeacher()
         return
-    from mats_sql.generation.open import open_engine
-    from mats_sql.teaching.large_model import LargeModelTeacher
+    from mats_sql.generation import open_engine
+    from mats_sql.teaching import LargeModelTeacher
 
     server = GenerationSettings(engine="openai", base_url=settings.base_url, api_key_variable=settings.api_key_variable)
     cache, counter = workspace.cache / "teacher.sqlite", workspace.progress.counter("taught")

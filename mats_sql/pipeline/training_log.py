@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from mats_sql.pipeline.progress import Progress
-from mats_sql.tracking.stage_run import StageRun
+from mats_sql.tracking import StageRun
 
 _SHOWN = ("copy_loss", "loss", "rewards/accuracies", "eval_loss", "eval_rewards/accuracies")
 """What of a step's metrics fits on the live line."""

@@ -12,16 +12,12 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from mats_sql.config import Experiment
-from mats_sql.generation.engine import Engine
+from mats_sql.generation import Engine
 from mats_sql.pipeline.progress import Progress
 
 if TYPE_CHECKING:
-    from mats_sql.sql.executor import SqlExecutor
-    from mats_sql.sql.judge import Judge
-    from mats_sql.tracking.artifact import Artifact
-    from mats_sql.tracking.stage import StageKey, StageResult
-    from mats_sql.tracking.stage_run import StageRun
-    from mats_sql.tracking.store import Store
+    from mats_sql.sql import Judge, SqlExecutor
+    from mats_sql.tracking import Artifact, StageKey, StageResult, StageRun, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +60,7 @@ class Workspace:
     def executor(self) -> SqlExecutor:
         """Return the process's SQL executor, started at first use."""
         if self._executor is None:
-            from mats_sql.sql.executor import SqlExecutor
+            from mats_sql.sql import SqlExecutor
 
             settings = self.experiment.sql
             self._executor = self._open.enter_context(SqlExecutor(settings.limits, settings.workers))
@@ -73,7 +69,7 @@ class Workspace:
     def judge(self) -> Judge:
         """Return the process's judge."""
         if self._judge is None:
-            from mats_sql.sql.judge import Judge
+            from mats_sql.sql import Judge
 
             judge = Judge(self.executor(), self.cache / "judge", on_judged=self.progress.counter("judged"))
             self._judge = self._open.enter_context(judge)
@@ -89,7 +85,7 @@ class Workspace:
 
         A command looks once, however many of its stages show the final set; what is reused shows nothing new.
         """
-        from mats_sql.tracking.looks import count_look, note_look
+        from mats_sql.tracking import count_look, note_look
 
         look = count_look(self.store, (self.command or run).run_id)
         note_look(self.store, run.run_id, look)
@@ -99,7 +95,7 @@ class Workspace:
     @contextmanager
     def engine(self, model: Path | str) -> Iterator[Engine]:
         """Open an engine on a checkpoint, with the experiment's completion cache."""
-        from mats_sql.generation.open import open_engine
+        from mats_sql.generation import open_engine
 
         cache = self.cache / "completions.sqlite"
         engine = open_engine(self.experiment.generation, model, cache=cache, on_drawn=self.progress.counter("drawn"))
@@ -120,7 +116,7 @@ class Workspace:
         tags: Mapping[str, str] | None = None,
     ) -> StageResult:
         """Run a stage once per process; a FINISHED run of the same fingerprint is reused."""
-        from mats_sql.tracking.stage import Stage, run_stage
+        from mats_sql.tracking import Stage, run_stage
 
         resolved = {name: plain(value) for name, value in settings.items()}
         stage = Stage(key, title, resolved, inputs, tags or {})
@@ -155,8 +151,7 @@ class Workspace:
 
     def _register(self, key: StageKey, result: StageResult, tags: Mapping[str, str]) -> None:
         """Give every model and dataset of a stage its version in the registry: a new one for new content only."""
-        from mats_sql.tracking.artifact import ArtifactKind
-        from mats_sql.tracking.registry import register, registered_name
+        from mats_sql.tracking import ArtifactKind, register, registered_name
 
         for output in result.outputs.values():
             if output.kind is ArtifactKind.REPORT:

@@ -6,18 +6,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from mats_sql.agents.critique import Validator
-from mats_sql.agents.fixer import fixer_messages
-from mats_sql.agents.messages import Messages
-from mats_sql.agents.planner import planner_messages
-from mats_sql.agents.validators import VALIDATOR_MESSAGES
+from mats_sql.agents import VALIDATOR_MESSAGES, Messages, Validator, fixer_messages, planner_messages
 from mats_sql.choices import Regime
 from mats_sql.config import Policy
 from mats_sql.preference.pair import PreferencePair
 from mats_sql.preference.regimes import LabelledCritique, label_critiques
-from mats_sql.rollout.pool import FixRow, Pool
-from mats_sql.rollout.replay import Scores
-from mats_sql.team.flow import Task
+from mats_sql.rollout import FixRow, Pool, Scores
+from mats_sql.team import Task
 
 
 @dataclass(frozen=True, slots=True)

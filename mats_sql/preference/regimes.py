@@ -17,12 +17,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from mats_sql.agents.critique import Validator, Verdict
+from mats_sql.agents import Validator, Verdict
 from mats_sql.choices import Regime
 from mats_sql.config import Policy
 from mats_sql.errors import ConfigError
-from mats_sql.rollout.pool import CritiqueRow, FixRow, PlanRow, Pool
-from mats_sql.rollout.replay import NO_SCORES, Case, Scores, cases, needs_scores
+from mats_sql.rollout import NO_SCORES, Case, CritiqueRow, FixRow, PlanRow, Pool, Scores, cases, needs_scores
 
 
 @dataclass(frozen=True, slots=True)

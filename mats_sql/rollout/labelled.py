@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mats_sql.rollout.pool import Pool
 from mats_sql.rollout.sample import Source, reviews_of
-from mats_sql.teaching.sft_examples import LabelledReview
+from mats_sql.teaching import LabelledReview
 
 
 def labelled_plans(pool: Pool, source: Source) -> list[LabelledReview]:

@@ -10,12 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mats_sql.agents.critique import Critique, Validator, Verdict
+from mats_sql.agents import Critique, Validator, Verdict
 from mats_sql.digests import digest_text
 from mats_sql.errors import ConfigError
 from mats_sql.parquet import read_records, write_records
-from mats_sql.sql.execution import Outcome
-from mats_sql.sql.verdict import VerdictClass
+from mats_sql.sql import Outcome, VerdictClass
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from mats_sql.agents.critique import Validator
+from mats_sql.agents import Validator
 from mats_sql.choices import PoolRule, SelectorRule
 from mats_sql.config import Policy
 from mats_sql.errors import ConfigError, StageInputError
 from mats_sql.rollout.pool import CritiqueRow, FixRow, PlanRow, Pool, review_id
-from mats_sql.sql.execution import Execution
-from mats_sql.team.policy import PLAN, Candidate, join_fix, select, selector_critiques, wants_fix, with_groups
+from mats_sql.sql import Execution
+from mats_sql.team import PLAN, Candidate, join_fix, select, selector_critiques, wants_fix, with_groups
 
 ScoreKey = tuple[str, str]
 """(review id of the candidate's own SQL, the verdicts shown with it)."""

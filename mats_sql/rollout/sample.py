@@ -10,19 +10,25 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mats_sql.agents.critique import Critique, Validator, parse_critique
-from mats_sql.agents.fixer import feedback_text, fixer_messages, parse_fix
-from mats_sql.agents.planner import parse_plan, planner_messages
-from mats_sql.agents.review import Review, response_text
-from mats_sql.agents.validators import VALIDATOR_MESSAGES
+from mats_sql.agents import (
+    VALIDATOR_MESSAGES,
+    Critique,
+    Review,
+    Validator,
+    feedback_text,
+    fixer_messages,
+    parse_critique,
+    parse_fix,
+    parse_plan,
+    planner_messages,
+    response_text,
+)
 from mats_sql.config import GenerationSettings, RolloutSettings
 from mats_sql.digests import digest_text
-from mats_sql.generation.engine import Completion, Engine, Request, Sampling
+from mats_sql.generation import Completion, Engine, Request, Sampling
 from mats_sql.rollout.pool import CritiqueRow, FixRow, PlanRow, review_id
-from mats_sql.sql.execution import Execution
-from mats_sql.sql.judge import Judge, JudgeItem
-from mats_sql.sql.verdict import Judgement
-from mats_sql.team.flow import Task
+from mats_sql.sql import Execution, Judge, JudgeItem, Judgement
+from mats_sql.team import Task
 
 FixRequest = tuple[str, tuple[int, int], str]
 """(review id, (select index, condition index), feedback)."""

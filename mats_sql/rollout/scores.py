@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from mats_sql.agents.critique import Validator
+from mats_sql.agents import Validator
 from mats_sql.config import Policy
-from mats_sql.generation.engine import Engine
+from mats_sql.generation import Engine
 from mats_sql.rollout.pool import Pool, ScoreRow
 from mats_sql.rollout.replay import ScoreKey, Scores, cases
-from mats_sql.team.flow import Task, selector_request, selector_scores
-from mats_sql.team.policy import Candidate
+from mats_sql.team import Candidate, Task, selector_request, selector_scores
 
 
 def score_pool(pool: Pool, tasks: Mapping[int, Task], policy: Policy, selector: Engine) -> list[ScoreRow]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mats_sql.agents.critique import Verdict
-from mats_sql.agents.fixer import feedback_text
-from mats_sql.agents.review import Review
-from mats_sql.generation.engine import Engine
+from mats_sql.agents import Review, Verdict, feedback_text
+from mats_sql.generation import Engine
 from mats_sql.rollout.pool import FixRow, Pool
 from mats_sql.rollout.sample import Sampler, Source
 from mats_sql.seeds import derive_random

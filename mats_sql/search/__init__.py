@@ -3,3 +3,25 @@
 ``study`` runs it, ``trials`` holds its records, ``ledger`` says which trial stands for which number of the budget.
 Optuna's storage is the truth; mirroring trials into MLflow is the search stage's work.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mats_sql.faces import Face
+
+if TYPE_CHECKING:
+    from mats_sql.search.plots import search_scatter
+    from mats_sql.search.study import run_search
+    from mats_sql.search.trials import SearchResult, TrialResult, TrialRow, TrialSettings
+
+__all__ = ["SearchResult", "TrialResult", "TrialRow", "TrialSettings", "run_search", "search_scatter"]
+
+__getattr__ = Face(
+    __name__,
+    {
+        "plots": ("search_scatter",),
+        "study": ("run_search",),
+        "trials": ("SearchResult", "TrialResult", "TrialRow", "TrialSettings"),
+    },
+)

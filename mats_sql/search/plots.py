@@ -11,7 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from mats_sql.evaluation.report.figures import GREY, INK, new_figure, plain_axes
+from mats_sql.evaluation.report import GREY, INK, new_figure, plain_axes
 from mats_sql.search.trials import TrialRow, best_trial
 
 MARKERS = "osD^vP*X"

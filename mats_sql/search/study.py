@@ -19,7 +19,7 @@ from optuna.trial import TrialState as OptunaState
 from mats_sql.config import SearchSettings
 from mats_sql.digests import digest_json
 from mats_sql.errors import ConfigError, TrainingError
-from mats_sql.evaluation.comparison.power import best_of_n_overstatement
+from mats_sql.evaluation.comparison import best_of_n_overstatement
 from mats_sql.search import ledger
 from mats_sql.search.sampler import SlotSeededTpe
 from mats_sql.search.storage import open_storage

@@ -3,3 +3,63 @@
 ``executor`` executes, ``judge`` judges, ``extract`` extracts, ``candidates`` reads files of candidate SQL. What is
 covered and what is not is said in ``executor``. Importing the package imports none of them.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mats_sql.faces import Face
+
+if TYPE_CHECKING:
+    from mats_sql.sql.address import read_address, shown
+    from mats_sql.sql.cache import EVALUATOR_VERSION
+    from mats_sql.sql.database import open_database
+    from mats_sql.sql.execution import Execution, Outcome, Value
+    from mats_sql.sql.executor import SqlExecutor, SqlRequest
+    from mats_sql.sql.extract import extract_sql
+    from mats_sql.sql.judge import Judge, JudgeItem
+    from mats_sql.sql.judging import AnswerKey, CandidateJudging, ItemJudge, ReferenceSql, SystemCounts
+    from mats_sql.sql.server_judge import ServerJudge
+    from mats_sql.sql.servers import ServerExecutor
+    from mats_sql.sql.verdict import Judgement, VerdictClass
+
+__all__ = [
+    "EVALUATOR_VERSION",
+    "AnswerKey",
+    "CandidateJudging",
+    "Execution",
+    "ItemJudge",
+    "Judge",
+    "JudgeItem",
+    "Judgement",
+    "Outcome",
+    "ReferenceSql",
+    "ServerExecutor",
+    "ServerJudge",
+    "SqlExecutor",
+    "SqlRequest",
+    "SystemCounts",
+    "Value",
+    "VerdictClass",
+    "extract_sql",
+    "open_database",
+    "read_address",
+    "shown",
+]
+
+__getattr__ = Face(
+    __name__,
+    {
+        "address": ("read_address", "shown"),
+        "cache": ("EVALUATOR_VERSION",),
+        "database": ("open_database",),
+        "execution": ("Execution", "Outcome", "Value"),
+        "executor": ("SqlExecutor", "SqlRequest"),
+        "extract": ("extract_sql",),
+        "judge": ("Judge", "JudgeItem"),
+        "judging": ("AnswerKey", "CandidateJudging", "ItemJudge", "ReferenceSql", "SystemCounts"),
+        "server_judge": ("ServerJudge",),
+        "servers": ("ServerExecutor",),
+        "verdict": ("Judgement", "VerdictClass"),
+    },
+)

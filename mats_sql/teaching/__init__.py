@@ -5,3 +5,54 @@ has the one that asks a large model; ``sft_examples`` makes supervised examples 
 ``versions`` lists every teacher's version. Gold comes here as text and leaves as an answer to learn. It enters no
 prompt of an agent: those are made in ``agents``, which imports nothing from here.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mats_sql.faces import Face
+
+if TYPE_CHECKING:
+    from mats_sql.teaching.example import SftExample
+    from mats_sql.teaching.large_model import LargeModelTeacher
+    from mats_sql.teaching.sft_examples import (
+        LabelledReview,
+        fixer_examples,
+        planner_examples,
+        selector_examples,
+        validator_examples,
+    )
+    from mats_sql.teaching.teacher import RuleTeacher, Teacher, write_critique, write_plan
+    from mats_sql.teaching.versions import TEACHER_VERSIONS
+
+__all__ = [
+    "TEACHER_VERSIONS",
+    "LabelledReview",
+    "LargeModelTeacher",
+    "RuleTeacher",
+    "SftExample",
+    "Teacher",
+    "fixer_examples",
+    "planner_examples",
+    "selector_examples",
+    "validator_examples",
+    "write_critique",
+    "write_plan",
+]
+
+__getattr__ = Face(
+    __name__,
+    {
+        "example": ("SftExample",),
+        "large_model": ("LargeModelTeacher",),
+        "sft_examples": (
+            "LabelledReview",
+            "fixer_examples",
+            "planner_examples",
+            "selector_examples",
+            "validator_examples",
+        ),
+        "teacher": ("RuleTeacher", "Teacher", "write_critique", "write_plan"),
+        "versions": ("TEACHER_VERSIONS",),
+    },
+)

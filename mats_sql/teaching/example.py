@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mats_sql.agents.messages import Messages
+from mats_sql.agents import Messages
 
 
 @dataclass(frozen=True, slots=True)

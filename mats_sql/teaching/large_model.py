@@ -9,12 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from mats_sql.agents.critique import Critique, Verdict, critique_answer, parse_critique
-from mats_sql.agents.messages import Messages, user
-from mats_sql.agents.planner import planner_answer
-from mats_sql.agents.review import question_lines, review_lines
+from mats_sql.agents import (
+    Critique,
+    Messages,
+    Verdict,
+    critique_answer,
+    parse_critique,
+    planner_answer,
+    question_lines,
+    review_lines,
+    user,
+)
 from mats_sql.digests import digest_text
-from mats_sql.generation.engine import Completion, Engine, Request, Sampling
+from mats_sql.generation import Completion, Engine, Request, Sampling
 from mats_sql.teaching.teacher import CritiqueTask, PlanTask, statement
 
 _SECTIONS = tuple(

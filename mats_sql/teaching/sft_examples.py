@@ -11,16 +11,28 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from mats_sql.agents.critique import Critique, Validator, Verdict
-from mats_sql.agents.fixer import FIXED_CRITIQUE, NO_COMPLAINT, feedback_text, fixer_messages
-from mats_sql.agents.messages import Messages, as_dicts
-from mats_sql.agents.names import FIXER, PLANNER, SELECTOR, validator_name
-from mats_sql.agents.planner import planner_messages
-from mats_sql.agents.review import Review
-from mats_sql.agents.selector import NO, YES, selector_messages
-from mats_sql.agents.validators import VALIDATOR_MESSAGES
-from mats_sql.benchmark.question import Question
-from mats_sql.benchmark.schema import Schema
+from mats_sql.agents import (
+    FIXED_CRITIQUE,
+    FIXER,
+    NO,
+    NO_COMPLAINT,
+    PLANNER,
+    SELECTOR,
+    VALIDATOR_MESSAGES,
+    YES,
+    Critique,
+    Messages,
+    Review,
+    Validator,
+    Verdict,
+    as_dicts,
+    feedback_text,
+    fixer_messages,
+    planner_messages,
+    selector_messages,
+    validator_name,
+)
+from mats_sql.benchmark import Question, Schema
 from mats_sql.choices import FixerCritique
 from mats_sql.digests import digest_json
 from mats_sql.seeds import derive_seed

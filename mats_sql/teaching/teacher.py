@@ -10,12 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from mats_sql.agents.critique import Critique, Validator, Verdict, critique_answer
-from mats_sql.agents.planner import planner_answer
-from mats_sql.agents.review import Review
-from mats_sql.benchmark.question import Question
-from mats_sql.benchmark.schema import Schema
-from mats_sql.benchmark.schema_prompt import quote_name
+from mats_sql.agents import Critique, Review, Validator, Verdict, critique_answer, planner_answer
+from mats_sql.benchmark import Question, Schema, quote_name
 from mats_sql.teaching.outline.outline import Outline, outline
 
 UNREADABLE = "nothing readable"

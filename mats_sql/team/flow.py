@@ -11,18 +11,27 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mats_sql.agents.critique import Critique, Validator, parse_critique
-from mats_sql.agents.fixer import feedback_text, fixer_messages, parse_fix
-from mats_sql.agents.planner import parse_plan, planner_messages
-from mats_sql.agents.review import Review, response_text
-from mats_sql.agents.selector import NO, YES, selector_messages
-from mats_sql.agents.validators import VALIDATOR_MESSAGES
-from mats_sql.benchmark.question import Question
+from mats_sql.agents import (
+    NO,
+    VALIDATOR_MESSAGES,
+    YES,
+    Critique,
+    Review,
+    Validator,
+    feedback_text,
+    fixer_messages,
+    parse_critique,
+    parse_fix,
+    parse_plan,
+    planner_messages,
+    response_text,
+    selector_messages,
+)
+from mats_sql.benchmark import Question
 from mats_sql.choices import SelectorRule
 from mats_sql.config import GenerationSettings, Policy
-from mats_sql.generation.engine import Engine, Request, Sampling
-from mats_sql.sql.execution import Execution, Outcome
-from mats_sql.sql.executor import SqlExecutor, SqlRequest
+from mats_sql.generation import Engine, Request, Sampling
+from mats_sql.sql import Execution, Outcome, SqlExecutor, SqlRequest
 from mats_sql.team.policy import PLAN, Candidate, join_fix, select, selector_critiques, wants_fix, with_groups
 
 NO_SQL = Execution(Outcome.ERROR, error="the answer contains no SQL")

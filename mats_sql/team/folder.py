@@ -9,15 +9,12 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from mats_sql.agents.critique import Validator
-from mats_sql.agents.names import AGENTS, FIXER, PLANNER, SELECTOR, validator_name
-from mats_sql.agents.versions import PROMPT_VERSIONS
+from mats_sql.agents import AGENTS, FIXER, PLANNER, PROMPT_VERSIONS, SELECTOR, Validator, validator_name
 from mats_sql.config import BenchmarkSettings, GenerationSettings, Policy, Section, SqlSettings
 from mats_sql.errors import ModelError
-from mats_sql.generation.engine import Engine
-from mats_sql.generation.open import open_engine
+from mats_sql.generation import Engine, open_engine
 from mats_sql.links import link_tree
-from mats_sql.sql.executor import SqlExecutor
+from mats_sql.sql import SqlExecutor
 from mats_sql.team.flow import Agents, Team
 
 TEAM_FILE = "team.json"

@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from mats_sql.agents.critique import Critique, Verdict
+from mats_sql.agents import Critique, Verdict
 from mats_sql.choices import Gate, PoolRule, SelectorRule
 from mats_sql.config import Policy
-from mats_sql.sql.execution import Execution
+from mats_sql.sql import Execution
 
 PLAN, FIX = "plan", "fix"
 

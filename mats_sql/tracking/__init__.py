@@ -5,3 +5,54 @@ its outputs, ``registry`` gives new content a new version, ``lineage`` walks bac
 from, ``promotion`` moves the alias ``champion``, and ``team_model`` is the team as an MLflow model. Nothing is imported
 here: importing mlflow takes a second, and ``--help`` must not wait for it. See docs/tracking.md.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mats_sql.faces import Face
+
+if TYPE_CHECKING:
+    from mats_sql.tracking.artifact import Artifact, ArtifactKind
+    from mats_sql.tracking.lineage_tree import lineage, lineage_text
+    from mats_sql.tracking.looks import count_look, note_look
+    from mats_sql.tracking.promotion import promote, team_of_run
+    from mats_sql.tracking.registry import register, registered_name
+    from mats_sql.tracking.stage import Stage, StageKey, StageResult, load_result, run_stage
+    from mats_sql.tracking.stage_run import StageRun
+    from mats_sql.tracking.store import Store, connect
+
+__all__ = [
+    "Artifact",
+    "ArtifactKind",
+    "Stage",
+    "StageKey",
+    "StageResult",
+    "StageRun",
+    "Store",
+    "connect",
+    "count_look",
+    "lineage",
+    "lineage_text",
+    "load_result",
+    "note_look",
+    "promote",
+    "register",
+    "registered_name",
+    "run_stage",
+    "team_of_run",
+]
+
+__getattr__ = Face(
+    __name__,
+    {
+        "artifact": ("Artifact", "ArtifactKind"),
+        "lineage_tree": ("lineage", "lineage_text"),
+        "looks": ("count_look", "note_look"),
+        "promotion": ("promote", "team_of_run"),
+        "registry": ("register", "registered_name"),
+        "stage": ("Stage", "StageKey", "StageResult", "load_result", "run_stage"),
+        "stage_run": ("StageRun",),
+        "store": ("Store", "connect"),
+    },
+)

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from mats_sql.agents.messages import user
+from mats_sql.agents import user
 from mats_sql.config import GenerationSettings
-from mats_sql.generation.engine import Request, Sampling
-from mats_sql.generation.open import open_engine
+from mats_sql.generation import Request, Sampling, open_engine
 
 MAX_NEW_TOKENS = 256
 

@@ -11,10 +11,12 @@ import shutil
 import sys
 from collections.abc import Iterator
 from functools import cache
+from importlib import import_module
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 import mats_sql
+from mats_sql.faces import Face
 
 ENTRANCES = ("mats_sql.tracking.team_model", "mats_sql.tracking.agent_model", "mats_sql.sql.sandbox.worker")
 """What MLflow loads, and the program of the SQL workers, which is started by its name and imported by nobody."""
@@ -73,14 +75,23 @@ def _file(module: str) -> Path | None:
 
 
 def _imports(path: Path) -> Iterator[str]:
-    """Yield every name that a file may import as a module: of ``from a import b`` both ``a`` and ``a.b``."""
+    """Yield every name that a file may import as a module: of ``from a import b`` both ``a`` and ``a.b``.
+
+    What a room of this package offers is named by the module that the room's face fetches it from.
+    """
     for node in _running(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.module is not None, "imports are absolute"
             yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            yield from (_home(node.module, alias.name) for alias in node.names)
+
+
+def _home(module: str, name: str) -> str:
+    path = _file(module)
+    face = getattr(import_module(module), "__getattr__", None) if path and path.name == "__init__.py" else None
+    return face.home(name) if isinstance(face, Face) and face.offers(name) else f"{module}.{name}"
 
 
 def _running(tree: ast.AST) -> Iterator[ast.AST]:

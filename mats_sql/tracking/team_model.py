@@ -12,14 +12,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from mats_sql.benchmark.benchmark import Benchmark
-from mats_sql.benchmark.prompts import SchemaTexts
-from mats_sql.benchmark.question import Question
-from mats_sql.benchmark.sqlite_schema import schema_from_sqlite
+from mats_sql.benchmark import Benchmark, Question, SchemaTexts, schema_from_sqlite
 from mats_sql.config import BenchmarkSettings
 from mats_sql.digests import digest_json
-from mats_sql.team.flow import Task, Team, TeamAnswer
-from mats_sql.team.folder import open_team, read_settings
+from mats_sql.team import Task, Team, TeamAnswer, open_team, read_settings
 
 
 class TeamModel:

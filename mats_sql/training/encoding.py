@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mats_sql.agents.messages import Messages
-from mats_sql.generation.chat_tokens import render_prompt, tokenize
+from mats_sql.agents import Messages
+from mats_sql.generation import render_prompt, tokenize
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

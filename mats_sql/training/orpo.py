@@ -15,7 +15,7 @@ from transformers import TrainingArguments
 
 from mats_sql.config import OrpoSettings
 from mats_sql.errors import TrainingError
-from mats_sql.preference.pair import PreferencePair
+from mats_sql.preference import PreferencePair
 from mats_sql.seeds import derive_seed
 from mats_sql.training.arguments import all_cores, quiet_files, step_size, trainer_arguments
 from mats_sql.training.branched_attention import attend_in_branches, can_branch

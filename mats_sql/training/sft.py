@@ -17,7 +17,7 @@ from trl import SFTConfig, SFTTrainer
 from mats_sql.config import SftSettings
 from mats_sql.errors import TrainingError
 from mats_sql.seeds import derive_random, derive_seed
-from mats_sql.teaching.example import SftExample
+from mats_sql.teaching import SftExample
 from mats_sql.training.arguments import all_cores, quiet_files, step_size, trainer_arguments
 from mats_sql.training.checkpoints import KEPT
 from mats_sql.training.encoding import Encoded, encode_answers

@@ -15,8 +15,8 @@ from mats_sql.evaluation.comparison.comparisons import (
 )
 from mats_sql.evaluation.comparison.statistics import compare_teams
 from mats_sql.evaluation.question_results import restrict
-from mats_sql.evaluation.question_sets import ALL, REST, question_sets
-from mats_sql.evaluation.report.comparison_page import comparison_page
+from mats_sql.evaluation.report.gaps_page import comparison_page
+from mats_sql.evaluation.sets import ALL, REST, question_sets
 from mats_sql.sql.verdict import VerdictClass
 from tests.evaluation.synthetic import TeamShape, synthetic_team
 

@@ -16,7 +16,7 @@ from mats_sql.evaluation.diagnosis.page import diagnosis_page
 from mats_sql.evaluation.diagnosis.pool import diagnose_pool
 from mats_sql.evaluation.diagnosis.signal import RegimeOutcome, Station, TrainedRegimes, diagnose
 from mats_sql.evaluation.metrics import team_metrics, verdict_accuracy
-from mats_sql.evaluation.question_sets import ALL, question_sets
+from mats_sql.evaluation.sets import ALL, question_sets
 from mats_sql.preference.pairing import validator_pairs
 from mats_sql.rollout.pool import Pool
 from tests.evaluation.synthetic import TeamShape, synthetic_team

@@ -22,7 +22,6 @@ from mats_sql.evaluation.diagnosis.page import causal_effects, pairs_by_k
 from mats_sql.evaluation.diagnosis.pool import diagnose_pool
 from mats_sql.evaluation.metrics import team_metrics
 from mats_sql.evaluation.question_results import question_results, selections
-from mats_sql.evaluation.question_sets import question_sets
 from mats_sql.evaluation.report.plots import gap_forest, pass_at_k, selector_by_seed, team_bars, verdict_confusion
 from mats_sql.evaluation.report.results import (
     EvaluatedTeam,
@@ -36,6 +35,7 @@ from mats_sql.evaluation.report.results import (
 )
 from mats_sql.evaluation.report.tables import ResultTable
 from mats_sql.evaluation.report.terminal import print_tables
+from mats_sql.evaluation.sets import question_sets
 from mats_sql.search.plots import search_scatter
 from mats_sql.search.trials import TrialRow, TrialSettings, TrialState
 from tests.evaluation.synthetic import TeamShape, synthetic_team

@@ -6,7 +6,7 @@ import pytest
 
 from mats_sql.choices import Regime
 from mats_sql.evaluation.comparison.comparisons import read_comparisons
-from mats_sql.evaluation.question_sets import ALL
+from mats_sql.evaluation.sets import ALL
 from mats_sql.pipeline import experiment as steps
 from mats_sql.pipeline.commands import diagnose_lines, evaluate_teams
 from mats_sql.pipeline.evaluate import read_candidates

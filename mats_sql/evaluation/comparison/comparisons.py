@@ -17,8 +17,8 @@ from mats_sql.errors import StageInputError
 from mats_sql.evaluation.comparison.comparison import Comparison
 from mats_sql.evaluation.comparison.statistics import compare_all
 from mats_sql.evaluation.question_results import Selected, question_results, restrict, selections
-from mats_sql.evaluation.question_sets import ALL, QuestionSet
 from mats_sql.evaluation.records import JudgedCandidate
+from mats_sql.evaluation.sets import ALL, QuestionSet
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mats_sql.agents.critique import Validator, Verdict
+from mats_sql.agents import Validator, Verdict
 from mats_sql.choices import Regime
 from mats_sql.config import Policy
 from mats_sql.evaluation.comparison.intervals import UNKNOWN, Interval, cluster_mean
 from mats_sql.evaluation.comparison.proportion import Proportion
-from mats_sql.preference.regimes import LabelledCritique, label_critiques
-from mats_sql.rollout.pool import FixRow, PlanRow, Pool
+from mats_sql.preference import LabelledCritique, label_critiques
+from mats_sql.rollout import FixRow, PlanRow, Pool
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mats_sql.agents.critique import Validator
+from mats_sql.agents import Validator
 from mats_sql.choices import Regime
 from mats_sql.evaluation.diagnosis.fixer_sensitivity import CausalEffect
 from mats_sql.evaluation.diagnosis.pool import PoolDiagnosis

@@ -11,17 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from mats_sql.agents.critique import Validator, Verdict
+from mats_sql.agents import Validator, Verdict
 from mats_sql.choices import Regime
 from mats_sql.config import Policy
 from mats_sql.errors import StageInputError
 from mats_sql.evaluation.comparison.proportion import Proportion
 from mats_sql.evaluation.diagnosis.fixer_sensitivity import FixerSensitivity, fixer_sensitivity
 from mats_sql.evaluation.metrics import Confusion, Effect
-from mats_sql.preference.pairing import LabelledAnswer, pair_answers
-from mats_sql.preference.regimes import LabelledCritique, label_critiques
-from mats_sql.rollout.pool import FixRow, Pool
-from mats_sql.rollout.replay import Scores, cases
+from mats_sql.preference import LabelledAnswer, LabelledCritique, label_critiques, pair_answers
+from mats_sql.rollout import FixRow, Pool, Scores, cases
 
 Labels = Mapping[Regime, Sequence[LabelledCritique]]
 

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mats_sql.agents.critique import Validator
+from mats_sql.agents import Validator
 from mats_sql.choices import Regime
 from mats_sql.evaluation.comparison.comparison import Comparison
 from mats_sql.evaluation.diagnosis.pool import PoolDiagnosis

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mats_sql.agents.critique import Validator, Verdict
+from mats_sql.agents import Validator, Verdict
 from mats_sql.evaluation.comparison.comparison import Comparison
 from mats_sql.evaluation.comparison.intervals import Interval
 from mats_sql.evaluation.comparison.proportion import Proportion

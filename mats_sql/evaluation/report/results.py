@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from mats_sql.agents.critique import Validator
+from mats_sql.agents import Validator
 from mats_sql.errors import StageInputError
 from mats_sql.evaluation.comparison.comparison import Comparison
 from mats_sql.evaluation.metrics import TeamMetrics, team_metrics
 from mats_sql.evaluation.question_results import restrict
-from mats_sql.evaluation.question_sets import QuestionSet, question_sets
 from mats_sql.evaluation.records import JudgedCandidate
 from mats_sql.evaluation.report.tables import Cell, ResultTable
+from mats_sql.evaluation.sets import QuestionSet, question_sets
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
-from mats_sql.benchmark.schema import Schema
+from mats_sql.benchmark import Schema
 
 _PLAIN_NAME = re.compile(r"[^\W\d]\w*\Z")
 

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from mats_sql.benchmark.schema import Schema
+from mats_sql.benchmark import Schema
 from mats_sql.teaching.outline.dialect import parse_query
 from mats_sql.teaching.outline.keys import condition_key, select_key
 from mats_sql.teaching.outline.names import resolve_names, schema_tables

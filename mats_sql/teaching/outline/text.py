@@ -6,8 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from sqlglot import exp
 
-from mats_sql.benchmark.schema import ForeignKey
-from mats_sql.benchmark.schema_prompt import quote_name
+from mats_sql.benchmark import ForeignKey, quote_name
 from mats_sql.teaching.outline.dialect import sql_text
 from mats_sql.teaching.outline.parts import Joined, QueryParts, SelectParts
 
