@@ -12,6 +12,7 @@ import pytest
 from mats_sql.lab.corruption import corrupt
 from mats_sql.lab.databases import LabDatabase, build_database, create_tables
 from mats_sql.lab.examples import run_sql
+from mats_sql.lab.partition import Part
 from mats_sql.lab.questions import LabQuestion, draw_question
 
 Asked = list[tuple[LabDatabase, sqlite3.Connection, LabQuestion]]
@@ -26,7 +27,7 @@ def asked() -> Iterator[Asked]:
         connection = sqlite3.connect(":memory:")
         create_tables(connection, database)
         for difficulty in ("simple", "moderate", "challenging") * 12:
-            question = draw_question(rng, database, connection, difficulty)
+            question = draw_question(rng, database, connection, difficulty, Part.PRETRAINING)
             if question is not None:
                 found.append((database, connection, question))
     yield found
