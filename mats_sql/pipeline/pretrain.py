@@ -6,7 +6,7 @@ from mats_sql.pipeline.training_log import log_steps
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.tracking import ArtifactKind, StageKey, StageResult, StageRun
 
-KEY = StageKey("pretrain", 1)
+KEY = StageKey("pretrain", 2)
 
 
 def pretrain_base(workspace: Workspace) -> StageResult:
