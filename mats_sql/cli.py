@@ -244,6 +244,18 @@ def promote(config: Path, overrides: tuple[str, ...], run_id: str) -> None:
 
 
 @commands.command()
+@experiment_options
+@click.argument("address")
+def lineage(config: Path, overrides: tuple[str, ...], address: str) -> None:
+    """Show what a registered model or dataset was made from, e.g. quickstart.team@champion."""
+    with one_line_errors():
+        experiment = _load(config, overrides)
+        from mats_sql.pipeline import show_lineage
+
+        show_lineage(experiment, address)
+
+
+@commands.command()
 @click.option(
     "--benchmark-root", type=_PATH, required=True, help="The benchmark's folder, in BIRD's or Spider's layout."
 )

@@ -1,7 +1,8 @@
-"""One module per stage, named as its entry point: versioned inputs, the logic of the packages below, versioned outputs.
+"""One page with the order of the whole experiment (``experiment``), and one module per stage, named as its entry point.
 
-A stage function takes a :class:`~mats_sql.pipeline.workspace.Workspace` and asks the stages it depends on for their
-outputs; what is finished is reused, what is not is computed, so every entry point works alone.
+A stage takes the outputs of others and asks for nothing: what it reads, what it computes, what it writes. The page asks;
+what is finished is reused, what is not is computed, so every entry point works alone. ``commands`` says what each entry
+point asks of the page.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
         evaluate_teams,
         judge_candidates,
         prepare_questions,
+        show_lineage,
         train_preferred,
         train_supervised,
     )
@@ -45,6 +47,7 @@ __all__ = [
     "promote_team",
     "run_experiment",
     "search_regime",
+    "show_lineage",
     "train_preferred",
     "train_supervised",
 ]
@@ -60,6 +63,7 @@ __getattr__ = Face(
             "evaluate_teams",
             "judge_candidates",
             "prepare_questions",
+            "show_lineage",
             "train_preferred",
             "train_supervised",
         ),

@@ -10,6 +10,7 @@ from rich.table import Table as RichTable
 
 from mats_sql.agents import FIXER, PLANNER, SELECTOR, Validator, validator_name
 from mats_sql.choices import PreferredAgent, Regime
+from mats_sql.config import Experiment
 from mats_sql.errors import ConfigError, StageInputError
 from mats_sql.evaluation.report import EvaluatedTeam, print_tables, result_tables
 from mats_sql.pipeline import experiment as steps
@@ -21,7 +22,7 @@ from mats_sql.pipeline.progress import result_console
 from mats_sql.pipeline.questions import validation_ids
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.sql import VerdictClass
-from mats_sql.tracking import StageResult, load_result
+from mats_sql.tracking import StageResult, connect, lineage, lineage_text, load_result
 
 
 def prepare_questions(workspace: Workspace) -> None:
@@ -105,6 +106,12 @@ def diagnose_lines(workspace: Workspace) -> None:
     for line in steps.lines(workspace.experiment):
         result = steps.diagnosis(workspace, line)
         _print_page(result)
+
+
+def show_lineage(experiment: Experiment, address: str) -> None:
+    """Print the tree of versions that an address was made from; raises :class:`TrackingError` for an unknown one."""
+    store = connect(experiment.name, experiment.work_dir)
+    Console(highlight=False, soft_wrap=True).print(lineage_text(lineage(store, address)), markup=False)
 
 
 def judge_candidates(request: JudgeRequest, work_dir: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -130,6 +131,26 @@ def test_from_a_team_one_walks_to_every_dataset_and_model_it_came_from(store: St
         waiting += node.sources
     datasets, agents = {"pool", "plans", "questions"}, {"planner", "fixer", "selector", "select-validator"}
     assert {"base", *datasets, *agents} <= names
+
+
+def test_the_lineage_of_a_version_is_printed_and_an_unknown_one_is_one_line(finished: Finished) -> None:
+    place = finished[0]
+    program = "from mats_sql.cli import commands; commands()"
+    shown, unknown = (
+        subprocess.run(
+            [sys.executable, "-c", program, "lineage", address, "--config", str(place.config)],
+            cwd=place.folder,
+            env=place.environment(),
+            capture_output=True,
+            text=True,
+        )
+        for address in ("small.team/1", "small.team/99")
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stdout.startswith("small.team/1")
+    assert all(name in shown.stdout for name in ("small.planner/1", "questions", "pool"))
+    assert unknown.returncode == 2
+    assert len([line for line in unknown.stderr.splitlines() if line.startswith("error:")]) == 1
 
 
 def test_the_registered_team_answers_questions_with_sql_that_runs(store: Store) -> None:
