@@ -1,8 +1,8 @@
-"""One page with the order of the whole experiment (``experiment``), and one module per stage, named as its entry point.
+"""One page with the order of the whole experiment (``experiment``), and one module per stage.
 
-A stage takes the outputs of others and asks for nothing: what it reads, what it computes, what it writes. The page asks;
-what is finished is reused, what is not is computed, so every entry point works alone. ``commands`` says what each entry
-point asks of the page.
+A stage takes the outputs of others and asks for nothing: what it reads, what it computes, what it writes. The page
+asks; what is finished is reused, what is not is computed, so every entry point works alone. ``commands`` says what each
+entry point asks of the page.
 """
 
 from __future__ import annotations
