@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from mats_sql.pipeline.data import source
 
 from mats_sql.agents.critique import Validator
 from mats_sql.benchmark.bird import read_bird
@@ -17,6 +16,7 @@ from mats_sql.choices import Gate, PoolRule, SelectorRule
 from mats_sql.config import BenchmarkSettings, Policy
 from mats_sql.generation.engine import Completion, Engine, Request, Sampling
 from mats_sql.lab.generator import write_lab
+from mats_sql.pipeline.questions import source
 from mats_sql.rollout.sample import Source
 from mats_sql.sql.executor import SqlExecutor
 from mats_sql.team.flow import Agents, Task, Team

@@ -27,7 +27,7 @@ def answer(question_id, *candidates):
 ANSWERS = [
     answer(
         7,
-        Candidate(0, "plan", None, rows(), CRITIQUES, gate_open=True, in_pool=False),
+        Candidate(0, "plan", None, rows(), CRITIQUES, gate_open=True, eligible=False),
         Candidate(0, "fix", "select 1", rows("a"), CRITIQUES, True, True, score=0.5, group_size=1, selected=True),
     ),
     answer(9, Candidate(0, "plan", "select 2", rows("b"), (), False, True, group_size=1, selected=True)),

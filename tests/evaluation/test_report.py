@@ -15,6 +15,7 @@ from rich.console import Console
 
 from mats_sql.agents.critique import Validator, Verdict
 from mats_sql.choices import Gate
+from mats_sql.config import Policy
 from mats_sql.errors import StageInputError
 from mats_sql.evaluation.comparison.proportion import Proportion
 from mats_sql.evaluation.comparison.statistics import compare_all
@@ -207,7 +208,9 @@ def test_a_team_without_validators_is_not_in_the_verdict_table():
 
 @cache
 def small_pool():
-    return diagnose_pool(synthetic_pool(1, PoolShape(questions=30)), gate=Gate.ON_COMPLAINT, max_pairs_per_prompt=2)
+    return diagnose_pool(
+        synthetic_pool(1, PoolShape(questions=30)), policy=Policy(gate=Gate.ON_COMPLAINT), max_pairs_per_prompt=2
+    )
 
 
 def trials():
