@@ -1,22 +1,26 @@
 """How this process's compute threads wait for each other.
 
-torch's CPU build computes with GNU OpenMP, whose threads spin while they wait for the slowest of them. On a core that
-another process keeps busy the slowest does not even run, so the others burn their time slices until it does, again at
-every one of the thousands of small operations of a decode step: beside one busy process a stage takes many times as
-long. Threads that sleep hand their core over at once.
+torch's CPU build computes with GNU OpenMP, whose threads spin for milliseconds while they wait for the slowest of them.
+On a core that another process keeps busy the slowest does not even run, so the others burn their time slices until it
+does, again at every one of the thousands of small operations of a decode step: beside one busy process a stage takes
+many times as long. Threads that never spin hand their core over at once, but have to be woken for every operation,
+which costs a quiet machine a third of its speed. So they spin a little: docs/performance.md has the measurement.
 """
 
 from __future__ import annotations
 
 import os
 
+SPINS = 1000
+"""Some microseconds: longer than threads of one operation wait for each other on cores of their own."""
+
 _DECIDED_BY = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
 
 def let_threads_sleep() -> None:
-    """Make waiting compute threads sleep, here and in child processes, unless the environment decides otherwise.
+    """Make waiting compute threads sleep soon, here and in child processes, unless the environment decides otherwise.
 
     Call it before torch is imported: the OpenMP library reads its environment once, when it is loaded.
     """
     if not any(name in os.environ for name in _DECIDED_BY):
-        os.environ["OMP_WAIT_POLICY"] = "passive"
+        os.environ["GOMP_SPINCOUNT"] = str(SPINS)

@@ -14,7 +14,7 @@ COMMAND = "from mats_sql.threads import let_threads_sleep; let_threads_sleep(); 
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [
-        ({}, "OMP_WAIT_POLICY = 'PASSIVE'"),
+        ({}, "GOMP_SPINCOUNT = '1000'"),
         ({"OMP_WAIT_POLICY": "active"}, "OMP_WAIT_POLICY = 'ACTIVE'"),
         ({"GOMP_SPINCOUNT": "77"}, "GOMP_SPINCOUNT = '77'"),
     ],
