@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,13 @@ from mats_sql.lab.base import base_model_path
 from mats_sql.rollout.sample import Source
 from mats_sql.sql.executor import SqlExecutor
 from tests.lab_source import GENERATION, lab_source
+
+
+@pytest.fixture(autouse=True)
+def own_code() -> Iterator[None]:
+    """MLflow puts the code of a model that it loads first on the import path, for good: later tests need this code."""
+    yield
+    sys.path[:] = [entry for entry in sys.path if not entry.endswith("artifacts/code")]
 
 
 @pytest.fixture(scope="module")
