@@ -21,6 +21,11 @@ class Face:
         """Return what a public name stands for; raises :class:`AttributeError` for any other name."""
         return getattr(import_module(self.home(name)), name)
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The public names."""
+        return frozenset(self._modules)
+
     def offers(self, name: str) -> bool:
         """Return whether a name is public."""
         return name in self._modules

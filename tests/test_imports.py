@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from mats_sql.faces import Face
+
 ROOT = Path(__file__).parent.parent / "mats_sql"
 FLOORS = (
     ("cli",),
@@ -80,8 +82,10 @@ def test_every_import_between_rooms_names_the_room_and_what_it_offers() -> None:
 @pytest.mark.parametrize("package", [path.parent for path in FILES if path.name == "__init__.py"][1:], ids=str)
 def test_a_room_can_give_everything_it_offers(package: Path) -> None:
     module = importlib.import_module(".".join(("mats_sql", *package.relative_to(ROOT).parts)))
-    missing = [name for name in getattr(module, "__all__", ()) if getattr(module, name, None) is None]
-    assert missing == []
+    offered = getattr(module, "__all__", [])
+    assert [name for name in offered if getattr(module, name, None) is None] == []
+    if isinstance(fetch := getattr(module, "__getattr__", None), Face):
+        assert fetch.names == set(offered)
 
 
 def test_only_tracking_imports_mlflow() -> None:

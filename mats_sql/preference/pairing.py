@@ -11,7 +11,7 @@ from mats_sql.choices import Regime
 from mats_sql.config import Policy
 from mats_sql.preference.pair import PreferencePair
 from mats_sql.preference.regimes import LabelledCritique, label_critiques
-from mats_sql.rollout import FixRow, Pool, Scores
+from mats_sql.rollout import FixRow, Pool, SelectorScores
 from mats_sql.team import Task
 
 
@@ -52,7 +52,7 @@ def validator_pairs(
     regime: Regime,
     policy: Policy,
     max_pairs_per_prompt: int,
-    scores: Scores | None = None,
+    scores: SelectorScores | None = None,
 ) -> list[PreferencePair]:
     """Return one validator's pairs under one regime.
 

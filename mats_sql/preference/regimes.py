@@ -21,7 +21,7 @@ from mats_sql.agents import Validator, Verdict
 from mats_sql.choices import Regime
 from mats_sql.config import Policy
 from mats_sql.errors import ConfigError
-from mats_sql.rollout import NO_SCORES, Case, CritiqueRow, FixRow, PlanRow, Pool, Scores, cases, needs_scores
+from mats_sql.rollout import NO_SCORES, Case, CritiqueRow, FixRow, PlanRow, Pool, SelectorScores, cases, needs_scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ REPLAYING = frozenset({Regime.COLLAB_V2, Regime.STRICT})
 
 
 def label_critiques(
-    pool: Pool, validator: Validator, regime: Regime, policy: Policy, scores: Scores | None = None
+    pool: Pool, validator: Validator, regime: Regime, policy: Policy, scores: SelectorScores | None = None
 ) -> list[LabelledCritique]:
     """Return every critique of one validator with the regime's label, sorted by critique id.
 

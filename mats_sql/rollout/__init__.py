@@ -13,7 +13,7 @@ from mats_sql.faces import Face
 if TYPE_CHECKING:
     from mats_sql.rollout.labelled import labelled_candidates, labelled_plans
     from mats_sql.rollout.pool import CritiqueRow, FixRow, PlanRow, Pool, ScoreRow, read_pool, write_pool
-    from mats_sql.rollout.replay import NO_SCORES, Case, Scores, cases, needs_scores
+    from mats_sql.rollout.replay import NO_SCORES, Case, SelectorScores, cases, needs_scores
     from mats_sql.rollout.sample import Sampler, Source, reviews_of
     from mats_sql.rollout.scores import score_pool, scores_of
     from mats_sql.rollout.swapped import draw_swapped_fixes
@@ -27,7 +27,7 @@ __all__ = [
     "Pool",
     "Sampler",
     "ScoreRow",
-    "Scores",
+    "SelectorScores",
     "Source",
     "cases",
     "draw_swapped_fixes",
@@ -46,7 +46,7 @@ __getattr__ = Face(
     {
         "labelled": ("labelled_candidates", "labelled_plans"),
         "pool": ("CritiqueRow", "FixRow", "PlanRow", "Pool", "ScoreRow", "read_pool", "write_pool"),
-        "replay": ("Case", "NO_SCORES", "Scores", "cases", "needs_scores"),
+        "replay": ("Case", "NO_SCORES", "SelectorScores", "cases", "needs_scores"),
         "sample": ("Sampler", "Source", "reviews_of"),
         "scores": ("score_pool", "scores_of"),
         "swapped": ("draw_swapped_fixes",),

@@ -21,7 +21,7 @@ from mats_sql.team import PLAN, Candidate, join_fix, select, selector_critiques,
 ScoreKey = tuple[str, str]
 """(review id of the candidate's own SQL, the verdicts shown with it)."""
 
-Scores = Mapping[ScoreKey, float]
+SelectorScores = Mapping[ScoreKey, float]
 """The selector's P(yes) by candidate."""
 
 NO_SCORES = (
@@ -41,7 +41,7 @@ class Case:
     other: CritiqueRow
     plan: PlanRow
     fix: FixRow
-    scores: Scores | None = None
+    scores: SelectorScores | None = None
 
     def candidates(self, policy: Policy) -> list[Candidate]:
         """Return what the flow makes of the plan: itself, and the fix when the gate opens and the fixer gave SQL."""
@@ -88,7 +88,7 @@ class Case:
         return self.scores[key]
 
 
-def cases(pool: Pool, validator: Validator, scores: Scores | None = None) -> list[Case]:
+def cases(pool: Pool, validator: Validator, scores: SelectorScores | None = None) -> list[Case]:
     """Return a case per critique of one validator, sorted by critique id; without its greedy fix there is none."""
     plans = pool.reviews()
     fixes = {(fix.review_id, fix.select_index, fix.condition_index): fix for fix in pool.fixes if fix.sample_index == 0}

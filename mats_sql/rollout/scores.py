@@ -8,7 +8,7 @@ from mats_sql.agents import Validator
 from mats_sql.config import Policy
 from mats_sql.generation import Engine
 from mats_sql.rollout.pool import Pool, ScoreRow
-from mats_sql.rollout.replay import ScoreKey, Scores, cases
+from mats_sql.rollout.replay import ScoreKey, SelectorScores, cases
 from mats_sql.team import Candidate, Task, selector_request, selector_scores
 
 
@@ -34,6 +34,6 @@ def score_pool(pool: Pool, tasks: Mapping[int, Task], policy: Policy, selector: 
     ]
 
 
-def scores_of(rows: Iterable[ScoreRow]) -> Scores:
+def scores_of(rows: Iterable[ScoreRow]) -> SelectorScores:
     """Return the scores by candidate, as labels look them up."""
     return {(row.review_id, row.verdicts): row.score for row in rows}

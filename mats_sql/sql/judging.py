@@ -51,7 +51,7 @@ class AnswerKey:
     databases: Mapping[str, Path]
 
 
-class JudgedCandidate(NamedTuple):
+class JudgedSql(NamedTuple):
     """One system's candidate for one question, judged."""
 
     question_id: int
@@ -91,7 +91,7 @@ class CandidateJudging:
         self._judgements: dict[str, Counter[Judgement]] = {}
         self.without_database: set[int] = set()
 
-    def __iter__(self) -> Iterator[JudgedCandidate]:
+    def __iter__(self) -> Iterator[JudgedSql]:
         """Yield every candidate with its verdict, in file order, and count it."""
         judged = False
         for judgement in self._judge.judge_many(self._items()):
@@ -135,14 +135,14 @@ class CandidateJudging:
             )
         return gold
 
-    def _unjudged(self) -> Iterator[JudgedCandidate]:
+    def _unjudged(self) -> Iterator[JudgedSql]:
         while self._waiting and not self._waiting[0][2]:
             question_id, system, _ = self._waiting.popleft()
             yield self._counted(question_id, system, _UNAVAILABLE)
 
-    def _counted(self, question_id: int, system: str, judgement: Judgement) -> JudgedCandidate:
+    def _counted(self, question_id: int, system: str, judgement: Judgement) -> JudgedSql:
         self._judgements.setdefault(system, Counter())[judgement] += 1
-        return JudgedCandidate(question_id, system, judgement)
+        return JudgedSql(question_id, system, judgement)
 
 
 def _counts(system: str, judgements: Counter[Judgement]) -> SystemCounts:

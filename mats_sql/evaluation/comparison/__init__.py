@@ -1,4 +1,8 @@
-"""Paired comparisons of teams."""
+"""Whether two teams differ on the same questions: paired gaps with intervals, tests, power, and their one file.
+
+``comparisons`` makes and keeps them, ``comparison`` is one of them, ``statistics`` computes it from ``paired`` runs
+with ``intervals`` and ``significance``; ``power`` says beforehand what can be seen.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Where a signal is lost."""
+"""Where a collaborative signal is lost between the fixer's answers and the selected SQL.
+
+``pool`` and ``fixer_sensitivity`` measure a pool, ``signal`` checks station after station, ``page`` tells what was found.
+"""
 
 from __future__ import annotations
 

@@ -133,7 +133,10 @@ def translation_table(outcomes: Sequence[RegimeOutcome]) -> ResultTable:
         "oracle",
         "selector EX",
     )
-    note = "Percent (fixer net: of samples). Reward accuracy is over a regime's own labels: it does not rank regimes."
+    note = (
+        "Percent (fixer net: of samples), of the first training seed; a gap is of all seeds. Reward accuracy is over a "
+        "regime's own labels: it does not rank regimes."
+    )
     return ResultTable(
         "Does reward accuracy become EX?", columns, tuple(_translation_row(item) for item in outcomes), note
     )

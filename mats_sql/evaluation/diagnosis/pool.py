@@ -19,7 +19,7 @@ from mats_sql.evaluation.comparison.proportion import Proportion
 from mats_sql.evaluation.diagnosis.fixer_sensitivity import FixerSensitivity, fixer_sensitivity
 from mats_sql.evaluation.metrics import Confusion, Effect
 from mats_sql.preference import LabelledAnswer, LabelledCritique, label_critiques, pair_answers
-from mats_sql.rollout import FixRow, Pool, Scores, cases
+from mats_sql.rollout import FixRow, Pool, SelectorScores, cases
 
 Labels = Mapping[Regime, Sequence[LabelledCritique]]
 
@@ -111,7 +111,7 @@ def diagnose_pool(
     *,
     policy: Policy,
     max_pairs_per_prompt: int,
-    scores: Scores | None = None,
+    scores: SelectorScores | None = None,
     swapped_fixes: Sequence[FixRow] = (),
 ) -> PoolDiagnosis:
     """Diagnose a pool; ``swapped_fixes`` are fixes of its plans under right critiques of *other* questions, if drawn.
@@ -140,7 +140,7 @@ def diagnose_pool(
 
 
 def pair_yields(
-    pool: Pool, *, policy: Policy, max_pairs_per_prompt: int, scores: Scores | None = None
+    pool: Pool, *, policy: Policy, max_pairs_per_prompt: int, scores: SelectorScores | None = None
 ) -> tuple[PairYield, ...]:
     """Return the pairs of every regime, validator and prefix K from 2 on."""
     return tuple(
@@ -159,7 +159,7 @@ def pair_yields(
 
 
 def _labels(
-    pool: Pool, validator: Validator, policy: Policy, scores: Scores | None
+    pool: Pool, validator: Validator, policy: Policy, scores: SelectorScores | None
 ) -> dict[Regime, list[LabelledCritique]]:
     return {regime: label_critiques(pool, validator, regime, policy, scores) for regime in Regime}
 
@@ -208,7 +208,7 @@ def _agreements(validator: Validator, labels: Labels) -> list[LabelAgreement]:
     return found
 
 
-def _greedy_flows(pool: Pool, policy: Policy, scores: Scores | None) -> list[GreedyFlow]:
+def _greedy_flows(pool: Pool, policy: Policy, scores: SelectorScores | None) -> list[GreedyFlow]:
     """Return, per reviewed SQL, whether it and its greedy fix are correct, and what the policy makes of both."""
     greedy = (case for case in cases(pool, Validator.SELECT, scores) if case.critique.sample_index == 0)
     return [

@@ -1,4 +1,4 @@
-"""Tables and figures."""
+"""What a reader sees: tables for a terminal of any width, Markdown and CSV, plots, and the page of a comparison."""
 
 from __future__ import annotations
 
