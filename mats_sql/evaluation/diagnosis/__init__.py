@@ -1,6 +1,6 @@
 """Where a collaborative signal is lost between the fixer's answers and the selected SQL.
 
-``pool`` and ``fixer_sensitivity`` measure a pool, ``signal`` checks station after station, ``page`` tells what was found.
+``pool`` and ``fixer_sensitivity`` measure a pool, ``signal`` checks station after station, ``page`` tells it.
 """
 
 from __future__ import annotations
