@@ -3,8 +3,8 @@
 torch's CPU build computes with GNU OpenMP, whose threads spin for milliseconds while they wait for the slowest of them.
 On a core that another process keeps busy the slowest does not even run, so the others burn their time slices until it
 does, again at every one of the thousands of small operations of a decode step: beside one busy process a stage takes
-many times as long. Threads that never spin hand their core over at once, but have to be woken for every operation,
-which costs a quiet machine a third of its speed. So they spin a little: docs/performance.md has the measurement.
+three to four times as long. Threads that never spin hand their core over at once, but have to be woken for every
+operation, which a quiet machine pays for. So they spin a little: docs/performance.md has the measurement.
 """
 
 from __future__ import annotations
