@@ -84,6 +84,12 @@ class PretrainSettings(Section):
     learning_rate: Rate = Field(2e-3, description="The highest rate; a cosine takes it down to a twentieth.")
     warmup_steps: int = Field(100, ge=0, description="Steps in which the rate rises from nothing.")
     weight_decay: float = Field(0.05, ge=0, description="AdamW's decay of matrices.")
+    checkpoint_steps: Positive = Field(
+        500, description="Steps between checkpoints; a pretraining that was stopped goes on from the last."
+    )
+    snapshot_examples: Positive = Field(
+        50_000, description="Examples between two snapshots of the model, which a learning curve is drawn from."
+    )
     processes: Positive = Field(
         2, description="Processes of one thread, each with its own examples; another number makes another model."
     )

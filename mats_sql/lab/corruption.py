@@ -1,4 +1,8 @@
-"""Realistic wrong SQL: edits of a gold query that models make too, some of which do not even execute."""
+"""Realistic wrong SQL: edits of a gold query that models make too, some of which do not even execute.
+
+Where a database hides something (the form of a word, a dead column or key, a number in a text), the mistake that
+overlooks it is the likeliest.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,10 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 
-from mats_sql.lab.databases import LabDatabase
+from mats_sql.lab.databases import LabColumn, LabDatabase
+from mats_sql.lab.forms import guess
 from mats_sql.lab.phrases import AGGREGATES
-from mats_sql.lab.query import Condition, Expr, Literal, Query, Ref, render
+from mats_sql.lab.query import Condition, Expr, Literal, Query, Ref, map_refs, render
 
 Corruption = Callable[[random.Random, Query, LabDatabase], Query | None]
 """Edits a query, or returns ``None`` where the edit does not apply."""
@@ -16,18 +21,102 @@ Corruption = Callable[[random.Random, Query, LabDatabase], Query | None]
 _OPERATORS = (">", "<", ">=", "<=", "=", "!=")
 
 
+_OVERSIGHT_SHARE = 0.55
+"""How often the mistake is one of :data:`_OVERSIGHTS`, where one of them applies."""
+_UNQUALIFIED_SHARE = 0.06
+
+
 def corrupt(rng: random.Random, query: Query, database: LabDatabase) -> str:
     """Return a SQL that differs from the query's in one edit, sometimes two. It may still give the same rows."""
     gold = render(query)
     edits = 2 if rng.random() < 0.2 else 1
+    if rng.random() < _OVERSIGHT_SHARE:
+        overlooked = [edit(rng, query, database) for edit in _OVERSIGHTS]
+        changes = [changed for changed in overlooked if changed is not None and render(changed) != gold]
+        if changes:
+            return render(rng.choice(changes))
     for _ in range(50):
         changed: Query | None = query
         for _ in range(edits):
             edit = rng.choices(_EDITS, _WEIGHTS)[0]
             changed = edit(rng, changed, database) if changed is not None else None
         if changed is not None and render(changed) != gold:
-            return render(changed)
+            return _unqualified(rng, render(changed), changed) if rng.random() < _UNQUALIFIED_SHARE else render(changed)
     return f"SELECT * FROM {query.table}"
+
+
+def misspell(rng: random.Random, query: Query, database: LabDatabase) -> Query | None:
+    """Write a word as the question says it, or in another form than the database's."""
+    position = rng.randrange(len(query.where)) if query.where else -1
+    if position >= 0:
+        changed = _misspelled(rng, query.where[position], database)
+        if changed is not None:
+            return replace(query, where=(*query.where[:position], changed, *query.where[position + 1 :]))
+    return _misspelled_case(rng, query, database)
+
+
+def take_decoy(rng: random.Random, query: Query, database: LabDatabase) -> Query | None:
+    """Join, or look into, the key column that refers to no row."""
+    used = {(ref.table, ref.column) for join in query.joins for ref in (join.left, join.right)}
+    nested = [c.value.items[0].ref for c in query.where if isinstance(c.value, Query) and c.operator == "NOT IN"]
+    used |= {(ref.table, ref.column) for ref in nested if ref is not None}
+    links = [link for link in database.links if link.decoy and (link.child, link.key) in used]
+    if not links:
+        return None
+    link = rng.choice(links)
+    key, decoy = Ref(link.child, link.key), Ref(link.child, link.decoy)
+    return map_refs(query, lambda ref: decoy if ref == key else ref)
+
+
+def take_twin(rng: random.Random, query: Query, database: LabDatabase) -> Query | None:
+    """Take the column of the same name that holds only zeros."""
+    refs: set[Ref] = set()
+
+    def note(ref: Ref) -> Ref:
+        refs.add(ref)
+        return ref
+
+    map_refs(query, note)
+    columns = {ref: _column(ref, database) for ref in refs}
+    twins = {ref: column.twin for ref, column in columns.items() if column is not None and column.twin}
+    if not twins:
+        return None
+    taken = rng.choice(sorted(twins, key=lambda ref: (ref.table, ref.column)))
+    return map_refs(query, lambda ref: Ref(ref.table, twins[ref]) if ref == taken else ref)
+
+
+def forget_cast(_rng: random.Random, query: Query, _database: LabDatabase) -> Query | None:
+    """Compare, order or aggregate numbers as the texts they are stored as, or divide as integers."""
+    return replace(
+        query,
+        items=tuple(_without_cast(item) for item in query.items),
+        where=tuple(replace(condition, expr=_without_cast(condition.expr)) for condition in query.where),
+        order=None if query.order is None else _without_cast(query.order),
+    )
+
+
+def count_doubles(_rng: random.Random, query: Query, _database: LabDatabase) -> Query | None:
+    """Count rows that a join has multiplied."""
+    items = tuple(Expr(None, "COUNT") if item.function == "COUNT" and item.distinct else item for item in query.items)
+    return replace(query, items=items, distinct=False)
+
+
+def forget_missing(_rng: random.Random, query: Query, _database: LabDatabase) -> Query | None:
+    """Take a missing value for the lowest."""
+    if query.order is None:
+        return None
+    return replace(query, where=tuple(c for c in query.where if c.operator != "IS NOT NULL"))
+
+
+_OVERSIGHTS: tuple[Corruption, ...] = (
+    misspell,
+    misspell,
+    take_decoy,
+    take_twin,
+    forget_cast,
+    count_doubles,
+    forget_missing,
+)
 
 
 def swap_item(rng: random.Random, query: Query, database: LabDatabase) -> Query | None:
@@ -37,7 +126,9 @@ def swap_item(rng: random.Random, query: Query, database: LabDatabase) -> Query 
     if item.ref is None:
         return None
     column = _other_column(rng, item.ref, query, database)
-    changed = replace(item, ref=column, minus=replace(item.minus, ref=column) if item.minus else None)
+    changed = replace(
+        item, ref=column, minus=replace(item.minus, ref=column) if item.minus and item.function else item.minus
+    )
     return _with_item(query, position, changed)
 
 
@@ -228,6 +319,8 @@ def _another_operator(rng: random.Random, condition: Condition) -> Condition | N
         return replace(condition, operator="IN" if operator == "NOT IN" else "NOT IN")
     if isinstance(condition.value, tuple):
         return replace(condition, operator=rng.choice((">", "<")), value=rng.choice(condition.value))
+    if isinstance(condition.value, str):
+        return replace(condition, operator="!=" if operator == "=" else "=")
     return replace(condition, operator=rng.choice([other for other in _OPERATORS if other != operator]))
 
 
@@ -242,11 +335,45 @@ def _other_column(rng: random.Random, ref: Ref, query: Query, database: LabDatab
     return Ref(ref.table, rng.choice(foreign.columns).name)
 
 
+def _without_cast(expr: Expr) -> Expr:
+    return replace(expr, cast="", exact=False, minus=None if expr.minus is None else _without_cast(expr.minus))
+
+
+def _misspelled(rng: random.Random, condition: Condition, database: LabDatabase) -> Condition | None:
+    ref, value = condition.expr.ref, condition.value
+    column = None if ref is None else _column(ref, database)
+    if column is None or not isinstance(value, str) or not column.spoken:
+        return None
+    return replace(condition, value=guess(rng, str(column.said(value))))
+
+
+def _misspelled_case(rng: random.Random, query: Query, database: LabDatabase) -> Query | None:
+    for position, item in enumerate(query.items):
+        changed = _misspelled(rng, item.case, database) if item.case is not None else None
+        if changed is not None:
+            return _with_item(query, position, replace(item, case=changed))
+    return None
+
+
+def _unqualified(rng: random.Random, sql: str, query: Query) -> str:
+    """Return the SQL with one column that does not say its table."""
+    prefix = rng.choice(query.tables) + "."
+    places = [place for place in range(len(sql)) if sql.startswith(prefix, place)]
+    if not places:
+        return sql
+    place = rng.choice(places)
+    return sql[:place] + sql[place + len(prefix) :]
+
+
+def _column(ref: Ref, database: LabDatabase) -> LabColumn | None:
+    """Return a column; ``None`` for one that an edit made up."""
+    return next((column for column in database.table(ref.table).columns if column.name == ref.column), None)
+
+
 def _values(ref: Ref, database: LabDatabase) -> list[Literal]:
     """Return a column's values; none for a column that an earlier edit made up."""
-    table = database.table(ref.table)
-    columns = [column for column in table.columns if column.name == ref.column]
-    return [value for column in columns for value in table.values(column) if value is not None]
+    table, column = database.table(ref.table), _column(ref, database)
+    return [] if column is None else [value for value in table.values(column) if value is not None]
 
 
 def _any_column(rng: random.Random, name: str, database: LabDatabase) -> Ref:

@@ -1,28 +1,89 @@
-"""Procedural databases: a theme's entities become tables with foreign keys, typed rows and a few descriptions."""
+"""Procedural databases: a theme's entities become tables with foreign keys, typed rows and a few descriptions.
+
+As in real databases, not everything is what its name says: words are stored in other forms (``forms``), numbers as
+text, of two columns or keys with like names one may hold nothing. Which of them does cannot be told from a prompt; an
+execution shows it.
+"""
 
 from __future__ import annotations
 
 import random
 import sqlite3
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 from mats_sql.benchmark import Column, ForeignKey, Schema, Table
 from mats_sql.lab import words
+from mats_sql.lab.forms import Form, draw_form, invent, spell_all
 from mats_sql.lab.query import Literal
 from mats_sql.lab.words import Attribute, Entity, Kind
 
 Cell = Literal | None
 
+TEXT_NUMBER_SHARE = 0.12
+"""Part of the number columns that hold their numbers as text."""
+NULLABLE_SHARE = 0.14
+"""Part of the columns with missing values."""
+TWIN_SHARE = 0.24
+"""Part of the tables in which one number has two columns, of which one holds only zeros."""
+DECOY_SHARE = 0.35
+"""Part of the links that two key columns claim, of which one refers to no row."""
+INVENTED_SHARE = 0.15
+"""Part of a pretraining database's entities and word columns that are named by invented words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """Which words a database may use: benchmarks use all of the lists, pretraining a part, and invents others."""
+
+    for_pretraining: bool = False
+
+    def values(self, rng: random.Random, attribute: Attribute) -> tuple[str, ...]:
+        """Return the words that a column of the attribute may hold."""
+        if not self.for_pretraining or attribute.kind is Kind.CODE:
+            return attribute.values
+        if attribute.kind is Kind.CATEGORY and rng.random() < INVENTED_SHARE:
+            return tuple(dict.fromkeys(invent(rng) for _ in range(8)))
+        return words.open_words(attribute.values)
+
+    def titles(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the first and second words of titles."""
+        if not self.for_pretraining:
+            return words.TITLE_FIRST, words.TITLE_SECOND
+        return words.open_words(words.TITLE_FIRST), words.open_words(words.TITLE_SECOND)
+
+    def entity(self, rng: random.Random, entity: Entity) -> Entity:
+        """Return the entity, sometimes under an invented name."""
+        if self.for_pretraining and rng.random() < INVENTED_SHARE:
+            return replace(entity, name=invent(rng))
+        return entity
+
+
+ALL_WORDS = Vocabulary()
+PRETRAINING_WORDS = Vocabulary(for_pretraining=True)
+
 
 @dataclass(frozen=True, slots=True)
 class LabColumn:
-    """A column with what its word means; keys have no ``attribute``. ``codes`` pairs words with their letters."""
+    """A column with what its word means; keys have no ``attribute``.
+
+    ``codes`` pairs words with their letters, ``spoken`` with the form in which they are stored. ``twin`` is the other
+    column of the same attribute; ``dead`` says that this one holds nothing, so that no question means it.
+    """
 
     name: str
     type: str
     attribute: Attribute | None = None
     codes: tuple[tuple[str, str], ...] = ()
     nullable: bool = False
+    form: Form = Form.PLAIN
+    spoken: tuple[tuple[str, str], ...] = ()
+    twin: str = ""
+    dead: bool = False
+
+    @property
+    def word(self) -> str:
+        """How a question calls the column."""
+        return self.attribute.name if self.attribute else self.name
 
     @property
     def meaning(self) -> str:
@@ -30,6 +91,19 @@ class LabColumn:
         if self.attribute is None or not self.codes:
             return ""
         return self.attribute.name + " : " + " , ".join(f"{letter} = {word}" for word, letter in self.codes)
+
+    @property
+    def cast(self) -> str:
+        """The type that a number stored as text must be read as, empty for any other column."""
+        if self.attribute is None or self.attribute.kind is not Kind.NUMBER or self.type != "text":
+            return ""
+        return "REAL" if self.attribute.step < 1 else "INTEGER"
+
+    def said(self, stored: Literal) -> Literal:
+        """Return how a question says a stored value."""
+        if self.cast:
+            return float(stored) if self.cast == "REAL" else int(stored)
+        return next((word for word, form in self.spoken if form == stored), stored)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,35 +120,53 @@ class LabTable:
         return [row[position] for row in self.rows]
 
     def of_kind(self, *kinds: Kind) -> list[LabColumn]:
-        """Return the columns whose attribute is of one of the kinds."""
-        return [column for column in self.columns if column.attribute and column.attribute.kind in kinds]
+        """Return the living columns whose attribute is of one of the kinds."""
+        return [c for c in self.columns if c.attribute and c.attribute.kind in kinds and not c.dead]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """``child.key`` refers to ``parent.id``; ``decoy`` is a key column that claims to, and refers to no row."""
+
+    child: str
+    parent: str
+    key: str
+    decoy: str = ""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The key columns in the order of their names."""
+        return tuple(sorted(name for name in (self.key, self.decoy) if name))
 
 
 @dataclass(frozen=True, slots=True)
 class LabDatabase:
-    """A generated database. ``links`` holds (child, parent): ``child.<parent>_id`` refers to ``parent.id``."""
+    """A generated database."""
 
     db_id: str
     tables: tuple[LabTable, ...]
-    links: tuple[tuple[str, str], ...] = field(default=())
+    links: tuple[Link, ...] = ()
 
     def table(self, name: str) -> LabTable:
         """Return the table of that name."""
         return next(table for table in self.tables if table.name == name)
 
 
-def build_database(rng: random.Random, db_id: str, theme: str, rows: tuple[int, int]) -> LabDatabase:
+def build_database(
+    rng: random.Random, db_id: str, theme: str, rows: tuple[int, int], vocabulary: Vocabulary = ALL_WORDS
+) -> LabDatabase:
     """Return a random database over a theme's entities with a number of rows per table in the range ``rows``."""
-    entities = rng.sample(words.THEMES[theme], rng.choices((2, 3, 4), (5, 4, 1))[0])
+    count = rng.choices((3, 4, 5), (6, 3, 1))[0]
+    entities = [vocabulary.entity(rng, entity) for entity in rng.sample(words.THEMES[theme], count)]
     links = _links(rng, [entity.name for entity in entities])
-    widths = {2: (3, 4), 3: (2, 3), 4: (2, 2)}[len(entities)]
+    widths = {3: (2, 3), 4: (2, 3), 5: (2, 2)}[count]
     coded = rng.choice(entities).name
     sizes = {entity.name: rng.randint(*rows) for entity in entities}
     tables = []
     for entity in entities:
-        parents = [parent for child, parent in links if child == entity.name]
-        columns = _columns(rng, entity, parents, rng.randint(*widths), entity.name == coded)
-        tables.append(LabTable(entity.name, columns, _rows(rng, columns, sizes, entity.name)))
+        keys = [key for link in links if link.child == entity.name for key in link.keys]
+        columns = _columns(rng, entity, keys, rng.randint(*widths), entity.name == coded)
+        tables.append(_table(rng, entity.name, columns, sizes, links, vocabulary))
     return LabDatabase(db_id, tuple(tables), links)
 
 
@@ -82,11 +174,7 @@ def create_tables(connection: sqlite3.Connection, database: LabDatabase) -> None
     """Create and fill the database's tables on an open connection."""
     for table in database.tables:
         columns = [f"{c.name} {c.type.upper()}{' PRIMARY KEY' if c.name == 'id' else ''}" for c in table.columns]
-        keys = [
-            f"FOREIGN KEY ({parent}_id) REFERENCES {parent} (id)"
-            for child, parent in database.links
-            if child == table.name
-        ]
+        keys = [f"FOREIGN KEY ({key}) REFERENCES {parent} (id)" for key, parent in _keys_of(database, table.name)]
         connection.execute(f"CREATE TABLE {table.name} ({', '.join(columns + keys)})")
         marks = ", ".join("?" for _ in table.columns)
         connection.executemany(f"INSERT INTO {table.name} VALUES ({marks})", table.rows)
@@ -105,32 +193,58 @@ def schema_of(database: LabDatabase) -> Schema:
         )
         for table in database.tables
     )
-    keys = tuple(ForeignKey(child, f"{parent}_id", parent, "id") for child, parent in database.links)
+    keys = tuple(ForeignKey(link.child, key, link.parent, "id") for link in database.links for key in link.keys)
     return Schema(database.db_id, tables, keys)
 
 
-def _links(rng: random.Random, names: list[str]) -> tuple[tuple[str, str], ...]:
+def _keys_of(database: LabDatabase, child: str) -> list[tuple[str, str]]:
+    return [(key, link.parent) for link in database.links if link.child == child for key in link.keys]
+
+
+def _links(rng: random.Random, names: list[str]) -> tuple[Link, ...]:
     """Connect the tables as a tree, each later table with an earlier one, in either direction."""
     links = []
     for position in range(1, len(names)):
         other = names[rng.randrange(position)]
-        links.append((names[position], other) if rng.random() < 0.6 else (other, names[position]))
+        child, parent = (names[position], other) if rng.random() < 0.6 else (other, names[position])
+        key, decoy = f"{parent}_id", ""
+        if rng.random() < DECOY_SHARE:
+            key, decoy = rng.sample((key, f"{parent}_ref"), 2)
+        links.append(Link(child, parent, key, decoy))
     return tuple(links)
 
 
-def _columns(rng: random.Random, entity: Entity, parents: list[str], width: int, coded: bool) -> tuple[LabColumn, ...]:
+def _columns(rng: random.Random, entity: Entity, keys: list[str], width: int, coded: bool) -> tuple[LabColumn, ...]:
     chosen = rng.sample(entity.attributes, min(width, len(entity.attributes)))
     columns = [_column(rng, words.ATTRIBUTES[name]) for name in chosen]
     if coded:
         columns[-1] = _code_column(rng)
+    if rng.random() < TWIN_SHARE:
+        columns = _with_twin(rng, columns)
     label = LabColumn(entity.label, "text", words.ATTRIBUTES[entity.label])
-    keys = [LabColumn(f"{parent}_id", "integer") for parent in parents]
-    return (LabColumn("id", "integer"), label, *columns, *keys)
+    return (LabColumn("id", "integer"), label, *columns, *(LabColumn(key, "integer") for key in keys))
 
 
 def _column(rng: random.Random, attribute: Attribute) -> LabColumn:
-    kind = "text" if attribute.kind is Kind.CATEGORY else "real" if attribute.step < 1 else "integer"
-    return LabColumn(attribute.name, kind, attribute, nullable=rng.random() < 0.06)
+    nullable = rng.random() < NULLABLE_SHARE
+    if attribute.kind is Kind.CATEGORY:
+        return LabColumn(attribute.name, "text", attribute, nullable=nullable, form=draw_form(rng))
+    kind = "text" if rng.random() < TEXT_NUMBER_SHARE else "real" if attribute.step < 1 else "integer"
+    return LabColumn(attribute.name, kind, attribute, nullable=nullable)
+
+
+def _with_twin(rng: random.Random, columns: list[LabColumn]) -> list[LabColumn]:
+    """Give the first number a second column; one of the two, by chance, holds only zeros."""
+    for position, column in enumerate(columns):
+        if column.attribute is not None and column.attribute.kind is Kind.NUMBER:
+            names = (f"{column.name}1", f"{column.name}2")
+            dead = rng.randrange(2)
+            pair = [
+                replace(column, name=name, twin=names[1 - i], dead=i == dead, nullable=column.nullable and i != dead)
+                for i, name in enumerate(names)
+            ]
+            return [*columns[:position], *pair, *columns[position + 1 :]]
+    return columns
 
 
 def _code_column(rng: random.Random) -> LabColumn:
@@ -140,34 +254,57 @@ def _code_column(rng: random.Random) -> LabColumn:
     return LabColumn(rng.choice(words.CODE_NAMES), "text", attribute, tuple(zip(meanings, letters, strict=True)))
 
 
-def _rows(
-    rng: random.Random, columns: tuple[LabColumn, ...], sizes: dict[str, int], name: str
-) -> tuple[tuple[Cell, ...], ...]:
+def _table(
+    rng: random.Random,
+    name: str,
+    columns: tuple[LabColumn, ...],
+    sizes: dict[str, int],
+    links: tuple[Link, ...],
+    vocabulary: Vocabulary,
+) -> LabTable:
     count = sizes[name]
-    filled = [_cells(rng, column, count, sizes) for column in columns]
-    return tuple(zip(*filled, strict=True))
+    parents = {key: sizes[link.parent] for link in links if link.child == name for key in (link.key,)}
+    finished, filled = [], []
+    for column in columns:
+        if column.attribute is None:
+            finished.append(column)
+            filled.append(_key_cells(rng, column, count, parents))
+        else:
+            kept, cells = _cells(rng, column, column.attribute, count, vocabulary)
+            finished.append(kept)
+            filled.append([None if column.nullable and rng.random() < 0.12 else cell for cell in cells])
+    return LabTable(name, tuple(finished), tuple(zip(*filled, strict=True)))
 
 
-def _cells(rng: random.Random, column: LabColumn, count: int, sizes: dict[str, int]) -> list[Cell]:
-    attribute = column.attribute
+def _key_cells(rng: random.Random, column: LabColumn, count: int, parents: dict[str, int]) -> list[Cell]:
+    """Return primary keys, foreign keys, or a decoy's keys, which lie beyond every table's last row."""
     if column.name == "id":
         return list(range(1, count + 1))
-    if attribute is None:
-        return [rng.randint(1, sizes[column.name.removesuffix("_id")]) for _ in range(count)]
+    if column.name in parents:
+        return [rng.randint(1, parents[column.name]) for _ in range(count)]
+    return [rng.randint(500, 999) for _ in range(count)]
+
+
+def _cells(
+    rng: random.Random, column: LabColumn, attribute: Attribute, count: int, vocabulary: Vocabulary
+) -> tuple[LabColumn, list[Cell]]:
+    """Return a column's values, and the column with the words they stand for."""
     if attribute.kind is Kind.LABEL:
-        return list(_labels(rng, attribute, count))
+        return column, list(_labels(rng, vocabulary.values(rng, attribute), count, vocabulary))
     if attribute.kind is Kind.NUMBER:
-        cells: list[Cell] = [_number(rng, attribute) for _ in range(count)]
-    else:
-        pool = rng.sample(attribute.values, min(len(attribute.values), 6))
-        cells = [rng.choice(pool) for _ in range(count)]
-    return [None if rng.random() < 0.12 else cell for cell in cells] if column.nullable else cells
+        numbers: list[Literal] = [0 if column.dead else _number(rng, attribute) for _ in range(count)]
+        return column, [str(number) for number in numbers] if column.cast else list(numbers)
+    values = vocabulary.values(rng, attribute)
+    spelled = spell_all(rng, rng.sample(values, min(len(values), 6)), column.form)
+    cells: list[Cell] = [rng.choice(list(spelled.values())) for _ in range(count)]
+    return replace(column, spoken=tuple(spelled.items())), cells
 
 
-def _labels(rng: random.Random, attribute: Attribute, count: int) -> list[str]:
-    if attribute.values:
-        return rng.sample(attribute.values, count)
-    titles = [f"{first} {second}" for first in words.TITLE_FIRST for second in words.TITLE_SECOND]
+def _labels(rng: random.Random, names: tuple[str, ...], count: int, vocabulary: Vocabulary) -> list[str]:
+    if len(names) >= count:
+        return rng.sample(names, count)
+    first, second = vocabulary.titles()
+    titles = [f"{one} {other}" for one in first for other in second]
     return rng.sample(titles, count)
 
 

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mats_sql.lab.databases import LabColumn, LabDatabase, LabTable
+from mats_sql.lab.databases import LabColumn, LabDatabase, LabTable, Link
 from mats_sql.lab.phrases import Filter, random_filter
 from mats_sql.lab.query import Join, Query, Ref
 from mats_sql.lab.words import Kind
@@ -25,14 +25,31 @@ Family = Callable[[random.Random, LabDatabase], Draft | None]
 """Draws one question of a kind, or ``None`` when the database does not offer it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """Two tables that a foreign key connects, seen from the one that is asked about; ``join`` adds the other."""
+
+    table: LabTable
+    other: LabTable
+    join: Join
+    to_many: bool
+
+    @property
+    def near(self) -> Ref:
+        """The asked table's side of the connection."""
+        return self.join.left
+
+
 def shown_columns(table: LabTable) -> list[LabColumn]:
-    """Return the columns a question may ask for: all but keys and codes."""
-    return table.of_kind(Kind.LABEL, Kind.CATEGORY, Kind.NUMBER)
+    """Return the columns a question may ask for: all but keys and codes, and none that is constant."""
+    columns = table.of_kind(Kind.LABEL, Kind.CATEGORY, Kind.NUMBER)
+    return [column for column in columns if len(set(table.values(column))) > 1]
 
 
-def complete_numbers(table: LabTable) -> list[LabColumn]:
-    """Return the number columns without missing values, the only ones whose order is beyond doubt."""
-    return [column for column in table.of_kind(Kind.NUMBER) if None not in table.values(column)]
+def plain_numbers(table: LabTable) -> list[LabColumn]:
+    """Return the number columns that are stored as numbers and have no missing values: formulas are over them."""
+    numbers = table.of_kind(Kind.NUMBER)
+    return [column for column in numbers if not column.cast and None not in table.values(column)]
 
 
 def pick_table(rng: random.Random, database: LabDatabase) -> LabTable:
@@ -40,11 +57,29 @@ def pick_table(rng: random.Random, database: LabDatabase) -> LabTable:
     return rng.choice(database.tables)
 
 
-def pick_link(rng: random.Random, database: LabDatabase) -> tuple[LabTable, LabTable, Join, Join]:
-    """Return a random (child, parent) and the joins that add the parent to the child and the child to the parent."""
-    child, parent = rng.choice(database.links)
-    near, far = Ref(child, f"{parent}_id"), Ref(parent, "id")
-    return database.table(child), database.table(parent), Join(parent, near, far), Join(child, far, near)
+def pick_link(rng: random.Random, database: LabDatabase) -> Linked:
+    """Return a random link, seen from a random one of its tables."""
+    return see(database, rng.choice(database.links), rng.random() < 0.6)
+
+
+def see(database: LabDatabase, link: Link, from_child: bool) -> Linked:
+    """Return a link as seen from its child or its parent."""
+    key, row = Ref(link.child, link.key), Ref(link.parent, "id")
+    child, parent = database.table(link.child), database.table(link.parent)
+    if from_child:
+        return Linked(child, parent, Join(parent.name, key, row), False)
+    return Linked(parent, child, Join(child.name, row, key), True)
+
+
+def pick_chain(rng: random.Random, database: LabDatabase) -> tuple[Linked, Linked] | None:
+    """Return two links in a row: the first leads to the table from which the second leads on."""
+    first = pick_link(rng, database)
+    onwards = [
+        see(database, link, link.child == first.other.name)
+        for link in database.links
+        if first.other.name in (link.child, link.parent) and first.table.name not in (link.child, link.parent)
+    ]
+    return (first, rng.choice(onwards)) if onwards else None
 
 
 def pick_filter(rng: random.Random, table: LabTable, tries: int = 4) -> Filter | None:

@@ -7,10 +7,11 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
-from enum import StrEnum
+from enum import Enum, StrEnum
 
 from mats_sql.agents import (
     NO,
+    NO_COMPLAINT,
     YES,
     Critique,
     Messages,
@@ -28,18 +29,19 @@ from mats_sql.agents import (
 from mats_sql.benchmark import Question, Schema, SchemaStyle, schema_text
 from mats_sql.lab import words
 from mats_sql.lab.corruption import corrupt
-from mats_sql.lab.databases import LabDatabase, build_database, create_tables, schema_of
+from mats_sql.lab.databases import PRETRAINING_WORDS, LabDatabase, build_database, create_tables, schema_of
 from mats_sql.lab.partition import Part
-from mats_sql.lab.questions import SHARES, LabQuestion, draw_question
+from mats_sql.lab.questions import LabQuestion, draw_question
 from mats_sql.lab.values import mentioned_values
 from mats_sql.seeds import derive_random
-from mats_sql.sql import Execution, Outcome
+from mats_sql.sql import Execution, Outcome, nearest_values
 from mats_sql.teaching import write_critique, write_plan
 
 ROWS = (8, 15)
 """Rows per table: executions are real, but small."""
 
 _QUESTIONS_PER_DATABASE = 3
+_TRIES = 3
 
 
 class ExampleKind(StrEnum):
@@ -53,13 +55,35 @@ class ExampleKind(StrEnum):
 
 
 KIND_SHARES = {
-    ExampleKind.PLAN: 0.33,
-    ExampleKind.SELECT: 0.16,
-    ExampleKind.CONDITION: 0.17,
-    ExampleKind.FIX: 0.22,
-    ExampleKind.CHOOSE: 0.12,
+    ExampleKind.PLAN: 0.32,
+    ExampleKind.SELECT: 0.14,
+    ExampleKind.CONDITION: 0.24,
+    ExampleKind.FIX: 0.20,
+    ExampleKind.CHOOSE: 0.10,
 }
-"""Plans get less than half: the planner must leave something to its validators and its fixer (docs/lab.md)."""
+"""Plans get a third: a critique has to find what the planner overlooked, and most lies in the conditions."""
+
+
+class _FixCase(Enum):
+    """What a fixer may be asked with: the SQL's true critiques, none, or wrong ones."""
+
+    TOLD = "wrong SQL, just complaints"
+    MISLED = "wrong SQL, misleading complaints"
+    UNTOLD = "wrong SQL, no complaint"
+    ALARMED = "right SQL, false alarm"
+    KEPT = "right SQL, no complaint"
+
+
+_FIX_CASES = {
+    _FixCase.TOLD: 66,
+    _FixCase.MISLED: 8,
+    _FixCase.UNTOLD: 6,
+    _FixCase.ALARMED: 8,
+    _FixCase.KEPT: 12,
+}
+
+DIFFICULTY_SHARES = {"simple": 0.5, "moderate": 0.3, "challenging": 0.2}
+"""More that is hard than a benchmark has: there is more to learn about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +128,7 @@ def draw_examples(seed: int, shard: int, count: int) -> list[PretrainExample]:
     rng = derive_random(seed, "lab", "pretrain", shard)
     examples: list[PretrainExample] = []
     while len(examples) < count:
-        database = build_database(rng, "pretrain", rng.choice(sorted(words.THEMES)), ROWS)
+        database = build_database(rng, "pretrain", rng.choice(words.open_themes()), ROWS, PRETRAINING_WORDS)
         with closing(sqlite3.connect(":memory:")) as connection:
             create_tables(connection, database)
             examples += _examples_of(rng, database, connection)
@@ -119,14 +143,15 @@ def run_sql(connection: sqlite3.Connection, sql: str) -> tuple[Execution, frozen
     except sqlite3.Error as error:
         return Execution(Outcome.ERROR, error=str(error)), frozenset()
     outcome = Outcome.ROWS if rows else Outcome.EMPTY
-    return Execution(outcome, preview=tuple(rows[:5]), row_count=len(rows)), frozenset(rows)
+    nearest = nearest_values(connection, sql, 1)
+    return Execution(outcome, preview=tuple(rows[:5]), row_count=len(rows), nearest=nearest), frozenset(rows)
 
 
 def _examples_of(rng: random.Random, database: LabDatabase, connection: sqlite3.Connection) -> list[PretrainExample]:
     schema = schema_of(database)
     examples = []
     for _ in range(_QUESTIONS_PER_DATABASE):
-        difficulty = rng.choices(list(SHARES), list(SHARES.values()))[0]
+        difficulty = rng.choices(list(DIFFICULTY_SHARES), list(DIFFICULTY_SHARES.values()))[0]
         asked = draw_question(rng, database, connection, difficulty, Part.PRETRAINING)
         if asked is not None:
             question = Question(0, database.db_id, asked.text, asked.evidence, asked.difficulty)
@@ -143,23 +168,38 @@ def _plan(scene: _Scene) -> PretrainExample:
 
 
 def _select(scene: _Scene) -> PretrainExample:
-    sql = _sql_to_judge(scene)
-    critique = write_critique(Validator.SELECT, sql, scene.asked.sql, scene.schema)
+    sql, critique = _criticised(scene, Validator.SELECT)
     return PretrainExample(ExampleKind.SELECT, select_validator_messages(scene.review(sql)), critique.text)
 
 
 def _condition(scene: _Scene) -> PretrainExample:
-    sql = _sql_to_judge(scene)
-    critique = write_critique(Validator.CONDITION, sql, scene.asked.sql, scene.schema)
+    sql, critique = _criticised(scene, Validator.CONDITION)
     return PretrainExample(ExampleKind.CONDITION, condition_validator_messages(scene.review(sql)), critique.text)
 
 
+def _criticised(scene: _Scene, validator: Validator) -> tuple[str, Critique]:
+    """Return a SQL and its critique: half complain, as far as a few tries find a mistake of the validator's kind."""
+    complains = scene.rng.random() < 0.5
+    sql = _sql_to_judge(scene)
+    critique = write_critique(validator, sql, scene.asked.sql, scene.schema)
+    for _ in range(_TRIES if complains else 0):
+        if critique.verdict is Verdict.INCORRECT:
+            break
+        sql = scene.corrupted()
+        critique = write_critique(validator, sql, scene.asked.sql, scene.schema)
+    return sql, critique
+
+
 def _fix(scene: _Scene) -> PretrainExample:
-    """Mostly a wrong SQL and just complaints; sometimes a false alarm or a misleading one, as validators raise them."""
-    draw = scene.rng.random()
-    sql = scene.asked.sql if draw < 0.12 else scene.corrupted()
-    wanted = scene.corrupted() if draw < 0.24 else scene.asked.sql
-    feedback = feedback_text(scene.critiques(sql, wanted))
+    """Mostly a wrong SQL and just complaints; else no complaint, a false alarm, or a misleading one, as teams have."""
+    gold, wrong = scene.asked.sql, scene.corrupted()
+    case = scene.rng.choices(list(_FIX_CASES), list(_FIX_CASES.values()))[0]
+    sql = gold if case in (_FixCase.ALARMED, _FixCase.KEPT) else wrong
+    if case in (_FixCase.UNTOLD, _FixCase.KEPT):
+        feedback = NO_COMPLAINT
+    else:
+        wanted = {_FixCase.TOLD: gold, _FixCase.ALARMED: wrong}.get(case) or scene.corrupted()
+        feedback = feedback_text(scene.critiques(sql, wanted))
     return PretrainExample(ExampleKind.FIX, fixer_messages(scene.review(sql), feedback), scene.asked.sql)
 
 

@@ -17,7 +17,7 @@ from mats_sql.lab.databases import LabDatabase, LabTable, build_database, create
 from mats_sql.lab.questions import LabQuestion, draw_questions
 from mats_sql.seeds import derive_random
 
-GENERATOR_VERSION = 2
+GENERATOR_VERSION = 3
 """Part of the benchmark's identity: raise it when equal settings would give other bytes."""
 
 ROWS = (34, 56)
@@ -129,7 +129,7 @@ def _tables_item(database: LabDatabase) -> dict[str, object]:
         "column_types": types,
         "primary_keys": [positions[table, "id"] for table in tables],
         "foreign_keys": [
-            [positions[child, f"{parent}_id"], positions[parent, "id"]] for child, parent in database.links
+            [positions[link.child, key], positions[link.parent, "id"]] for link in database.links for key in link.keys
         ],
     }
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import random
 
-from mats_sql.lab.databases import LabDatabase
-from mats_sql.lab.draft import Draft, complete_numbers, pick_filter, pick_link, pick_table, shown_columns
-from mats_sql.lab.phrases import AGGREGATES, LEAD, expr, plural, superlative
-from mats_sql.lab.query import Expr, Query
-from mats_sql.lab.simple import some_columns
+from mats_sql.lab.databases import LabColumn, LabDatabase, LabTable
+from mats_sql.lab.draft import Draft, pick_filter, pick_link, pick_table, shown_columns
+from mats_sql.lab.phrases import AGGREGATES, LEAD, aggregates, expr, plural, shown, superlative
+from mats_sql.lab.query import Expr, Query, Ref
+from mats_sql.lab.simple import known, some_columns
 from mats_sql.lab.words import Kind
 
 COUNT = Expr(None, "COUNT")
+LINKED = ("linked to", "linked to", "assigned to")
 
 
 def two_conditions(rng: random.Random, database: LabDatabase) -> Draft | None:
@@ -29,9 +30,12 @@ def two_conditions(rng: random.Random, database: LabDatabase) -> Draft | None:
         inner = first.phrase(plural(table.name))
         joint = f"and {second.after}" if first.after and second.after else second.after
         subject = " ".join(part for part in (second.before, inner, joint) if part)
-    columns, named = some_columns(rng, table, 1, 2)
-    items = (COUNT,) if rng.random() < 0.4 else tuple(expr(table, column) for column in columns)
-    text = f"How many {subject} are there?" if items == (COUNT,) else f"{rng.choice(LEAD)} the {named} of {subject}."
+    columns = [column for column in some_columns(rng, table, 2, 3)[0] if either or not second.fixes(column)]
+    columns = [column for column in columns if either or not first.fixes(column)][:2]
+    counted = not columns or rng.random() < 0.4
+    items = (COUNT,) if counted else tuple(shown(table, column) for column in columns)
+    named = " and ".join(column.word for column in columns)
+    text = f"How many {subject} are there?" if counted else f"{rng.choice(LEAD)} the {named} of {subject}."
     query = Query(items, table.name, where=(first.condition, second.condition), either=either)
     return Draft(text, query, first.evidence or second.evidence)
 
@@ -39,28 +43,30 @@ def two_conditions(rng: random.Random, database: LabDatabase) -> Draft | None:
 def extreme_row(rng: random.Random, database: LabDatabase) -> Draft | None:
     """A column of the row with the most extreme number, possibly among those that a filter keeps."""
     table = pick_table(rng, database)
-    numbers = complete_numbers(table)
+    numbers = table.of_kind(Kind.NUMBER)
     if not numbers:
         return None
     column = rng.choice(numbers)
     descending = rng.random() < 0.5
     found = pick_filter(rng, table) if rng.random() < 0.5 else None
-    _, named = asked = some_columns(rng, table, 1, 2)
+    if found is not None and found.reads(column):
+        return None
+    columns, named = some_columns(rng, table, 1, 2, found)
     adjective = superlative(rng, column.attribute, descending) if column.attribute else ""
     noun = found.phrase(table.name) if found and not (adjective and found.before) else table.name
-    where = (found.condition,) if found and noun != table.name else ()
-    extreme = "highest" if descending else "lowest"
-    subject = f"the {adjective} {noun}" if adjective else f"the {noun} with the {extreme} {column.name}"
+    filtered = found is not None and noun != table.name
+    where = ((found.condition,) if found and filtered else ()) + known(table, column, descending)
+    subject = f"the {adjective} {noun}" if adjective else f"the {noun} with the {extreme(descending)} {column.word}"
     text = rng.choice((f"What is the {named} of {subject}?", f"{rng.choice(LEAD)} the {named} of {subject}."))
-    items = tuple(expr(table, shown) for shown in asked[0])
+    items = tuple(shown(table, asked) for asked in columns)
     query = Query(items, table.name, where=where, order=expr(table, column), descending=descending, limit=1)
-    return Draft(text, query, found.evidence if found and where else "")
+    return Draft(text, query, found.evidence if found and filtered else "")
 
 
 def top_rows(rng: random.Random, database: LabDatabase) -> Draft | None:
     """A column of the few rows with the most extreme numbers."""
     table = pick_table(rng, database)
-    numbers = complete_numbers(table)
+    numbers = table.of_kind(Kind.NUMBER)
     if not numbers:
         return None
     column = rng.choice(numbers)
@@ -68,14 +74,14 @@ def top_rows(rng: random.Random, database: LabDatabase) -> Draft | None:
     limit = rng.randint(2, 6)
     columns, named = some_columns(rng, table, 1, 2)
     adjective = superlative(rng, column.attribute, descending) if column.attribute else ""
-    extreme = "highest" if descending else "lowest"
     subject = (
         f"{limit} {adjective} {plural(table.name)}"
         if adjective
-        else f"{limit} {plural(table.name)} with the {extreme} {column.name}"
+        else f"{limit} {plural(table.name)} with the {extreme(descending)} {column.word}"
     )
-    items = tuple(expr(table, shown) for shown in columns)
-    query = Query(items, table.name, order=expr(table, column), descending=descending, limit=limit)
+    items = tuple(shown(table, asked) for asked in columns)
+    where = known(table, column, descending)
+    query = Query(items, table.name, where=where, order=expr(table, column), descending=descending, limit=limit)
     return Draft(f"{rng.choice(LEAD)} the {named} of the {subject}.", query)
 
 
@@ -87,68 +93,91 @@ def group(rng: random.Random, database: LabDatabase) -> Draft | None:
         return None
     key = rng.choice(categories)
     found = pick_filter(rng, table) if rng.random() < 0.3 else None
-    if found is not None and found.condition.expr.ref == expr(table, key).ref:
+    if found is not None and found.reads(key):
         return None
     subject = found.phrase(plural(table.name)) if found else plural(table.name)
     if numbers and rng.random() < 0.5:
-        column, function = rng.choice(numbers), rng.choice(list(AGGREGATES))
+        column = rng.choice(numbers)
+        function = rng.choice(aggregates(column))
         measure = expr(table, column, function)
-        named = f"{rng.choice(AGGREGATES[function])} {column.name}"
+        named = f"{rng.choice(AGGREGATES[function])} {column.word}"
         text = rng.choice(
             (
-                f"For each {key.name}, what is the {named} of {subject}?",
-                f"{rng.choice(LEAD)} the {named} of {subject} per {key.name}.",
+                f"For each {key.word}, what is the {named} of {subject}?",
+                f"{rng.choice(LEAD)} the {named} of {subject} per {key.word}.",
             )
         )
     else:
         measure = COUNT
         text = rng.choice(
             (
-                f"How many {subject} are there for each {key.name}?",
-                f"{rng.choice(LEAD)} the number of {subject} per {key.name}.",
+                f"How many {subject} are there for each {key.word}?",
+                f"{rng.choice(LEAD)} the number of {subject} per {key.word}.",
             )
         )
     where = (found.condition,) if found else ()
-    query = Query((expr(table, key), measure), table.name, where=where, group=expr(table, key).ref)
-    return Draft(text, query, found.evidence if found else "")
+    grouped = Ref(table.name, key.name)
+    return Draft(
+        text, Query((Expr(grouped), measure), table.name, where=where, group=grouped), found.evidence if found else ""
+    )
 
 
-def of_parent(rng: random.Random, database: LabDatabase) -> Draft | None:
-    """Columns of the rows whose parent row meets a condition: "the titles of albums of singers from France"."""
-    child, parent, to_parent, _ = pick_link(rng, database)
-    found = pick_filter(rng, parent)
+def of_linked(rng: random.Random, database: LabDatabase) -> Draft | None:
+    """Columns of the rows that are linked to rows meeting a condition: "albums linked to singers from France"."""
+    seen = pick_link(rng, database)
+    found = pick_filter(rng, seen.other)
     if found is None:
         return None
-    columns, named = some_columns(rng, child, 1, 2)
-    owner = found.phrase(plural(parent.name))
-    if rng.random() < 0.35:
-        items: tuple[Expr, ...] = (COUNT,)
-        text = f"How many {plural(child.name)} of {owner} are there?"
-    else:
-        items = tuple(expr(child, column) for column in columns)
-        text = f"{rng.choice(LEAD)} the {named} of {plural(child.name)} of {owner}."
-    query = Query(items, child.name, (to_parent,), where=(found.condition,))
-    return Draft(text, query, found.evidence)
+    columns, named = some_columns(rng, seen.table, 1, 2)
+    text = f"{rng.choice(LEAD)} the {named} of {linked(rng, seen.table, found.phrase(plural(seen.other.name)))}."
+    items = tuple(shown(seen.table, column) for column in columns)
+    return Draft(text, Query(items, seen.table.name, (seen.join,), where=(found.condition,)), found.evidence)
 
 
-def of_child(rng: random.Random, database: LabDatabase) -> Draft | None:
-    """Columns of the rows that have a child row meeting a condition: "the names of singers with jazz albums"."""
-    child, parent, _, to_child = pick_link(rng, database)
-    found = pick_filter(rng, child)
+def count_linked(rng: random.Random, database: LabDatabase) -> Draft | None:
+    """The number of rows that are linked to rows meeting a condition; each counts once."""
+    seen = pick_link(rng, database)
+    found = pick_filter(rng, seen.other)
     if found is None:
         return None
-    columns, named = some_columns(rng, parent, 1, 2)
-    owned = found.phrase(plural(child.name))
-    text = f"{rng.choice(LEAD)} the {named} of {plural(parent.name)} that have {owned}."
-    items = tuple(expr(parent, column) for column in columns)
-    return Draft(text, Query(items, parent.name, (to_child,), where=(found.condition,)), found.evidence)
+    subject = linked(rng, seen.table, found.phrase(plural(seen.other.name)))
+    text = rng.choice((f"How many {subject} are there?", f"What is the number of {subject}?"))
+    counted = Expr(Ref(seen.table.name, "id"), "COUNT", distinct=True) if seen.to_many else COUNT
+    return Draft(text, Query((counted,), seen.table.name, (seen.join,), where=(found.condition,)), found.evidence)
 
 
 def side_by_side(rng: random.Random, database: LabDatabase) -> Draft | None:
-    """A column of each row beside a column of its parent row."""
-    child, parent, to_parent, _ = pick_link(rng, database)
-    left, right = rng.choice(shown_columns(child)), rng.choice(shown_columns(parent))
+    """A column of each row that a filter keeps, beside a column of the row it is linked to."""
+    seen = pick_link(rng, database)
+    found = pick_filter(rng, seen.table)
+    if found is None:
+        return None
+    left = [column for column in shown_columns(seen.table) if not found.fixes(column)]
+    first, second = rng.choice(left), rng.choice(shown_columns(seen.other))
+    subject = found.phrase(plural(seen.table.name))
     text = (
-        f"{rng.choice(LEAD)} the {left.name} of each {child.name} together with the {right.name} of its {parent.name}."
+        f"{rng.choice(LEAD)} the {first.word} of {subject} together with the {second.word} of the linked "
+        f"{seen.other.name}."
     )
-    return Draft(text, Query((expr(child, left), expr(parent, right)), child.name, (to_parent,)))
+    items = (shown(seen.table, first), shown(seen.other, second))
+    return Draft(text, Query(items, seen.table.name, (seen.join,), where=(found.condition,)), found.evidence)
+
+
+def linked(rng: random.Random, table: LabTable, others: str) -> str:
+    """Return the phrase for a table's rows that are linked to others."""
+    return f"{plural(table.name)} {rng.choice(LINKED)} {others}"
+
+
+def extreme(descending: bool) -> str:
+    """Return the word for either end of an order."""
+    return "highest" if descending else "lowest"
+
+
+def named_extreme(rng: random.Random, table: LabTable, column: LabColumn, descending: bool) -> str:
+    """Return a phrase for the row at one end of an order: "the oldest singer"."""
+    adjective = superlative(rng, column.attribute, descending) if column.attribute else ""
+    return (
+        f"the {adjective} {table.name}"
+        if adjective
+        else f"the {table.name} with the {extreme(descending)} {column.word}"
+    )

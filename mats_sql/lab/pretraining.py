@@ -4,7 +4,8 @@ Copying comes first: on a random token sequence followed by itself, with the los
 induction heads (Olsson et al. 2022). Without them a model this small learns the formats but not which names to write.
 
 Training is data parallel over single-threaded processes, with accelerate on the CPU: matrices this small gain little
-from two threads, and nothing at all on a machine that does other work too.
+from two threads, and nothing at all on a machine that does other work too. Stopped at any time, the same call goes on
+from its last checkpoint and ends with the same weights.
 """
 
 from __future__ import annotations
@@ -12,9 +13,8 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import chain, islice
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
@@ -26,14 +26,15 @@ from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from mats_sql.config import PretrainSettings
-from mats_sql.lab.shards import TokenizedExample, corpus, token_shards
+from mats_sql.lab.pretraining_batches import IGNORED, Batch, batches, task_steps
+from mats_sql.lab.pretraining_state import read_state, read_tokenizer, snapshot_folder, write_state
+from mats_sql.lab.shards import corpus
 from mats_sql.lab.tokenizer import END, PAD, as_pretrained, train_tokenizer
-from mats_sql.seeds import derive_random, derive_seed
+from mats_sql.seeds import derive_seed
 
 OnMetrics = Callable[[int, Mapping[str, float]], None]
 """Takes a step and its metrics."""
 
-_IGNORED = -100
 _LOG_EVERY = 25
 _PASS_ON_EVERY_S = 1.0
 
@@ -56,23 +57,39 @@ class _Logged:
     metrics: dict[str, float]
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """``ids`` and ``labels`` of shape (sequences, tokens); a label is the id at its own place, or ignored."""
-
-    ids: torch.Tensor
-    labels: torch.Tensor
-
-
-def pretrain(out: Path, settings: PretrainSettings, on_metrics: OnMetrics | None = None) -> PretrainReport:
+def pretrain(
+    out: Path, settings: PretrainSettings, on_metrics: OnMetrics | None = None, state: Path | None = None
+) -> PretrainReport:
     """Train a base model from nothing and save it, with its tokenizer, in the folder ``out``.
 
     Loads with ``AutoModelForCausalLM`` and ``AutoTokenizer``. Equal settings and library versions give equal weights.
     Trains in ``settings.processes`` further processes, which end with it; ``on_metrics`` is called in this one.
+    ``state`` is a folder of this training alone: checkpoints to go on from, and snapshots of the model along the way.
     """
-    tokenizer = train_tokenizer(corpus(settings.seed), settings.vocabulary)
-    out.mkdir(parents=True, exist_ok=True)
-    as_pretrained(tokenizer, settings.context_tokens).save_pretrained(out)
+    with tempfile.TemporaryDirectory() as temporary:
+        kept = Path(temporary) / "state" if state is None else state
+        tokenizer = read_tokenizer(kept, lambda: train_tokenizer(corpus(settings.seed), settings.vocabulary))
+        out.mkdir(parents=True, exist_ok=True)
+        as_pretrained(tokenizer, settings.context_tokens).save_pretrained(out)
+        losses = _train_in_processes(tokenizer, settings, Path(temporary) / "meeting", out, kept, on_metrics)
+    parameters = LlamaForCausalLM.from_pretrained(out).num_parameters()
+    return PretrainReport(losses["copy_loss"], losses["loss"], parameters, step_count(settings))
+
+
+def step_count(settings: PretrainSettings) -> int:
+    """Return how many optimizer steps a pretraining takes."""
+    return settings.copy_steps + task_steps(settings)
+
+
+def _train_in_processes(
+    tokenizer: Tokenizer,
+    settings: PretrainSettings,
+    meeting: Path,
+    out: Path,
+    state: Path,
+    on_metrics: OnMetrics | None,
+) -> dict[str, float]:
+    """Train in further processes, pass on what they log, and return the last losses."""
     logged: SimpleQueue[_Logged] = multiprocessing.get_context("spawn").SimpleQueue()
     losses = {"copy_loss": float("nan"), "loss": float("nan")}
 
@@ -83,25 +100,24 @@ def pretrain(out: Path, settings: PretrainSettings, on_metrics: OnMetrics | None
             if on_metrics is not None:
                 on_metrics(told.step, told.metrics)
 
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = (tokenizer.to_str(), settings, Path(folder) / "meeting", out, logged)
-        processes = multiprocessing.start_processes(
-            _train, arguments, settings.processes, join=False, daemon=True, start_method="spawn"
-        )
-        while not processes.join(timeout=_PASS_ON_EVERY_S):
-            pass_on()
+    arguments = (tokenizer.to_str(), settings, meeting, out, state, logged)
+    processes = multiprocessing.start_processes(
+        _train, arguments, settings.processes, join=False, daemon=True, start_method="spawn"
+    )
+    while not processes.join(timeout=_PASS_ON_EVERY_S):
+        pass_on()
     pass_on()
-    parameters = LlamaForCausalLM.from_pretrained(out).num_parameters()
-    return PretrainReport(losses["copy_loss"], losses["loss"], parameters, step_count(settings))
-
-
-def step_count(settings: PretrainSettings) -> int:
-    """Return how many optimizer steps a pretraining takes."""
-    return settings.copy_steps + _task_steps(settings)
+    return losses
 
 
 def _train(
-    rank: int, tokenizer_text: str, settings: PretrainSettings, meeting: Path, out: Path, logged: SimpleQueue[_Logged]
+    rank: int,
+    tokenizer_text: str,
+    settings: PretrainSettings,
+    meeting: Path,
+    out: Path,
+    state: Path,
+    logged: SimpleQueue[_Logged],
 ) -> None:
     """Train as process ``rank``; every process ends with the same weights, and the first saves them."""
     accelerator = _meet(rank, settings.processes, meeting)
@@ -109,7 +125,7 @@ def _train(
     torch.manual_seed(derive_seed(settings.seed, "lab", "weights"))
     model = LlamaForCausalLM(_architecture(settings, tokenizer)).train()
     on_metrics = (lambda step, metrics: logged.put(_Logged(step, dict(metrics)))) if rank == 0 else None
-    _run_steps(accelerator, _AnswerLoss(model), _batches(rank, tokenizer, settings), settings, on_metrics)
+    _run_steps(accelerator, _AnswerLoss(model), tokenizer, settings, state, on_metrics)
     if rank == 0:
         model.save_pretrained(out)
     accelerator.end_training()
@@ -138,7 +154,7 @@ class _AnswerLoss(torch.nn.Module):  # type: ignore[misc]  # torch is untyped to
     def forward(self, ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         hidden = self.model.model(ids[:, :-1], use_cache=False).last_hidden_state
         targets = labels[:, 1:]
-        kept = targets != _IGNORED
+        kept = targets != IGNORED
         return functional.cross_entropy(self.model.lm_head(hidden[kept]), targets[kept])
 
 
@@ -160,14 +176,18 @@ def _architecture(settings: PretrainSettings, tokenizer: Tokenizer) -> LlamaConf
 def _run_steps(
     accelerator: Accelerator,
     loss_of: _AnswerLoss,
-    batches: Iterator[_Batch],
+    tokenizer: Tokenizer,
     settings: PretrainSettings,
+    state: Path,
     on_metrics: OnMetrics | None,
 ) -> None:
-    steps = step_count(settings)
-    loss_of, optimizer = accelerator.prepare(loss_of, _optimizer(loss_of, settings))
-    recent: list[float] = []
-    for step, batch in enumerate(batches, 1):
+    """Go on from the last checkpoint, or begin; log, keep snapshots and write checkpoints on the way."""
+    rank, steps, model = accelerator.process_index, step_count(settings), loss_of.model
+    optimizer = _optimizer(loss_of, settings)
+    begun = read_state(state, rank, model, optimizer)
+    loss_of, optimizer = accelerator.prepare(loss_of, optimizer)
+    recent = list(begun.recent)
+    for step, (batch, place) in enumerate(batches(rank, tokenizer, settings, begun.step, begun.place), begun.step + 1):
         rate = settings.learning_rate * _schedule(step, settings, steps)
         recent.append(_step(accelerator, loss_of, optimizer, batch, rate))
         if step % _LOG_EVERY == 0 or step in (settings.copy_steps, steps):
@@ -175,6 +195,25 @@ def _run_steps(
             if on_metrics is not None:
                 on_metrics(step, {name: sum(recent) / len(recent), "learning_rate": rate})
             recent = []
+        if rank == 0 and _is_snapshot(step, settings):
+            _save_snapshot(model, tokenizer, settings, snapshot_folder(state, _examples_seen(step, settings)))
+        if step % settings.checkpoint_steps == 0 and step < steps:
+            write_state(accelerator, state, step, place, recent, model, optimizer)
+
+
+def _examples_seen(step: int, settings: PretrainSettings) -> int:
+    return max(0, step - settings.copy_steps) * settings.batch_size * settings.processes
+
+
+def _is_snapshot(step: int, settings: PretrainSettings) -> bool:
+    """Whether a multiple of ``snapshot_examples`` was reached with this step."""
+    every = settings.snapshot_examples
+    return _examples_seen(step, settings) // every > _examples_seen(step - 1, settings) // every
+
+
+def _save_snapshot(model: LlamaForCausalLM, tokenizer: Tokenizer, settings: PretrainSettings, folder: Path) -> None:
+    as_pretrained(tokenizer, settings.context_tokens).save_pretrained(folder)
+    model.save_pretrained(folder)
 
 
 def _optimizer(model: torch.nn.Module, settings: PretrainSettings) -> torch.optim.Optimizer:
@@ -184,15 +223,11 @@ def _optimizer(model: torch.nn.Module, settings: PretrainSettings) -> torch.opti
     return torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
 
 
-def _task_steps(settings: PretrainSettings) -> int:
-    return math.ceil(settings.examples / (settings.batch_size * settings.processes))
-
-
 def _step(
     accelerator: Accelerator,
     loss_of: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
-    batch: _Batch,
+    batch: Batch,
     rate: float,
 ) -> float:
     """Take one step with the mean of all processes' gradients, and return this process's loss."""
@@ -213,45 +248,3 @@ def _schedule(step: int, settings: PretrainSettings, steps: int) -> float:
         return warm
     done = (step - settings.copy_steps) / max(1, steps - settings.copy_steps)
     return warm * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
-
-
-def _batches(rank: int, tokenizer: Tokenizer, settings: PretrainSettings) -> Iterator[_Batch]:
-    """Yield one process's batches: every process has equally many."""
-    tasks = islice(_task_batches(rank, tokenizer, settings), _task_steps(settings))
-    return chain(_copy_batches(rank, tokenizer, settings), tasks)
-
-
-def _copy_batches(rank: int, tokenizer: Tokenizer, settings: PretrainSettings) -> Iterator[_Batch]:
-    generator = torch.Generator().manual_seed(derive_seed(settings.seed, "lab", "copy", rank))
-    size = tokenizer.get_vocab_size()
-    for _ in range(settings.copy_steps):
-        half = torch.randint(size, (settings.batch_size, settings.copy_tokens), generator=generator)
-        ignored = torch.full_like(half, _IGNORED)
-        yield _Batch(torch.cat([half, half], 1), torch.cat([ignored, half], 1))
-
-
-def _task_batches(rank: int, tokenizer: Tokenizer, settings: PretrainSettings) -> Iterator[_Batch]:
-    padding = tokenizer.token_to_id(PAD)
-    for number, shard in enumerate(token_shards(tokenizer, settings.seed, rank, settings.processes)):
-        fitting = [example for example in shard if len(example.ids) <= settings.context_tokens]
-        batches = _batches_of_like_length(fitting, settings.batch_size)
-        # The same order in every process: batches that meet in a step are of like length, so none waits for long.
-        derive_random(settings.seed, "lab", "order", number).shuffle(batches)
-        yield from (_collate(batch, int(padding or 0)) for batch in batches)
-
-
-def _batches_of_like_length(examples: list[TokenizedExample], size: int) -> list[list[TokenizedExample]]:
-    ordered = sorted(examples, key=lambda example: len(example.ids))
-    return [ordered[start : start + size] for start in range(0, len(ordered) - size + 1, size)]
-
-
-def _collate(examples: list[TokenizedExample], padding: int) -> _Batch:
-    """Pad on the right: under a causal mask no real token sees the padding, so no attention mask is needed."""
-    longest = max(len(example.ids) for example in examples)
-    ids = torch.full((len(examples), longest), padding)
-    labels = torch.full((len(examples), longest), _IGNORED)
-    for row, example in enumerate(examples):
-        end = len(example.ids)
-        ids[row, :end] = torch.tensor(example.ids)
-        labels[row, example.prompt_tokens : end] = torch.tensor(example.ids[example.prompt_tokens :])
-    return _Batch(ids, labels)

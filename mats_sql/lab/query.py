@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 Literal = int | float | str
 
@@ -17,12 +18,29 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Expr:
-    """A column, an aggregate of it, or a difference of two. ``ref`` is ``None`` in ``COUNT(*)``."""
+    """A column, an aggregate of it, or what two such give when subtracted or divided.
+
+    ``ref`` is ``None`` in ``COUNT(*)`` and where ``case`` stands in its place (1 for rows that meet it, else 0).
+    ``cast`` reads a text as a number. ``over`` divides: as reals when ``exact``, in percent when ``percent``.
+    """
 
     ref: Ref | None
     function: str = ""
     distinct: bool = False
+    cast: str = ""
+    case: Condition | None = None
     minus: Expr | None = None
+    over: Expr | None = None
+    exact: bool = True
+    percent: bool = False
+
+    def refs(self) -> Iterator[Ref]:
+        """Yield every column of the expression."""
+        if self.ref is not None:
+            yield self.ref
+        for part in (self.case.expr if self.case else None, self.minus, self.over):
+            if part is not None:
+                yield from part.refs()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +54,12 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """One more table, and the two columns that connect it."""
+    """One more table, and the two columns that connect it; ``outer`` keeps the rows that find no match."""
 
     table: str
     left: Ref
     right: Ref
+    outer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +90,7 @@ def render(query: Query) -> str:
     parts = ["SELECT DISTINCT" if query.distinct else "SELECT"]
     parts.append(", ".join(_expr(item, qualified) for item in query.items))
     parts.append(f"FROM {query.table}")
-    parts += [f"JOIN {join.table} ON {_ref(join.left, True)} = {_ref(join.right, True)}" for join in query.joins]
+    parts += [_join(join) for join in query.joins]
     if query.where:
         conditions = (_condition(condition, qualified) for condition in query.where)
         parts.append("WHERE " + (" OR " if query.either else " AND ").join(conditions))
@@ -86,6 +105,34 @@ def render(query: Query) -> str:
     return " ".join(parts)
 
 
+def map_refs(query: Query, change: Callable[[Ref], Ref]) -> Query:
+    """Return the query with every column changed, nested queries included."""
+    return replace(
+        query,
+        items=tuple(_map_expr(item, change) for item in query.items),
+        joins=tuple(replace(join, left=change(join.left), right=change(join.right)) for join in query.joins),
+        where=tuple(_map_condition(condition, change) for condition in query.where),
+        group=None if query.group is None else change(query.group),
+        having=None if query.having is None else _map_condition(query.having, change),
+        order=None if query.order is None else _map_expr(query.order, change),
+    )
+
+
+def _map_expr(expr: Expr, change: Callable[[Ref], Ref]) -> Expr:
+    return replace(
+        expr,
+        ref=None if expr.ref is None else change(expr.ref),
+        case=None if expr.case is None else _map_condition(expr.case, change),
+        minus=None if expr.minus is None else _map_expr(expr.minus, change),
+        over=None if expr.over is None else _map_expr(expr.over, change),
+    )
+
+
+def _map_condition(condition: Condition, change: Callable[[Ref], Ref]) -> Condition:
+    value = map_refs(condition.value, change) if isinstance(condition.value, Query) else condition.value
+    return replace(condition, expr=_map_expr(condition.expr, change), value=value)
+
+
 def literal_text(value: Literal) -> str:
     """Return a literal as SQL writes it."""
     if isinstance(value, str):
@@ -93,9 +140,9 @@ def literal_text(value: Literal) -> str:
     return str(value)
 
 
-def condition_text(condition: Condition) -> str:
-    """Return an unqualified condition, as evidence words it."""
-    return _condition(condition, False)
+def _join(join: Join) -> str:
+    word = "LEFT JOIN" if join.outer else "JOIN"
+    return f"{word} {join.table} ON {_ref(join.left, True)} = {_ref(join.right, True)}"
 
 
 def _condition(condition: Condition, qualified: bool) -> str:
@@ -111,12 +158,23 @@ def _condition(condition: Condition, qualified: bool) -> str:
 
 
 def _expr(expr: Expr, qualified: bool) -> str:
-    text = "*" if expr.ref is None else _ref(expr.ref, qualified)
+    text = _operand(expr, qualified)
+    if expr.over is not None:
+        left = f"CAST({text} AS REAL)" if expr.exact else text
+        return f"{left}{' * 100' if expr.percent else ''} / {_expr(expr.over, qualified)}"
+    return text if expr.minus is None else f"{text} - {_expr(expr.minus, qualified)}"
+
+
+def _operand(expr: Expr, qualified: bool) -> str:
+    if expr.case is not None:
+        text = f"CASE WHEN {_condition(expr.case, qualified)} THEN 1 ELSE 0 END"
+    else:
+        text = "*" if expr.ref is None else _ref(expr.ref, qualified)
+    if expr.cast:
+        text = f"CAST({text} AS {expr.cast})"
     if expr.distinct:
         text = f"DISTINCT {text}"
-    if expr.function:
-        text = f"{expr.function}({text})"
-    return text if expr.minus is None else f"{text} - {_expr(expr.minus, qualified)}"
+    return f"{expr.function}({text})" if expr.function else text
 
 
 def _ref(ref: Ref, qualified: bool) -> str:

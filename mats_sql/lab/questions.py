@@ -16,33 +16,39 @@ from mats_sql.lab.query import Query, render
 
 FAMILIES: dict[str, tuple[tuple[Family, int], ...]] = {
     "simple": (
-        (simple.list_columns, 2),
-        (simple.list_filtered, 7),
+        (simple.list_columns, 1),
+        (simple.list_filtered, 8),
         (simple.count_filtered, 6),
         (simple.aggregate, 6),
         (simple.distinct_values, 1),
-        (simple.lookup, 4),
+        (simple.lookup, 3),
         (simple.top_one, 2),
     ),
     "moderate": (
         (moderate.two_conditions, 6),
         (moderate.extreme_row, 4),
-        (moderate.top_rows, 3),
-        (moderate.group, 4),
-        (moderate.of_parent, 5),
-        (moderate.of_child, 4),
-        (moderate.side_by_side, 2),
+        (moderate.top_rows, 2),
+        (moderate.group, 3),
+        (moderate.of_linked, 7),
+        (moderate.count_linked, 5),
+        (moderate.side_by_side, 3),
     ),
     "challenging": (
         (challenging.beyond_average, 3),
-        (challenging.without_children, 2),
-        (challenging.most_children, 3),
+        (challenging.without_linked, 1),
+        (challenging.most_linked, 3),
+        (challenging.count_each, 1),
         (challenging.frequent_values, 2),
         (challenging.common_value, 2),
-        (challenging.grouped_join, 4),
-        (challenging.extreme_parent, 3),
-        (challenging.aggregate_of_parent, 4),
-        (challenging.spread, 3),
+        (challenging.grouped_join, 3),
+        (challenging.extreme_linked, 4),
+        (challenging.aggregate_linked, 4),
+        (challenging.three_tables, 6),
+        (challenging.percentage, 4),
+        (challenging.formula, 4),
+        (challenging.count_difference, 2),
+        (challenging.tied_rows, 3),
+        (challenging.spread, 2),
     ),
 }
 SHARES = {"simple": 0.6, "moderate": 0.3, "challenging": 0.1}
@@ -84,15 +90,15 @@ def draw_questions(
 ) -> list[LabQuestion]:
     """Return ``count`` good questions in BIRD's proportions, for a benchmark: pretraining never asks their texts.
 
-    The texts are new to ``seen``, and enter it, as :func:`normalized_text` has them.
+    The texts are new to ``seen``, and enter it, as :func:`normalized_text` has them; no two have one gold.
     Raises :class:`ConfigError` when the database does not yield that many.
     """
-    drawn: list[LabQuestion] = []
+    drawn: dict[str, LabQuestion] = {}
     for difficulty in _difficulties(rng, count):
         question, barren = None, 0
         while question is None:
             question = draw_question(rng, database, connection, difficulty, Part.BENCHMARK)
-            if question is None or normalized_text(question.text) in seen:
+            if question is None or question.sql in drawn or normalized_text(question.text) in seen:
                 question, barren = None, barren + 1
             if barren > _MAX_BARREN_DRAWS:
                 raise ConfigError(
@@ -100,8 +106,8 @@ def draw_questions(
                     "ask for fewer questions or more databases"
                 )
         seen.add(normalized_text(question.text))
-        drawn.append(question)
-    return drawn
+        drawn[question.sql] = question
+    return list(drawn.values())
 
 
 def rows_of(connection: sqlite3.Connection, query: Query) -> list[tuple[object, ...]]:

@@ -38,7 +38,7 @@ def corpus(seed: int) -> Iterator[str]:
     """Yield the texts the tokenizer learns from: examples of every task, and every word of the lists many times."""
     for example in draw_examples(seed, _CORPUS_SHARD, _CORPUS_EXAMPLES):
         yield from (example.messages[0].content, example.answer)
-    yield from [" ".join(words.all_words())] * 60
+    yield from [" ".join(words.pretraining_words())] * 60
 
 
 def tokenize_example(tokenizer: Tokenizer, messages: Messages, answer: str) -> TokenizedExample:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import random
 
 from mats_sql.lab.databases import LabColumn, LabDatabase, LabTable
-from mats_sql.lab.draft import Draft, complete_numbers, pick_filter, pick_table, shown_columns
-from mats_sql.lab.phrases import AGGREGATES, LEAD, expr, plural
+from mats_sql.lab.draft import Draft, pick_filter, pick_table, shown_columns
+from mats_sql.lab.phrases import AGGREGATES, LEAD, Filter, aggregates, expr, plural, shown
 from mats_sql.lab.query import Condition, Expr, Query, Ref
 from mats_sql.lab.words import Kind
 
 
 def list_columns(rng: random.Random, database: LabDatabase) -> Draft | None:
-    """Every row's value of one or two columns."""
+    """Every row's value of two or three columns."""
     table = pick_table(rng, database)
-    columns, named = some_columns(rng, table, 1, 3)
+    columns, named = some_columns(rng, table, 2, 3)
     text = rng.choice(
         (
             f"{rng.choice(LEAD)} the {named} of all {plural(table.name)}.",
@@ -22,7 +22,7 @@ def list_columns(rng: random.Random, database: LabDatabase) -> Draft | None:
             f"What {_verb(columns)} the {named} of each {table.name}?",
         )
     )
-    return Draft(text, Query(tuple(expr(table, column) for column in columns), table.name))
+    return Draft(text, Query(tuple(shown(table, column) for column in columns), table.name))
 
 
 def list_filtered(rng: random.Random, database: LabDatabase) -> Draft | None:
@@ -31,7 +31,7 @@ def list_filtered(rng: random.Random, database: LabDatabase) -> Draft | None:
     found = pick_filter(rng, table)
     if found is None:
         return None
-    columns, named = some_columns(rng, table, 1, 2)
+    columns, named = some_columns(rng, table, 1, 2, found)
     subject = found.phrase(plural(table.name))
     text = rng.choice(
         (
@@ -40,7 +40,7 @@ def list_filtered(rng: random.Random, database: LabDatabase) -> Draft | None:
             f"For {subject}, {rng.choice(LEAD).lower()} the {named}.",
         )
     )
-    items = tuple(expr(table, column) for column in columns)
+    items = tuple(shown(table, column) for column in columns)
     return Draft(text, Query(items, table.name, where=(found.condition,)), found.evidence)
 
 
@@ -56,21 +56,23 @@ def count_filtered(rng: random.Random, database: LabDatabase) -> Draft | None:
 
 
 def aggregate(rng: random.Random, database: LabDatabase) -> Draft | None:
-    """An aggregate of a number column, over all rows or those that a filter keeps."""
+    """An aggregate of a number column, over all rows or those that a filter on another column keeps."""
     table = pick_table(rng, database)
     numbers = table.of_kind(Kind.NUMBER)
     if not numbers:
         return None
     column = rng.choice(numbers)
-    function = rng.choice(list(AGGREGATES))
+    function = rng.choice(aggregates(column))
     name = rng.choice(AGGREGATES[function])
-    found = pick_filter(rng, table) if rng.random() < 0.7 else None
+    found = pick_filter(rng, table) if rng.random() < 0.8 else None
+    if found is not None and found.reads(column):
+        return None
     subject = found.phrase(plural(table.name)) if found else f"all {plural(table.name)}"
     text = rng.choice(
         (
-            f"What is the {name} {column.name} of {subject}?",
-            f"{rng.choice(LEAD)} the {name} {column.name} of {subject}.",
-            f"For {subject}, what is the {name} {column.name}?",
+            f"What is the {name} {column.word} of {subject}?",
+            f"{rng.choice(LEAD)} the {name} {column.word} of {subject}.",
+            f"For {subject}, what is the {name} {column.word}?",
         )
     )
     where = (found.condition,) if found else ()
@@ -86,11 +88,11 @@ def distinct_values(rng: random.Random, database: LabDatabase) -> Draft | None:
         return None
     column = rng.choice(categories)
     if rng.random() < 0.5:
-        text = f"How many different {column.name} values do {plural(table.name)} have?"
+        text = f"How many different {column.word} values do {plural(table.name)} have?"
         counted = Expr(Ref(table.name, column.name), "COUNT", distinct=True)
         return Draft(text, Query((counted,), table.name))
-    text = f"{rng.choice(LEAD)} the different {column.name} values of {plural(table.name)}."
-    return Draft(text, Query((expr(table, column),), table.name, distinct=True))
+    text = f"{rng.choice(LEAD)} the different {column.word} values of {plural(table.name)}."
+    return Draft(text, Query((shown(table, column),), table.name, distinct=True))
 
 
 def lookup(rng: random.Random, database: LabDatabase) -> Draft | None:
@@ -101,7 +103,7 @@ def lookup(rng: random.Random, database: LabDatabase) -> Draft | None:
         return None
     value = rng.choice(table.values(label))
     columns = rng.sample(others, min(len(others), rng.choice((1, 1, 2))))
-    named = " and ".join(column.name for column in columns)
+    named = " and ".join(column.word for column in columns)
     text = rng.choice(
         (
             f"What is the {named} of the {table.name} {value}?",
@@ -109,29 +111,43 @@ def lookup(rng: random.Random, database: LabDatabase) -> Draft | None:
             f"{rng.choice(LEAD)} the {named} of the {table.name} called {value}.",
         )
     )
-    where = (Condition(expr(table, label), "=", value),)
-    return Draft(text, Query(tuple(expr(table, column) for column in columns), table.name, where=where))
+    where = (Condition(shown(table, label), "=", value),)
+    return Draft(text, Query(tuple(shown(table, column) for column in columns), table.name, where=where))
 
 
 def top_one(rng: random.Random, database: LabDatabase) -> Draft | None:
     """The label of the row with the highest or lowest value of a number."""
     table = pick_table(rng, database)
-    numbers = complete_numbers(table)
+    numbers = table.of_kind(Kind.NUMBER)
     if not numbers:
         return None
     column = rng.choice(numbers)
     descending = rng.random() < 0.5
     label = shown_columns(table)[0]
-    text = f"Which {table.name} has the {'highest' if descending else 'lowest'} {column.name}?"
-    query = Query((expr(table, label),), table.name, order=expr(table, column), descending=descending, limit=1)
+    text = f"Which {table.name} has the {'highest' if descending else 'lowest'} {column.word}?"
+    where = known(table, column, descending)
+    order = expr(table, column)
+    query = Query((shown(table, label),), table.name, where=where, order=order, descending=descending, limit=1)
     return Draft(text, query)
 
 
-def some_columns(rng: random.Random, table: LabTable, low: int, high: int) -> tuple[list[LabColumn], str]:
-    """Return random columns a question may ask for, and their names as English joins them."""
-    columns = shown_columns(table)
+def known(table: LabTable, column: LabColumn, descending: bool) -> tuple[Condition, ...]:
+    """Return the condition that keeps missing values from being the lowest."""
+    if descending or None not in table.values(column):
+        return ()
+    return (Condition(shown(table, column), "IS NOT NULL"),)
+
+
+def some_columns(
+    rng: random.Random, table: LabTable, low: int, high: int, found: Filter | None = None
+) -> tuple[list[LabColumn], str]:
+    """Return random columns a question may ask for, and their names as English joins them.
+
+    None is one that the filter makes constant.
+    """
+    columns = [column for column in shown_columns(table) if found is None or not found.fixes(column)]
     chosen = rng.sample(columns, min(len(columns), rng.randint(low, high)))
-    return chosen, " and ".join(column.name for column in chosen)
+    return chosen, " and ".join(column.word for column in chosen)
 
 
 def _verb(columns: list[LabColumn]) -> str:

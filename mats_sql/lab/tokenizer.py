@@ -39,6 +39,7 @@ FORMATS = (
     " | type: integer\n",
     " | type: real\n",
     "_id | type: integer\n",
+    "_ref | type: integer\n",
     " ; meaning: ",
     " ; has None\n",
     " ; values: ",
@@ -51,6 +52,12 @@ FORMATS = (
     "\nExecution response: ",
     "\n\nFeedback on SELECT:",
     "\n\nFeedback on CONDITION:",
+    "_id = ",
+    "_ref = ",
+    ".id\n",
+    " has no '",
+    "' , nearest '",
+    " rows : ",
     "\nFeedback for the SQL query:\n",
     "\n\nFIXED SQL:",
     "\n\nIs the SQL correct?",
@@ -71,7 +78,7 @@ would then lose its mark's meaning."""
 _WORD = "[A-Za-z0-9]"
 _PIECES = "|".join(
     (
-        rf"_{MARK}id(?!{_WORD})",
+        rf"_{MARK}(?:id|ref)(?!{_WORD})",
         rf"{MARK}?[0-9]",
         rf"{MARK}[a-z]{{2,}}?[a-hj-rt-z](?=s(?!{_WORD}))",
         rf"(?<=[a-hj-rt-z])s(?!{_WORD})",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from mats_sql.digests import digest_json
 from mats_sql.pipeline.training_log import log_steps
-from mats_sql.pipeline.workspace import Workspace
+from mats_sql.pipeline.workspace import Workspace, plain
 from mats_sql.tracking import ArtifactKind, StageKey, StageResult, StageRun
 
-KEY = StageKey("pretrain", 2)
+KEY = StageKey("pretrain", 3)
 
 
 def pretrain_base(workspace: Workspace) -> StageResult:
@@ -25,10 +26,13 @@ def pretrain_base(workspace: Workspace) -> StageResult:
 
 
 def _compute(workspace: Workspace, run: StageRun) -> None:
-    from mats_sql.lab import pretrain, step_count
+    from mats_sql.lab import GENERATOR_VERSION, pretrain, step_count
 
     settings = workspace.experiment.pretrain
-    report = pretrain(run.work / "model", settings, log_steps(run, workspace.progress, step_count(settings)))
+    state = workspace.cache / "pretraining" / digest_json([KEY.version, GENERATOR_VERSION, plain(settings)])[:16]
+    workspace.progress.note(f"checkpoints and snapshots: {state}")
+    log = log_steps(run, workspace.progress, step_count(settings))
+    report = pretrain(run.work / "model", settings, log, state)
     run.log_metrics(
         {
             "copy_loss": report.copy_loss,
