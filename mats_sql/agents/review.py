@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mats_sql.benchmark import Question
+from mats_sql.benchmark import Question, quote_name
 from mats_sql.sql import Execution, Outcome, Value
 
 MAX_CELL_CHARACTERS = 40
@@ -22,12 +22,15 @@ class Review:
 
 
 def response_text(execution: Execution, *, max_rows: int = 3) -> str:
-    """Return what an agent is shown of an execution: a few rows and their number, or the error."""
+    """Return what an agent is shown of an execution: a few rows and their number, or the error.
+
+    Behind the rows stands, for each literal that no row has, what is stored in its place.
+    """
     if execution.outcome is Outcome.EMPTY:
-        return "no rows"
+        return "no rows" + _nearest_text(execution)
     if execution.outcome is Outcome.ROWS:
         rows = " ; ".join(" , ".join(_cell(value) for value in row) for row in execution.preview[:max_rows])
-        return f"{execution.row_count} rows : {rows}"
+        return f"{execution.row_count} rows : {rows}{_nearest_text(execution)}"
     if execution.outcome is Outcome.ERROR:
         return f"error : {execution.error[:MAX_ERROR_CHARACTERS]}"
     return execution.outcome.value.replace("_", " ")
@@ -44,6 +47,18 @@ def review_lines(review: Review) -> str:
 def question_lines(schema_text: str, question: Question) -> str:
     """Return schema, question and evidence, in the order every agent sees them."""
     return f"{schema_text}\n\nQuestion: {question.text}\nExternal knowledge: {question.evidence or 'none'}"
+
+
+def _nearest_text(execution: Execution) -> str:
+    return "".join(
+        f" ; {quote_name(found.table)}.{quote_name(found.column)} has no {_literal(found.literal)} , "
+        f"nearest {' , '.join(map(_literal, found.values))}"
+        for found in execution.nearest
+    )
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _cell(value: Value) -> str:

@@ -38,6 +38,12 @@ class SqlLimits(Section):
     max_sql_bytes: Positive = Field(1_000_000, description="Bytes of the longest SQL that is executed.")
     memory_mib: int = Field(2048, ge=64, description="Memory of a worker process, in MiB.")
     preview_rows: Positive = Field(5, description="How many rows of a result an agent is shown.")
+    nearest_values: int = Field(
+        1,
+        ge=0,
+        description="How many stored values an agent is shown for a literal of its SQL that the column does not hold, "
+        "the most similar first (SQLite only); 0 shows none, as the reference does.",
+    )
 
 
 class SqlSettings(Section):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mats_sql.sql.extract import extract_sql
     from mats_sql.sql.judge import Judge, JudgeItem
     from mats_sql.sql.judging import AnswerKey, CandidateJudging, ItemJudge, ReferenceSql, SystemCounts
+    from mats_sql.sql.sandbox.nearest import Nearest, nearest_values
     from mats_sql.sql.server_judge import ServerJudge
     from mats_sql.sql.servers import ServerExecutor
     from mats_sql.sql.verdict import Judgement, VerdictClass
@@ -32,6 +33,7 @@ __all__ = [
     "Judge",
     "JudgeItem",
     "Judgement",
+    "Nearest",
     "Outcome",
     "ReferenceSql",
     "ServerExecutor",
@@ -42,6 +44,7 @@ __all__ = [
     "Value",
     "VerdictClass",
     "extract_sql",
+    "nearest_values",
     "open_database",
     "read_address",
     "shown",
@@ -58,6 +61,7 @@ __getattr__ = Face(
         "extract": ("extract_sql",),
         "judge": ("Judge", "JudgeItem"),
         "judging": ("AnswerKey", "CandidateJudging", "ItemJudge", "ReferenceSql", "SystemCounts"),
+        "sandbox.nearest": ("Nearest", "nearest_values"),
         "server_judge": ("ServerJudge",),
         "servers": ("ServerExecutor",),
         "verdict": ("Judgement", "VerdictClass"),

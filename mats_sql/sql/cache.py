@@ -25,7 +25,7 @@ from mats_sql.sql.sandbox.protocol import Verdicts, pack
 from mats_sql.sql.sandbox.workers import ExecutionTuple
 
 EVALUATOR_VERSION = 3
-"""Raised whenever the same inputs may get another verdict."""
+"""Raised whenever the same inputs may get another verdict or execution."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS databases (path TEXT PRIMARY KEY, identity TEXT, digest TEXT) WITHOUT ROWID;

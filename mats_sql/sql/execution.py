@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mats_sql.sql.sandbox.nearest import Nearest
+
 Value = None | int | float | str | bytes
 Row = tuple[Value, ...]
 
@@ -26,8 +28,8 @@ class Execution:
 
     ``preview`` holds the first few rows only, long values cut. ``digest`` is the order-free digest of all rows under
     BIRD's set reading (equal exactly when the sets of rows are equal; empty string without a complete result);
-    ``multiset_digest`` also depends on multiplicity, ``ordered_digest`` on order too. ``elapsed_s`` never takes part in
-    equality of meaning.
+    ``multiset_digest`` also depends on multiplicity, ``ordered_digest`` on order too. ``nearest`` names stored
+    values for the SQL's literals that no row has (SQLite only). ``elapsed_s`` never takes part in equality of meaning.
     """
 
     outcome: Outcome
@@ -39,6 +41,7 @@ class Execution:
     error: str = ""
     elapsed_s: float = 0.0
     multiset_digest: str = ""
+    nearest: tuple[Nearest, ...] = ()
 
     @property
     def ran(self) -> bool:

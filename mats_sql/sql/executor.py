@@ -26,6 +26,7 @@ from typing import Self, cast
 from mats_sql.config import SqlLimits
 from mats_sql.sql.database import DatabaseFile, look_at
 from mats_sql.sql.execution import Execution, Outcome, Row
+from mats_sql.sql.sandbox.nearest import Nearest
 from mats_sql.sql.sandbox.workers import ExecutionTuple, SqlBatch, WorkerProcesses
 
 _WINDOW = 2048
@@ -86,10 +87,11 @@ class SqlExecutor:
 
 def to_execution(answer: ExecutionTuple) -> Execution:
     """Return the worker's plain answer as an :class:`Execution`."""
-    outcome, columns, preview, row_count, digest, ordered_digest, error, elapsed_s, multiset_digest = answer
+    outcome, columns, preview, row_count, digest, ordered_digest, error, elapsed_s, multiset_digest, nearest = answer
     rows = cast("tuple[Row, ...]", preview)
+    named = tuple(Nearest(*found) for found in nearest)
     return Execution(
-        Outcome(outcome), columns, rows, row_count, digest, ordered_digest, error, elapsed_s, multiset_digest
+        Outcome(outcome), columns, rows, row_count, digest, ordered_digest, error, elapsed_s, multiset_digest, named
     )
 
 

@@ -18,6 +18,7 @@ from mats_sql.benchmark.question import Question
 from mats_sql.benchmark.schema import Column, ForeignKey, Schema, Table
 from mats_sql.benchmark.schema_prompt import SchemaStyle, schema_text
 from mats_sql.sql.execution import Execution, Outcome
+from mats_sql.sql.sandbox.nearest import Nearest
 from mats_sql.teaching.teacher import write_critique, write_plan
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,6 +51,7 @@ def _examples() -> dict[str, str]:
         "condition validator answer": critiques[1].text,
         "fixer prompt": fixer_messages(review, feedback_text(critiques))[0].content,
         "fixer answer": GOLD,
+        "response": response_text(Execution(Outcome.EMPTY, nearest=(Nearest("concert", "city", "oslo", ("Oslo",)),))),
         "selector prompt": selector_messages(review, critiques)[0].content,
     }
 

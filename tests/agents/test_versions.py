@@ -10,13 +10,17 @@ import pytest
 from mats_sql.agents import fixer, planner, selector
 from mats_sql.agents.critique import Critique, Validator, Verdict, critique_answer
 from mats_sql.agents.messages import as_dicts
-from mats_sql.agents.review import Review
+from mats_sql.agents.review import Review, response_text
 from mats_sql.agents.validators import VALIDATOR_MESSAGES
 from mats_sql.agents.versions import PROMPT_VERSIONS
 from mats_sql.benchmark.question import Question
 from mats_sql.digests import digest_json
+from mats_sql.sql.execution import Execution, Outcome
+from mats_sql.sql.sandbox.nearest import Nearest
 
-REVIEW = Review(Question(1, "music", "Who?", "Ann is a singer"), "table singer", "SELECT name FROM singer", "no rows")
+NEAREST = (Nearest("singer", "name", "ann", ("Ann", "Anna")),)
+RESPONSE = response_text(Execution(Outcome.ROWS, ("name",), (("Ann",),), 1, nearest=NEAREST))
+REVIEW = Review(Question(1, "music", "Who?", "Ann is a singer"), "table singer", "SELECT name FROM singer", RESPONSE)
 CRITIQUES = [Critique(validator, "text", Verdict.INCORRECT) for validator in Validator]
 TEXTS = {
     "planner": [
@@ -40,10 +44,10 @@ TEXTS = {
 }
 DIGESTS = {
     "planner-1": "b55747d1180f5c5c",
-    "select-validator-1": "12aec3e68b9c3f76",
-    "condition-validator-1": "8f8222a8720559c6",
-    "fixer-1": "2e321bc6b5c7044f",
-    "selector-1": "3b16adb3279f35c8",
+    "select-validator-2": "234dd720a2914409",
+    "condition-validator-2": "ecd4d294d4db92ed",
+    "fixer-2": "cb1fac9b1e4d3eb5",
+    "selector-2": "60d60384fd7bad70",
 }
 
 

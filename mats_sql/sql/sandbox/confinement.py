@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import time
 
+from mats_sql.sql.sandbox.nearest import StoredValues
 from mats_sql.sql.sandbox.protocol import WireLimits
 
 PERIOD = 10_000
@@ -113,6 +114,14 @@ class Session:
             self.connection.setlimit(limit, value)
         self.connection.set_authorizer(self.guard)
         self.connection.set_progress_handler(self.meter.tick, PERIOD)
+        self._stored: StoredValues | None = None
+
+    def stored_values(self) -> StoredValues:
+        """Return the look-up of stored values, its schema read once; that reading is on no statement's account."""
+        if self._stored is None:
+            self.meter.start(self.limits.max_steps, self.limits.timeout_s)
+            self._stored = StoredValues(self.connection)
+        return self._stored
 
     def damaged(self) -> bool:
         """Whether SQLite itself finds the file damaged (and not merely the SQL odd)."""

@@ -32,6 +32,7 @@ class WireLimits(NamedTuple):
     max_result_bytes: int
     memory_mib: int
     preview_rows: int
+    nearest_values: int
     max_value_bytes: int
     max_sql_bytes: int
     judge_min_steps: int

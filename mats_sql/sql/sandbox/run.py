@@ -15,11 +15,14 @@ import time
 from collections import Counter
 
 from mats_sql.sql.sandbox.confinement import DAMAGED, PERIOD, DatabaseDamaged, Session
+from mats_sql.sql.sandbox.nearest import Nearest
 from mats_sql.sql.sandbox.protocol import GRACE_S, Row, Verdicts, pack
 
 MAX_PREVIEW_TEXT = 1000
 """Characters (or bytes) of a value that a preview keeps."""
 MAX_ERROR_TEXT = 500
+NEAREST_STEPS = 25_000_000
+"""Virtual-machine steps of one look for nearest values: two scans of a million rows."""
 _FAILURES = (sqlite3.Error, sqlite3.Warning, UnicodeError, ValueError, OverflowError)
 
 
@@ -52,6 +55,7 @@ class Run:
         self.outcome, self.error, self.exhausted = "", "", False
         self.elapsed_s = 0.0
         self.digests = ("", "", "")
+        self.nearest: tuple[Nearest, ...] = ()
 
     def execute(self, sql: str) -> None:
         """Run ``sql`` within the limits; afterwards ``outcome`` and ``verdict`` are set."""
@@ -74,6 +78,22 @@ class Run:
         self.elapsed_s = time.monotonic() - started
         if self.full and self.outcome in ("rows", "empty"):
             self._digest()
+
+    def name_nearest(self, sql: str) -> None:
+        """Look for the values nearest to what no row of an executed ``sql`` has; nothing else of the run changes.
+
+        A look within bounds of its own, under the same guard; when it fails or exceeds them, nothing is named.
+        """
+        if self.outcome not in ("rows", "empty") or not self.limits.nearest_values:
+            return
+        try:
+            stored = self.session.stored_values()
+            self.session.meter.start(min(NEAREST_STEPS, self.limits.max_steps), self.limits.timeout_s)
+            self.nearest = stored.nearest(sql, self.limits.nearest_values)
+        except MemoryError:
+            self.exhausted = True
+        except _FAILURES:
+            self.nearest = ()
 
     def _digest(self) -> None:
         try:
@@ -187,9 +207,13 @@ class Run:
     def execution(self) -> tuple[object, ...]:
         """Return the execution as plain values, in the order of :class:`mats_sql.sql.execution.Execution`."""
         if self.outcome not in ("rows", "empty"):
-            return (self.outcome, (), (), 0, "", "", self.error, self.elapsed_s, "")
+            return (self.outcome, (), (), 0, "", "", self.error, self.elapsed_s, "", ())
         preview = tuple(_short(row) for row in self.rows[: self.limits.preview_rows])
-        return (self.outcome, self.columns, preview, self.count, *self.digests[:2], "", self.elapsed_s, self.digests[2])
+        unordered, ordered, multiset = self.digests
+        nearest = tuple(map(tuple, self.nearest))
+        return (
+            self.outcome, self.columns, preview, self.count, unordered, ordered, "", self.elapsed_s, multiset, nearest
+        )  # fmt: skip
 
 
 def digest_rows(rows: list[Row]) -> tuple[str, str, str]:

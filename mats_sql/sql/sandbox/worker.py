@@ -84,6 +84,8 @@ class SqlWorker:
             return
         run = Run(session, gold, full)
         run.execute(sql)
+        if full:
+            run.name_nearest(sql)
         send((run.execution() if full else None, GOLD_UNAVAILABLE if lost else run.judgement(), None))
         if run.exhausted:
             os._exit(RECYCLED)

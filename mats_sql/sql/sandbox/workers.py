@@ -26,7 +26,11 @@ from mats_sql.errors import ConfigError, DatabaseError
 from mats_sql.sql.database import DatabaseFile
 from mats_sql.sql.sandbox import protocol
 
-ExecutionTuple = tuple[str, tuple[str, ...], tuple[tuple[object, ...], ...], int, str, str, str, float, str]
+NearestTuple = tuple[str, str, str, tuple[str, ...]]
+ExecutionTuple = tuple[
+    str, tuple[str, ...], tuple[tuple[object, ...], ...], int, str, str, str, float, str, tuple[NearestTuple, ...]
+]
+"""An execution as plain values, in the order of :class:`mats_sql.sql.execution.Execution`."""
 Reply = tuple[ExecutionTuple | None, protocol.Verdicts | None, tuple[bytes | None, int] | None]
 _PREFETCH = 2
 _START = "import sys; sys.path.append(sys.argv[1]); from mats_sql.sql.sandbox.worker import main; main()"
@@ -322,7 +326,7 @@ class _WorkerProcess:
 
     def _blame(self, batch: SqlBatch, death: tuple[str, str]) -> BatchAnswer:
         outcome, error = death
-        execution: ExecutionTuple = (outcome, (), (), 0, "", "", error, 0.0, "")
+        execution: ExecutionTuple = (outcome, (), (), 0, "", "", error, 0.0, "", ())
         if batch.gold is not None and batch.gold.wanted:
             batch.gold.wanted, batch.gold.failed = False, True
             return BatchAnswer(batch, _GOLD, (execution, None, (None, 0)))

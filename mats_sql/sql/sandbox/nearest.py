@@ -1,0 +1,118 @@
+"""Name the stored values nearest to a literal that no row has: what a second look at an empty answer needs first.
+
+It reads the SQL and the database, never a gold. What it names is true of the database whatever the SQL means: the
+column has no value that equals the literal, and has the values named. Which literals are looked up is said in
+:mod:`mats_sql.sql.sandbox.literals`. Passed over in silence are views, literals that are long or span lines, and
+columns of more than ``MAX_VALUES`` distinct texts. Standard library only, for the worker's sake.
+"""
+
+from __future__ import annotations
+
+import heapq
+import sqlite3
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from mats_sql.sql.sandbox.literals import Scope, compared_literals
+
+MAX_VALUES = 25_000
+"""Distinct texts of a column that are compared with a literal; more would take tenths of a second."""
+MAX_CHARACTERS = 50
+"""Characters of a literal, and of a stored value that may be named."""
+MAX_LITERALS = 8
+"""Literals of one SQL that are looked up."""
+MAX_SQL_CHARACTERS = 10_000
+"""A longer SQL is not read."""
+
+_COLUMNS = """
+SELECT m.name, c.name FROM sqlite_master AS m JOIN pragma_table_info(m.name) AS c WHERE m.type = 'table'
+"""
+
+
+class Nearest(NamedTuple):
+    """A literal that no row of ``table`` has in ``column``, and the stored values most like it, best first."""
+
+    table: str
+    column: str
+    literal: str
+    values: tuple[str, ...]
+
+
+def nearest_values(connection: sqlite3.Connection, sql: str, count: int) -> tuple[Nearest, ...]:
+    """Return what :meth:`StoredValues.nearest` does, for one SQL. Raises ``sqlite3.Error`` likewise."""
+    return StoredValues(connection).nearest(sql, count)
+
+
+class StoredValues:
+    """The values of a database whose tables stay as they are: the schema is read once.
+
+    Everything may raise ``sqlite3.Error``, when the database cannot be read or the connection's bounds are met.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._columns: dict[tuple[str, str], tuple[str, str]] = {
+            (table.lower(), column.lower()): (table, column) for table, column in connection.execute(_COLUMNS)
+        }
+
+    def nearest(self, sql: str, count: int) -> tuple[Nearest, ...]:
+        """Return, per literal of ``sql`` that its column does not hold, up to ``count`` stored values most like it.
+
+        A literal that resembles nothing is left out. Likeness is Dice's coefficient of letter pairs, case aside; equal
+        likeness goes by the values' order, so the order of rows plays no part. Equality is the column's own (its
+        collation and affinity).
+        """
+        if count < 1 or "'" not in sql or len(sql) > MAX_SQL_CHARACTERS:
+            return ()
+        absent = [looked_up for looked_up in self._looked_up(sql) if not self._holds(*looked_up)]
+        texts = {column: self._texts(*column) for column in dict.fromkeys(key[:2] for key in absent)}
+        found = [Nearest(*key, _most_like(key[2], texts[key[:2]], count)) for key in absent]
+        return tuple(nearest for nearest in found if nearest.values)
+
+    def _looked_up(self, sql: str) -> list[tuple[str, str, str]]:
+        """Return each (table, column, literal) that can be looked up once, in the SQL's order."""
+        seen: dict[tuple[str, str, str], None] = {}
+        for scope, qualifier, name, literals in compared_literals(sql):
+            column = self._column(scope, qualifier, name)
+            for literal in literals:
+                if column and 0 < len(literal) <= MAX_CHARACTERS and literal.isprintable():
+                    seen[(*column, literal)] = None
+        return list(seen)[:MAX_LITERALS]
+
+    def _column(self, scope: Scope, qualifier: str, name: str) -> tuple[str, str] | None:
+        """Return (table, column) in the schema's own spelling; ``None`` when no table in reach has the column."""
+        keys = ((table.lower(), name.lower()) for table in scope.tables(qualifier))
+        return next((self._columns[key] for key in keys if key in self._columns), None)
+
+    def _holds(self, table: str, column: str, literal: str) -> bool:
+        sql = f"SELECT 1 FROM {_quoted(table)} WHERE {_quoted(column)} = ? LIMIT 1"
+        return self._connection.execute(sql, (literal,)).fetchone() is not None
+
+    def _texts(self, table: str, column: str) -> list[str]:
+        """Return the column's distinct texts that may be named; none when there are too many."""
+        name = _quoted(column)
+        rows = self._connection.execute(
+            f"SELECT DISTINCT {name} COLLATE BINARY FROM {_quoted(table)} WHERE typeof({name}) = 'text' "
+            f"AND length({name}) BETWEEN 1 AND {MAX_CHARACTERS} LIMIT {MAX_VALUES + 1}"
+        ).fetchall()
+        return [text for (text,) in rows if text.isprintable()] if len(rows) <= MAX_VALUES else []
+
+
+def _most_like(literal: str, texts: Sequence[str], count: int) -> tuple[str, ...]:
+    wanted = _pairs(literal)
+    likeness = ((-_dice(wanted, _pairs(text)), text) for text in texts)
+    return tuple(text for _, text in heapq.nsmallest(count, (pair for pair in likeness if pair[0])))
+
+
+def _pairs(text: str) -> set[tuple[str, str]]:
+    folded = " " + text.casefold()
+    return set(pairwise(folded))
+
+
+def _dice(left: set[tuple[str, str]], right: set[tuple[str, str]]) -> float:
+    return 2 * len(left & right) / (len(left) + len(right))
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
