@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from mats_sql.benchmark.bird import read_bird
 from mats_sql.benchmark.prompts import SchemaTexts
 from mats_sql.benchmark.schema_prompt import SchemaStyle, schema_text
 from mats_sql.config import BenchmarkSettings, LabSettings
+from mats_sql.lab import words
 from mats_sql.lab.databases import build_database, schema_of
 from mats_sql.lab.examples import KIND_SHARES, ExampleKind, PretrainExample, draw_examples
 from mats_sql.lab.generator import ROWS, write_lab
@@ -28,6 +30,32 @@ def _of(kind: ExampleKind) -> list[PretrainExample]:
 def test_a_shard_is_a_pure_function_of_seed_and_number() -> None:
     assert draw_examples(0, 0, 600) == EXAMPLES
     assert draw_examples(0, 1, 50) != EXAMPLES[:50]
+
+
+def test_reserved_themes_and_words_are_never_seen() -> None:
+    kept = {entity.name for theme in words.RESERVED_THEMES for entity in words.THEMES[theme]}
+    open_names = {entity.name for theme in words.open_themes() for entity in words.THEMES[theme]}
+    values = {value for attribute in words.ATTRIBUTES.values() for value in attribute.values}
+    kept |= {value for value in values if words.is_reserved(value)}
+    seen = {word for example in EXAMPLES for word in re.findall(r"[A-Za-z]+", example.messages[0].content)}
+    assert len(kept) > 30
+    assert seen & (kept - open_names - {word for word in kept if word in words.pretraining_words()}) == set()
+
+
+def test_names_are_sometimes_invented_so_that_they_must_be_copied() -> None:
+    known = set(words.pretraining_words())
+    tables = [table for e in EXAMPLES for table in re.findall(r"table (\w+) ,", e.messages[0].content)]
+    assert 0.05 < sum(table not in known for table in tables) / len(tables) < 0.3
+
+
+def test_the_response_often_shows_what_is_wrong() -> None:
+    complained = [e for e in _of(ExampleKind.CONDITION) if e.answer.endswith("Conclude: incorrect.")]
+    shown = [
+        e
+        for e in complained
+        if re.search(r"response: (error|no rows|1 rows : (NULL|0)\b)|nearest", e.messages[0].content)
+    ]
+    assert len(shown) / len(complained) > 0.3
 
 
 def test_every_task_has_about_its_share() -> None:

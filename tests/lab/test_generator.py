@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections import Counter
 from contextlib import closing
@@ -13,8 +14,9 @@ import pytest
 
 from mats_sql.benchmark.bird import read_bird
 from mats_sql.benchmark.leaks import check_no_leak
+from mats_sql.benchmark.prompts import SchemaTexts
 from mats_sql.benchmark.schema import Schema
-from mats_sql.config import LabSettings
+from mats_sql.config import BenchmarkSettings, LabSettings
 from mats_sql.digests import digest_file, digest_json, digest_tree
 from mats_sql.errors import ConfigError
 from mats_sql.lab.generator import GENERATOR_VERSION, write_lab
@@ -49,7 +51,7 @@ def test_writing_over_an_earlier_lab_gives_the_same_bytes(lab: Path) -> None:
 
 def test_other_questions_or_schemas_for_equal_settings_need_another_version(lab: Path) -> None:
     files = [digest_file(lab / name) for name in ("dev.json", "dev_tables.json", "train.json", "train_tables.json")]
-    assert {GENERATOR_VERSION: digest_json(files)[:16]} == {2: "7d35ca3bd7eb3313"}
+    assert {GENERATOR_VERSION: digest_json(files)[:16]} == {3: "b6b58477fc476f39"}
 
 
 def test_another_seed_writes_another_benchmark(lab: Path, tmp_path: Path) -> None:
@@ -100,10 +102,42 @@ def test_some_columns_need_their_description(full_lab: Path) -> None:
     assert all(len(_described(schema)) == 1 for schema in schemas.values())
 
 
-def test_foreign_keys_hold_in_every_database(full_lab: Path) -> None:
+def test_of_the_keys_between_two_tables_one_holds_and_no_other_refers_to_any_row(full_lab: Path) -> None:
+    decoys = 0
     for path in read_bird(full_lab, "dev").databases.values():
         with closing(sqlite3.connect(path)) as connection:
-            assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+            for keys in _keys_between_tables(connection).values():
+                matched = sorted(_matched(connection, *key) for key in keys)
+                assert matched[-1] == 1.0, path
+                assert set(matched[:-1]) <= {0.0}, path
+                decoys += len(matched) - 1
+    assert decoys > 5
+
+
+def test_no_two_questions_of_a_database_have_one_gold(full_lab: Path) -> None:
+    for split in ("train", "dev"):
+        read = read_bird(full_lab, split)
+        golds = Counter((question.db_id, read.golds[question.question_id].sql) for question in read.questions)
+        assert [gold for gold, count in golds.items() if count > 1] == []
+
+
+def test_many_golds_hold_a_value_that_neither_question_nor_evidence_nor_prompt_has(full_lab: Path) -> None:
+    dev = read_bird(full_lab, "dev")
+    texts = SchemaTexts(dev, BenchmarkSettings())
+    hidden = 0
+    for question in dev.questions:
+        literals = re.findall(r"'([^']*)'", dev.golds[question.question_id].sql)
+        prompt = f"{texts.text_for(question)} {question.text} {question.evidence}"
+        hidden += any(literal not in prompt for literal in literals)
+    assert 0.1 < hidden / len(dev.questions) < 0.25
+
+
+def test_databases_have_three_to_five_tables_and_some_numbers_are_stored_as_text(full_lab: Path) -> None:
+    schemas = read_bird(full_lab, "dev").schemas
+    assert {len(schema.tables) for schema in schemas.values()} <= {3, 4, 5}
+    golds = [gold.sql for gold in read_bird(full_lab, "dev").golds.values()]
+    assert sum("CAST(" in sql for sql in golds) / len(golds) > 0.05
+    assert sum(sql.count(" JOIN ") > 1 for sql in golds) > 20
 
 
 def test_the_tables_file_agrees_with_the_database_files(lab: Path) -> None:
@@ -143,6 +177,21 @@ def _declared(path: Path, tables: list[str]) -> dict[str, set[tuple[object, ...]
             for row in connection.execute(f"PRAGMA foreign_key_list({table})"):
                 found["foreign"].add((table, row[3], row[2], row[4]))
     return found
+
+
+def _keys_between_tables(connection: sqlite3.Connection) -> dict[tuple[str, str], list[tuple[str, str, str]]]:
+    """Return (child, parent) -> its declared keys as (child, column, parent)."""
+    found: dict[tuple[str, str], list[tuple[str, str, str]]] = {}
+    for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+        for row in connection.execute(f"PRAGMA foreign_key_list({table})"):
+            found.setdefault((table, row[2]), []).append((table, row[3], row[2]))
+    return found
+
+
+def _matched(connection: sqlite3.Connection, child: str, column: str, parent: str) -> float:
+    """Return the share of a table's rows whose key refers to a row."""
+    sql = f"SELECT AVG({column} IN (SELECT id FROM {parent})) FROM {child}"
+    return float(connection.execute(sql).fetchone()[0])
 
 
 def _described(schema: Schema) -> list[str]:

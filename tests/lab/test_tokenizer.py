@@ -29,7 +29,11 @@ def test_any_text_without_the_mark_comes_back_exactly(text: str) -> None:
 
 
 @settings(deadline=None)
-@given(st.lists(st.sampled_from([*FORMATS, *words.all_words(), " ", ".", ", ", "_", "s", "7", "é", "\n"])).map("".join))
+@given(
+    st.lists(st.sampled_from([*FORMATS, *words.pretraining_words(), " ", ".", ", ", "_", "s", "7", "é", "\n"])).map(
+        "".join
+    )
+)
 def test_formats_and_words_in_any_order_come_back_exactly(text: str) -> None:
     assert _round_trip(text) == text
 
@@ -40,7 +44,7 @@ def test_prompts_and_answers_come_back_exactly() -> None:
 
 
 def test_every_word_of_the_lists_is_one_token_apart_from_a_final_s(tokenizer: Tokenizer) -> None:
-    split = {word: tokenizer.encode(word).tokens for word in words.all_words()}
+    split = {word: tokenizer.encode(word).tokens for word in words.pretraining_words()}
     whole = {word: ([MARK + word], [MARK + word.removesuffix("s"), "s"]) for word in split}
     assert {word: tokens for word, tokens in split.items() if tokens not in whole[word]} == {}
 
@@ -68,7 +72,7 @@ def test_a_format_string_is_one_token_and_ends_in_no_letter_or_digit(tokenizer: 
 
 def test_prompts_are_short(tokenizer: Tokenizer) -> None:
     lengths = [len(tokenizer.encode(example.messages[0].content).ids) for example in EXAMPLES]
-    assert sum(lengths) / len(lengths) < 150, lengths
+    assert sum(lengths) / len(lengths) < 200, lengths
 
 
 def test_pretraining_ids_are_those_of_the_chat_template(tokenizer: Tokenizer) -> None:
