@@ -104,8 +104,12 @@ def _train_in_processes(
     processes = multiprocessing.start_processes(
         _train, arguments, settings.processes, join=False, daemon=True, start_method="spawn"
     )
-    while not processes.join(timeout=_PASS_ON_EVERY_S):
-        pass_on()
+    try:
+        while not processes.join(timeout=_PASS_ON_EVERY_S):
+            pass_on()
+    finally:
+        for process in processes.processes:
+            process.terminate()
     pass_on()
     return losses
 

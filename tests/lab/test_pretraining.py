@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +77,32 @@ def test_the_saved_tokenizer_gives_text_back_exactly(trained: Trained) -> None:
 def test_equal_settings_give_equal_bytes(trained: Trained, tmp_path: Path) -> None:
     pretrain(tmp_path, SMALL)
     assert digest_tree(tmp_path) == digest_tree(trained.folder)
+
+
+@pytest.mark.parametrize("checkpoint_steps", [3, 10])
+def test_a_stopped_pretraining_goes_on_and_ends_with_the_same_bytes(
+    trained: Trained, tmp_path: Path, checkpoint_steps: int
+) -> None:
+    settings = SMALL.model_copy(update={"checkpoint_steps": checkpoint_steps, "snapshot_examples": 320})
+
+    def stop(step: int, _: Mapping[str, float]) -> None:
+        raise KeyboardInterrupt(step)
+
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(tmp_path / "stopped", settings, stop, tmp_path / "state")
+    assert len(list((tmp_path / "state").glob("step-*"))) == 1
+    steps: list[int] = []
+    pretrain(tmp_path / "resumed", settings, lambda step, _: steps.append(step), tmp_path / "state")
+    assert digest_tree(tmp_path / "resumed") == digest_tree(trained.folder)
+    assert steps[-1] == step_count(SMALL)
+
+
+def test_snapshots_along_the_way_load_and_the_last_is_the_model(tmp_path: Path, trained: Trained) -> None:
+    pretrain(tmp_path / "model", SMALL.model_copy(update={"snapshot_examples": 320}), state=tmp_path / "state")
+    folders = sorted((tmp_path / "state" / "snapshots").iterdir())
+    assert [folder.name for folder in folders] == ["0000320", "0000640"]
+    assert digest_tree(folders[-1]) == digest_tree(trained.folder)
+    AutoModelForCausalLM.from_pretrained(folders[0])
 
 
 def test_the_report_has_the_last_losses_and_counts(trained: Trained) -> None:
