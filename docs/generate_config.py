@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from enum import Enum
 from inspect import cleandoc
 from pathlib import Path
-from typing import Literal, Union, get_args, get_origin
+from typing import Annotated, Literal, Union, get_args, get_origin
 
 import annotated_types
 import yaml
@@ -92,6 +92,8 @@ def _value(field: FieldInfo) -> str:
 
 def _kind(annotation: object) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _kind(arguments[0])
     if origin in (Union, types.UnionType):
         return " or ".join(_kind(argument) for argument in arguments if argument is not type(None))
     if origin is Literal:

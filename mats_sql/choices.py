@@ -6,12 +6,21 @@ from enum import StrEnum
 
 
 class Regime(StrEnum):
-    """The rule that turns a pool into preference pairs (DESIGN.md, section 4)."""
+    """The built-in rules that turn a pool into preference pairs (DESIGN.md, section 4)."""
 
     INDEP = "indep"
     COLLAB = "collab"
     COLLAB_V2 = "collab_v2"
     STRICT = "strict"
+    ADVANTAGE = "advantage"
+
+
+class Balance(StrEnum):
+    """What of a regime's pairs is kept: all, as many complaints as approvals chosen, or what another regime has."""
+
+    NONE = "none"
+    VERDICT = "verdict"
+    MATCH = "match"
 
 
 class PreferredAgent(StrEnum):

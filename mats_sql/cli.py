@@ -57,10 +57,10 @@ def experiment_options(function: Function) -> Function:
 
 regime_option = click.option(
     "--regime",
-    type=click.Choice([*(regime.value for regime in Regime), "all"]),
     default="all",
     show_default=True,
-    help="The rule that labels critiques; all: every regime of the experiment.",
+    help=f"The rule that labels critiques: {', '.join(Regime)} or package.module:function; all: every regime of the "
+    "experiment, and where teams are trained its controls, which go by names like 'indep (balanced)'.",
 )
 preferred_agent_option = click.option(
     "--agent",

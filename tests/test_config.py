@@ -78,7 +78,12 @@ WRONG = [
     ("orpo: {betta: 1}", "every key must be known, but {path} has 'orpo.betta'; remove it or see docs/config.md"),
     ("orpo: {beta: -1}", "orpo.beta: Input should be greater than 0, but got -1; change it in {path}"),
     ("policy: {k: two}", "policy.k: Input should be a valid integer"),
-    ("regimes: [both]", "regimes.0: Input should be 'indep', 'collab', 'collab_v2' or 'strict', but got 'both'"),
+    (
+        "regimes: [both]",
+        "a regime must be one of indep, collab, collab_v2, strict, advantage or package.module:function, but got "
+        "'both'; name one ({path})",
+    ),
+    ("pairs: {balance: match}", "pairs.matched_to must name a regime exactly when pairs.balance is match"),
     ("name: 'a b'", "name: String should match pattern"),
     (
         "benchmark: {kind: bird}",

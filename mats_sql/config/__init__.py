@@ -6,6 +6,7 @@ from mats_sql.config.generation import GenerationSettings, ModelSettings, Teache
 from mats_sql.config.loading import load_experiment
 from mats_sql.config.preference import PairSettings, Policy, PromoteSettings, RolloutSettings, SearchSettings
 from mats_sql.config.questions import BenchmarkSettings, LabSettings, PretrainSettings
+from mats_sql.config.regimes import OwnRule, is_own, known_regime, own_rule, regime_label
 from mats_sql.config.section import Section
 from mats_sql.config.training import LoraSettings, OrpoSettings, SftAgents, SftSettings, TrainerSettings
 
@@ -17,6 +18,7 @@ __all__ = [
     "LoraSettings",
     "ModelSettings",
     "OrpoSettings",
+    "OwnRule",
     "PairSettings",
     "Policy",
     "PretrainSettings",
@@ -30,5 +32,9 @@ __all__ = [
     "SqlSettings",
     "TeacherSettings",
     "TrainerSettings",
+    "is_own",
+    "known_regime",
     "load_experiment",
+    "own_rule",
+    "regime_label",
 ]

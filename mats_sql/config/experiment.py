@@ -11,6 +11,7 @@ from mats_sql.config.execution import SqlSettings
 from mats_sql.config.generation import GenerationSettings, ModelSettings, TeacherSettings
 from mats_sql.config.preference import PairSettings, Policy, PromoteSettings, RolloutSettings, SearchSettings
 from mats_sql.config.questions import BenchmarkSettings, LabSettings, PretrainSettings
+from mats_sql.config.regimes import RegimeName, known_regime, regime_label
 from mats_sql.config.section import Section
 from mats_sql.config.training import OrpoSettings, SftAgents
 
@@ -51,9 +52,15 @@ class Experiment(Section):
     rollout: RolloutSettings = Field(RolloutSettings(), description="How a training pool is drawn.")
     pairs: PairSettings = Field(PairSettings(), description="How a pool becomes preference pairs.")
     orpo: OrpoSettings = Field(OrpoSettings(), description="Preference training.")
-    regimes: tuple[Regime, ...] = Field(
-        (Regime.INDEP, Regime.COLLAB, Regime.COLLAB_V2),
-        description="Rules that label critiques, a team each; all label the same pool.",
+    regimes: tuple[RegimeName, ...] = Field(
+        (Regime.INDEP.value, Regime.COLLAB.value, Regime.COLLAB_V2.value),
+        description="Rules that label critiques, a team each; all label the same pool. A name, or "
+        "package.module:function for a rule of one's own (docs/training.md).",
+    )
+    controls: bool = Field(
+        True,
+        description="Whether every regime is also compared with INDEP on balanced verdicts and with INDEP matched to "
+        "it in number and verdict mix: one team more, and one more per regime.",
     )
     policy: Policy = Field(Policy(), description="The inference flow of a team.")
     search: SearchSettings = Field(SearchSettings(), description="The Optuna study.")
@@ -70,6 +77,17 @@ class Experiment(Section):
                 )
         return self
 
-    def regimes_named(self, name: str) -> tuple[Regime, ...]:
-        """Return the regime of that name, or every regime of the experiment for ``all``."""
-        return self.regimes if name == "all" else (Regime(name),)
+    @model_validator(mode="after")
+    def _every_regime_has_its_own_label(self) -> Experiment:
+        labels = [regime_label(regime) for regime in self.regimes]
+        twice = next((label for label in labels if labels.count(label) > 1), None)
+        if twice is not None:
+            raise ValueError(f"regimes must differ in their names, but {twice} is there twice; rename one")
+        return self
+
+    def regimes_named(self, name: str) -> tuple[str, ...]:
+        """Return the regime of that name, or every regime of the experiment for ``all``.
+
+        Raises :class:`ConfigError` for a name that is no regime.
+        """
+        return self.regimes if name == "all" else (known_regime(name),)

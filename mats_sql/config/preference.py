@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from mats_sql.choices import Gate, PoolRule, SelectorRule
+from mats_sql.choices import Balance, Gate, PoolRule, SelectorRule
+from mats_sql.config.regimes import RegimeName
 from mats_sql.config.section import Fraction, Positive, Section
 
 
@@ -23,7 +24,10 @@ class RolloutSettings(Section):
     )
     plans: Positive = Field(4, description="Plans drawn per question, the first of them greedily.")
     critiques: Positive = Field(4, description="Critiques drawn per distinct SQL and validator, the first greedily.")
-    fixes: Positive = Field(1, description="Fixes drawn per critique.")
+    fixes: Positive = Field(
+        1,
+        description="Fixes drawn per critique, the first greedily; the regime `advantage` takes the mean over them.",
+    )
     temperature: float = Field(1.0, ge=0, description="Temperature of all draws but the first.")
 
 
@@ -36,10 +40,27 @@ class PairSettings(Section):
         description="Use only the first k plans and critiques of the pool, at most as many as were drawn; none: all.",
     )
     max_pairs_per_prompt: Positive = Field(2, description="The most pairs formed under one prompt.")
+    balance: Balance = Field(
+        Balance.NONE,
+        description="Which training pairs of a validator are kept: all; as many that choose a complaint as that choose "
+        "an approval; or the number and verdict mix of pairs.matched_to. The controls are beside it.",
+    )
+    matched_to: RegimeName | None = Field(
+        None, description="The regime whose pairs are matched under pairs.balance=match."
+    )
     evaluation_share: Fraction = Field(0.1, description="Part of the questions whose pairs are held out of training.")
     fixer: Literal["same", "joint"] = Field(
         "joint", description="The fixer's pairs: two fixes under the same feedback, or each under its own."
     )
+
+    @model_validator(mode="after")
+    def _a_match_has_its_target(self) -> PairSettings:
+        if (self.balance is Balance.MATCH) != (self.matched_to is not None):
+            raise ValueError(
+                "pairs.matched_to must name a regime exactly when pairs.balance is match, but got "
+                f"{self.matched_to} and {self.balance}; set both or none"
+            )
+        return self
 
 
 class Policy(Section):

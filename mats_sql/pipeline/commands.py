@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from mats_sql.agents import FIXER, PLANNER, SELECTOR, Validator, validator_name
-from mats_sql.choices import PreferredAgent, Regime
-from mats_sql.config import Experiment
+from mats_sql.choices import PreferredAgent
+from mats_sql.config import Experiment, is_own
 from mats_sql.errors import ConfigError, StageInputError
 from mats_sql.evaluation.report import EvaluatedTeam, print_tables, result_tables
 from mats_sql.pipeline import experiment as steps
@@ -21,6 +21,7 @@ from mats_sql.pipeline.judge import JudgeReport, JudgeRequest, judge_in_a_run
 from mats_sql.pipeline.progress import result_console
 from mats_sql.pipeline.questions import validation_ids
 from mats_sql.pipeline.workspace import Workspace
+from mats_sql.preference import labellings_named
 from mats_sql.sql import VerdictClass
 from mats_sql.tracking import StageResult, connect, lineage, lineage_text, load_result
 
@@ -64,7 +65,7 @@ def build_pairs(workspace: Workspace, agent: PreferredAgent, regime: str) -> Non
         for line in steps.lines(experiment):
             steps.fixer_pairs(workspace, line)
     else:
-        for line, item in product(steps.lines(experiment), experiment.regimes_named(regime)):
+        for line, item in product(steps.lines(experiment), labellings_named(experiment, regime)):
             steps.critique_pairs(workspace, item, line)
 
 
@@ -83,7 +84,7 @@ def train_preferred(workspace: Workspace, agent: PreferredAgent, regime: str) ->
             # the fixer that the next iteration would have
             steps.fixer(workspace, Line(line.critique, line.iteration + 1))
     else:
-        wanted = product(steps.lines(experiment), experiment.regimes_named(regime), experiment.seeds, Validator)
+        wanted = product(steps.lines(experiment), labellings_named(experiment, regime), experiment.seeds, Validator)
         for line, item, seed, validator in wanted:
             steps.preferred_validator(workspace, validator, item, line, seed)
 
@@ -152,7 +153,7 @@ def _require_no_regime(agent: PreferredAgent, regime: str) -> None:
 
 
 def _side(workspace: Workspace, reference: str) -> Side:
-    if reference in (PLANNER, "sft", *Regime):
+    if reference in steps.team_names(workspace.experiment) or is_own(reference):
         teams = steps.teams(workspace, reference)
         return Side(reference, [steps.evaluation(workspace, team).outputs["candidates"] for team in teams])
     results = [load_result(workspace.store, run_id.strip()) for run_id in reference.split(",")]

@@ -1,24 +1,30 @@
 """`compare`: paired differences of teams at selector EX, with honest statistics.
 
-Reads the questions table and the judged candidates of every side. Computes each gap once, on all usable dev questions
-and outside the validation split. Writes the typed ``comparisons``, which everybody who shows a gap reads, and the
-``report``; each look at the final set is counted.
+Reads the questions table and the judged candidates of every side, controls included. Computes each gap once, on all
+usable dev questions and outside the validation split. Writes the typed ``comparisons``, which everybody who shows a gap
+reads, and the ``report``; each look at the final set is counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mats_sql.evaluation import ALL, question_sets
-from mats_sql.evaluation.comparison import ComparedTeam, compare_question_sets, power_notice, write_comparisons
+from mats_sql.evaluation.comparison import (
+    ComparedControl,
+    ComparedTeam,
+    compare_question_sets,
+    power_notice,
+    write_comparisons,
+)
 from mats_sql.evaluation.report import comparison_page, gap_forest
 from mats_sql.pipeline.evaluate import read_candidates
 from mats_sql.pipeline.questions import validation_ids
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.tracking import Artifact, ArtifactKind, StageKey, StageResult, StageRun
 
-KEY = StageKey("compare", 2)
+KEY = StageKey("compare", 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,35 +39,64 @@ class Side:
         return ComparedTeam(self.name, [read_candidates(evaluation) for evaluation in self.evaluations])
 
 
-def compare(workspace: Workspace, questions: Artifact, baseline: Side, treatments: Sequence[Side]) -> StageResult:
+@dataclass(frozen=True, slots=True)
+class Control:
+    """A kind of control, e.g. matched INDEP, and the side that is it for each treatment, by the treatment's name."""
+
+    name: str
+    sides: Mapping[str, Side]
+
+    def read(self) -> ComparedControl:
+        """Return the control with its judged candidates."""
+        return ComparedControl(self.name, {name: side.read() for name, side in self.sides.items()})
+
+
+def compare(
+    workspace: Workspace,
+    questions: Artifact,
+    baseline: Side,
+    treatments: Sequence[Side],
+    controls: Sequence[Control] = (),
+) -> StageResult:
     """Return the gaps (`comparisons`) and their page (`report`); the metrics hold the gaps on both question sets."""
     names = [side.name for side in treatments]
+    beside = {control.name: {name: side.name for name, side in control.sides.items()} for control in controls}
     return workspace.run(
         KEY,
         title=f"compare {', '.join(names)} with {baseline.name}",
-        settings={"baseline": baseline.name, "treatments": names},
+        settings={"baseline": baseline.name, "treatments": names, "controls": beside},
         inputs={
             "questions": questions,
             **{
                 f"{side.name} {index}": evaluation
-                for side in (baseline, *treatments)
+                for side in (baseline, *treatments, *_sides(controls))
                 for index, evaluation in enumerate(side.evaluations)
             },
         },
-        compute=lambda run: _compute(workspace, run, questions, baseline, treatments),
+        compute=lambda run: _compute(workspace, run, questions, baseline, treatments, controls),
         tags={"baseline": baseline.name, "treatment": ", ".join(names)},
     )
 
 
+def _sides(controls: Sequence[Control]) -> Iterator[Side]:
+    return (side for control in controls for side in control.sides.values())
+
+
 def _compute(
-    workspace: Workspace, run: StageRun, questions: Artifact, baseline: Side, treatments: Sequence[Side]
+    workspace: Workspace,
+    run: StageRun,
+    questions: Artifact,
+    baseline: Side,
+    treatments: Sequence[Side],
+    controls: Sequence[Control],
 ) -> None:
     measured = baseline.read()
     answered = {row.question_id for row in measured.seeds[0]}
     notice = power_notice(len(answered), seeds=len(measured.seeds))
     workspace.progress.note(notice)
     sets = question_sets(answered, validation_ids(questions))
-    compared = compare_question_sets(sets, measured, [side.read() for side in treatments])
+    treated, beside = [side.read() for side in treatments], [control.read() for control in controls]
+    compared = compare_question_sets(sets, measured, treated, beside)
     typed, report = run.work / "comparisons.json", run.work / "comparison.md"
     write_comparisons(typed, compared)
     run.output("comparisons", ArtifactKind.REPORT, typed)

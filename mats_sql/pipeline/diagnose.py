@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from mats_sql.agents import Validator
 from mats_sql.choices import Regime
+from mats_sql.config import is_own, own_rule, regime_label
 from mats_sql.evaluation import ALL, team_metrics
 from mats_sql.evaluation.comparison import Comparisons, read_comparisons
 from mats_sql.evaluation.diagnosis import (
@@ -35,7 +36,7 @@ from mats_sql.pipeline.workspace import Workspace
 from mats_sql.rollout import FixRow, Pool, ScoreRow, draw_swapped_fixes, read_pool, reviews_of, scores_of
 from mats_sql.tracking import Artifact, ArtifactKind, StageKey, StageResult, StageRun
 
-KEY = StageKey("diagnose", 2)
+KEY = StageKey("diagnose", 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +56,16 @@ class Subject:
     pool: Artifact
     fixer: Artifact
     scores: Artifact | None
-    regimes: Mapping[Regime, RegimeRuns]
+    regimes: Mapping[str, RegimeRuns]
     comparisons: Artifact | None
 
     def inputs(self) -> dict[str, Artifact]:
         """Return everything it rests on, by role."""
         optional = {"scores": self.scores, "comparisons": self.comparisons}
         given = {role: artifact for role, artifact in optional.items() if artifact is not None}
-        first = {f"candidates_{regime.value}": runs.side.evaluations[0] for regime, runs in self.regimes.items()}
+        first = {
+            f"candidates_{regime_label(regime)}": runs.side.evaluations[0] for regime, runs in self.regimes.items()
+        }
         return {"questions": self.questions, "pool": self.pool, "fixer": self.fixer, **first, **given}
 
 
@@ -77,6 +80,7 @@ def diagnose(workspace: Workspace, subject: Subject) -> StageResult:
             "policy": experiment.policy,
             "max_pairs_per_prompt": experiment.pairs.max_pairs_per_prompt,
             "questions": experiment.rollout.questions,
+            "rules": {regime: own_rule(regime).digest for regime in subject.regimes if is_own(regime)},
         },
         inputs=subject.inputs(),
         compute=lambda run: _compute(workspace, run, subject),
@@ -93,12 +97,11 @@ def _compute(workspace: Workspace, run: StageRun, subject: Subject) -> None:
         max_pairs_per_prompt=experiment.pairs.max_pairs_per_prompt,
         scores=None if subject.scores is None else scores_of(read_records(ScoreRow, subject.scores.path)),
         swapped_fixes=_swapped(workspace, subject, pool),
+        regimes=tuple(dict.fromkeys([*Regime, *subject.regimes])),
     )
     outcomes = {regime: _outcome(regime, runs) for regime, runs in subject.regimes.items()}
     gaps = None if subject.comparisons is None else read_comparisons(subject.comparisons.path)
-    diagnoses = [
-        _diagnosis(found, regime, outcomes, subject, gaps) for regime in outcomes if regime is not Regime.INDEP
-    ]
+    diagnoses = [_diagnosis(found, regime, outcomes, subject, gaps) for regime in outcomes if regime != Regime.INDEP]
     look = workspace.look(run)
     page = f"{diagnosis_page(diagnoses, list(outcomes.values()))}\nLook number {look} at the final set.\n"
     report = run.work / "diagnosis.md"
@@ -117,11 +120,11 @@ def _log(run: StageRun, found: PoolDiagnosis, diagnoses: list[Diagnosis]) -> Non
             "fixer/changed": found.sensitivity.changed.value,
             "fixer/right_minus_wrong": found.sensitivity.right_wrong.difference,
             "flow_disagreement": found.flow_disagreement.value,
-            **{f"pairs_per_question/{regime.value}": found.yield_of(regime) for regime in Regime},
+            **{f"pairs_per_question/{regime_label(regime)}": found.yield_of(regime) for regime in found.regimes},
         }
     )
     for item in diagnoses:
-        run.tag({f"lost_at.{item.regime.value}": item.lost_at.value if item.lost_at else "nowhere"})
+        run.tag({f"lost_at.{regime_label(item.regime)}": item.lost_at.value if item.lost_at else "nowhere"})
 
 
 def _swapped(workspace: Workspace, subject: Subject, pool: Pool) -> list[FixRow]:
@@ -131,7 +134,7 @@ def _swapped(workspace: Workspace, subject: Subject, pool: Pool) -> list[FixRow]
         return draw_swapped_fixes(pool, source, reviews_of(source, pool.plans), sampler(workspace), engine)
 
 
-def _outcome(regime: Regime, runs: RegimeRuns) -> RegimeOutcome:
+def _outcome(regime: str, runs: RegimeRuns) -> RegimeOutcome:
     return RegimeOutcome(
         regime,
         team_metrics(read_candidates(runs.side.evaluations[0])),
@@ -144,8 +147,8 @@ def _outcome(regime: Regime, runs: RegimeRuns) -> RegimeOutcome:
 
 def _diagnosis(
     found: PoolDiagnosis,
-    regime: Regime,
-    outcomes: Mapping[Regime, RegimeOutcome],
+    regime: str,
+    outcomes: Mapping[str, RegimeOutcome],
     subject: Subject,
     gaps: Comparisons | None,
 ) -> Diagnosis:

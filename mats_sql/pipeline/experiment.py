@@ -9,7 +9,8 @@ Each function is one step. It asks for the steps that it needs, then calls the s
 is reused, so any step can be asked for alone. Only this page knows the order: a stage (a module of its own) takes the
 outputs of others and asks for nothing. A new stage is a module beside this page and a step on it; a new agent is an SFT
 step here and a folder of a team (``assemble``, ``mats_sql/agents/names.py``); a new regime is one function in
-``mats_sql/preference/regimes.py``.
+``mats_sql/preference/regimes.py``, or one of the user's own that the config names. Beside each regime its controls are
+trained: INDEP on balanced verdicts, and INDEP matched to the regime.
 
 Iteration 1 has the SFT fixer. In each later one the fixer before it is trained with ORPO on the pool before it, the
 pool is drawn again with the new fixer, and the validators are trained again, from their SFT checkpoints, on that.
@@ -21,11 +22,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 
 from mats_sql.agents import FIXER, PLANNER, Validator, validator_name
-from mats_sql.choices import FixerCritique, Regime
-from mats_sql.config import Experiment
+from mats_sql.choices import Balance, FixerCritique, Regime
+from mats_sql.config import Experiment, is_own
 from mats_sql.errors import ConfigError
 from mats_sql.pipeline.assemble import Line, TeamModels, assemble
-from mats_sql.pipeline.compare import Side, compare
+from mats_sql.pipeline.balance import balance_pairs
+from mats_sql.pipeline.compare import Control, Side, compare
 from mats_sql.pipeline.diagnose import RegimeRuns, Subject, diagnose
 from mats_sql.pipeline.evaluate import evaluate
 from mats_sql.pipeline.orpo import PreferenceCourse, orpo
@@ -34,7 +36,16 @@ from mats_sql.pipeline.prepare import prepare
 from mats_sql.pipeline.rollout import rollout_plans, rollout_pool, rollout_scores
 from mats_sql.pipeline.sft import sft_fixer, sft_planner, sft_selector, sft_validator
 from mats_sql.pipeline.workspace import Workspace
-from mats_sql.preference import replays_selector
+from mats_sql.preference import (
+    Labelling,
+    balanced_control,
+    labelling_of,
+    labellings,
+    labellings_named,
+    matched_control,
+    replays_selector,
+    treatments,
+)
 from mats_sql.rollout import needs_scores
 from mats_sql.tracking import Artifact, StageResult
 
@@ -121,8 +132,18 @@ def scores(workspace: Workspace, line: Line) -> Artifact | None:
 # ---- preference pairs and ORPO
 
 
-def critique_pairs(workspace: Workspace, regime: Regime, line: Line) -> StageResult:
-    """Return both validators' pairs under a regime."""
+def critique_pairs(workspace: Workspace, labelling: Labelling, line: Line) -> StageResult:
+    """Return both validators' training pairs (`select`, `condition`) under a regime, balanced where it is asked."""
+    built = regime_pairs(workspace, labelling.regime, line)
+    if labelling.balance is Balance.NONE:
+        return built
+    other = labelling.matched_to
+    target = None if other is None else critique_pairs(workspace, other, line).outputs
+    return balance_pairs(workspace, labelling, built.outputs, target)
+
+
+def regime_pairs(workspace: Workspace, regime: str, line: Line) -> StageResult:
+    """Return both validators' pairs under a regime, all of them, with the held-out ones (`…_evaluation`)."""
     known = scores(workspace, line) if replays_selector(regime, workspace.experiment.policy) else None
     return pair_critiques(workspace, questions(workspace), pool(workspace, line), regime, known)
 
@@ -138,16 +159,15 @@ def planner_pairs(workspace: Workspace) -> StageResult:
 
 
 def preferred_validator(
-    workspace: Workspace, validator: Validator, regime: Regime, line: Line, seed: int
+    workspace: Workspace, validator: Validator, labelling: Labelling, line: Line, seed: int
 ) -> StageResult:
-    """Return a validator (`model`) trained under a regime."""
-    built = critique_pairs(workspace, regime, line).outputs
+    """Return a validator (`model`) trained under a regime or a control."""
     course = PreferenceCourse(
         validator_name(validator),
         supervised_validator(workspace, validator),
-        built[validator.value],
-        built[f"{validator.value}_evaluation"],
-        regime.value,
+        critique_pairs(workspace, labelling, line).outputs[validator.value],
+        regime_pairs(workspace, labelling.regime, line).outputs[f"{validator.value}_evaluation"],
+        labelling.key,
         seed,
         line.tags(),
     )
@@ -177,13 +197,13 @@ def supervised_team(workspace: Workspace, line: Line) -> TeamModels:
     return _team(workspace, SFT_TEAM, validators, "sft", line)
 
 
-def preferred_team(workspace: Workspace, regime: Regime, line: Line, seed: int) -> TeamModels:
-    """Return the team whose validators were trained under a regime; all else is the SFT team's."""
+def preferred_team(workspace: Workspace, labelling: Labelling, line: Line, seed: int) -> TeamModels:
+    """Return the team whose validators were trained under a regime or a control; all else is the SFT team's."""
     validators = {
-        validator: preferred_validator(workspace, validator, regime, line, seed).outputs["model"]
+        validator: preferred_validator(workspace, validator, labelling, line, seed).outputs["model"]
         for validator in Validator
     }
-    return _team(workspace, f"ORPO {regime.value.upper()}", validators, regime.value, line, seed)
+    return _team(workspace, f"ORPO {labelling.name}", validators, labelling.key, line, seed)
 
 
 def _team(
@@ -194,23 +214,28 @@ def _team(
 
 
 def teams(workspace: Workspace, name: str = "all") -> Iterator[TeamModels]:
-    """Yield the experiment's teams of that name: ``planner``, ``sft``, a regime, or ``all``.
+    """Yield the experiment's teams of that name: ``planner``, ``sft``, a regime, a control, or ``all``.
 
-    Per fixer and iteration there is one SFT team and one team of each regime and seed. Raises :class:`ConfigError` for
-    any other name.
+    Per fixer and iteration there is one SFT team and one team of each regime, control and seed. Raises
+    :class:`ConfigError` for any other name.
     """
     experiment = workspace.experiment
-    known = (PLANNER, "sft", *Regime, "all")
-    if name not in known:
+    known = (*team_names(experiment), "all")
+    if name not in known and not is_own(name):
         raise ConfigError(f"a team must be one of {', '.join(known)}, but got {name!r}; choose one")
     if name in (PLANNER, "all"):
         yield planner_team(workspace, next(lines(experiment)))
     for line in lines(experiment):
         if name in ("sft", "all"):
             yield supervised_team(workspace, line)
-        regimes = experiment.regimes_named(name) if name in ("all", *Regime) else ()
-        for regime, seed in product(regimes, experiment.seeds):
-            yield preferred_team(workspace, regime, line, seed)
+        trained = () if name in (PLANNER, "sft") else labellings_named(experiment, name)
+        for labelling, seed in product(trained, experiment.seeds):
+            yield preferred_team(workspace, labelling, line, seed)
+
+
+def team_names(experiment: Experiment) -> tuple[str, ...]:
+    """Return the names that :func:`teams` knows: the SFT teams', every built-in regime's, and the controls'."""
+    return tuple(dict.fromkeys([PLANNER, "sft", *Regime, *(one.key for one in labellings(experiment))]))
 
 
 # ---- what comes of them
@@ -222,27 +247,43 @@ def evaluation(workspace: Workspace, team: TeamModels, *, validation_only: bool 
     return evaluate(workspace, questions(workspace), built, team, validation_only=validation_only)
 
 
-def comparison(workspace: Workspace, baseline: Side, treatments: Sequence[Side]) -> StageResult:
+def comparison(
+    workspace: Workspace, baseline: Side, treated: Sequence[Side], controls: Sequence[Control] = ()
+) -> StageResult:
     """Return the paired comparison of any sides."""
-    return compare(workspace, questions(workspace), baseline, treatments)
+    return compare(workspace, questions(workspace), baseline, treated, controls)
 
 
 def regime_comparison(workspace: Workspace, line: Line) -> StageResult | None:
-    """Return the gaps of every collaborative regime over INDEP: one family per line, or None without INDEP."""
-    others = [regime for regime in workspace.experiment.regimes if regime is not Regime.INDEP]
-    if Regime.INDEP not in workspace.experiment.regimes or not others:
+    """Return the gaps of every other regime over INDEP and over its controls, or None without INDEP."""
+    others = treatments(workspace.experiment)
+    if not others:
         return None
-    baseline, *treatments = (regime_side(workspace, regime, line) for regime in (Regime.INDEP, *others))
-    return comparison(workspace, baseline, treatments)
+    baseline = regime_side(workspace, labelling_of(workspace.experiment, Regime.INDEP), line)
+    sides = [regime_side(workspace, other, line) for other in others]
+    return comparison(workspace, baseline, sides, regime_controls(workspace, line))
 
 
-def regime_side(workspace: Workspace, regime: Regime, line: Line) -> Side:
-    """Return a regime's teams of every seed as one side of a comparison."""
+def regime_controls(workspace: Workspace, line: Line) -> list[Control]:
+    """Return what else each regime is compared with: INDEP on balanced verdicts, and INDEP matched to the regime."""
+    experiment = workspace.experiment
+    found: dict[str, dict[str, Side]] = {}
+    for other in treatments(experiment):
+        controls = {"balanced": balanced_control(experiment), "matched": matched_control(experiment, other)}
+        for kind, control in controls.items():
+            if control is not None:
+                name = regime_side(workspace, other, line).name
+                found.setdefault(f"{kind} INDEP", {})[name] = regime_side(workspace, control, line)
+    return [Control(name, sides) for name, sides in found.items()]
+
+
+def regime_side(workspace: Workspace, labelling: Labelling, line: Line) -> Side:
+    """Return the teams of every seed that learned from a labelling as one side of a comparison."""
     evaluations = [
-        evaluation(workspace, preferred_team(workspace, regime, line, seed)).outputs["candidates"]
+        evaluation(workspace, preferred_team(workspace, labelling, line, seed)).outputs["candidates"]
         for seed in workspace.experiment.seeds
     ]
-    return Side(f"{regime.value.upper()} ({line.label})", evaluations)
+    return Side(f"{labelling.name} ({line.label})", evaluations)
 
 
 def diagnosis(workspace: Workspace, line: Line) -> StageResult:
@@ -260,8 +301,8 @@ def diagnosis(workspace: Workspace, line: Line) -> StageResult:
     return diagnose(workspace, subject)
 
 
-def regime_runs(workspace: Workspace, regime: Regime, line: Line) -> RegimeRuns:
+def regime_runs(workspace: Workspace, regime: str, line: Line) -> RegimeRuns:
     """Return a regime's teams of every seed, and the ORPO runs of the first seed's validators."""
-    seed = workspace.experiment.seeds[0]
-    trained = {validator: preferred_validator(workspace, validator, regime, line, seed) for validator in Validator}
-    return RegimeRuns(regime_side(workspace, regime, line), trained)
+    seed, labelling = workspace.experiment.seeds[0], labelling_of(workspace.experiment, regime)
+    trained = {validator: preferred_validator(workspace, validator, labelling, line, seed) for validator in Validator}
+    return RegimeRuns(regime_side(workspace, labelling, line), trained)

@@ -7,16 +7,21 @@ the command's own run.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 from mats_sql.agents import Validator
+from mats_sql.choices import Balance
 from mats_sql.evaluation import question_sets
 from mats_sql.evaluation.comparison import Comparisons, read_comparisons
 from mats_sql.evaluation.report import (
     EvaluatedTeam,
+    PairSet,
     ResultTable,
     RewardAccuracy,
     comparison_table,
+    control_table,
     measure,
+    pair_table,
     pass_at_k,
     print_tables,
     result_tables,
@@ -26,12 +31,14 @@ from mats_sql.evaluation.report import (
     team_bars,
     verdict_table,
 )
+from mats_sql.parquet import read_records
 from mats_sql.pipeline import experiment as steps
 from mats_sql.pipeline.assemble import TeamModels
 from mats_sql.pipeline.evaluate import read_candidates
 from mats_sql.pipeline.progress import result_console
 from mats_sql.pipeline.questions import validation_ids
 from mats_sql.pipeline.workspace import Workspace
+from mats_sql.preference import PreferencePair, labellings
 from mats_sql.tracking import StageResult, StageRun
 
 Evaluated = Sequence[tuple[TeamModels, StageResult]]
@@ -68,29 +75,55 @@ def _tables(workspace: Workspace, evaluated: Evaluated, gaps: Sequence[Compariso
         *result_tables(teams, validation),
         stage_table(everything),
         verdict_table(everything),
+        pair_table(_pair_sets(workspace)),
         reward_table(_rewards(workspace)),
-        *(comparison_table(family.on(name), name) for family in gaps for name in family.question_sets),
+        *(table for family in gaps for name in family.question_sets for table in _gap_tables(family, name)),
     ]
+
+
+def _gap_tables(gaps: Comparisons, question_set: str) -> list[ResultTable]:
+    tables = [comparison_table(gaps.on(question_set), question_set)]
+    return [*tables, control_table(gaps, question_set)] if gaps.controls else tables
+
+
+def _pair_sets(workspace: Workspace) -> list[PairSet]:
+    experiment = workspace.experiment
+    single, sets = len(list(steps.lines(experiment))) == 1, []
+    for line, labelling in product(steps.lines(experiment), labellings(experiment)):
+        metrics = steps.critique_pairs(workspace, labelling, line).metrics
+        for name, validator in ((validator.value, validator) for validator in Validator):
+            controlled = labelling.balance is not Balance.NONE
+            sets.append(
+                PairSet(
+                    labelling.name if single else f"{labelling.name}, {line.label}",
+                    validator,
+                    int(metrics[f"{name}/training_pairs"]),
+                    metrics[f"{name}/chosen_incorrect"],
+                    int(metrics[f"{name}/missing_pairs"]) if controlled else None,
+                    metrics[f"{name}/mix_off"] if controlled else None,
+                )
+            )
+    return sets
 
 
 def _rewards(workspace: Workspace) -> list[RewardAccuracy]:
     experiment = workspace.experiment
     rewards = []
     single = len(list(steps.lines(experiment))) == 1
-    for line in steps.lines(experiment):
-        for regime in experiment.regimes:
-            built = steps.critique_pairs(workspace, regime, line)
-            for validator in Validator:
-                trained = steps.preferred_validator(workspace, validator, regime, line, experiment.seeds[0]).metrics
-                rewards.append(
-                    RewardAccuracy(
-                        regime=regime.value if single else f"{regime.value}, {line.label}",
-                        validator=validator,
-                        loss=trained.get("eval_loss", float("nan")),
-                        accuracy=trained.get("eval_rewards/accuracies", float("nan")),
-                        pairs=int(built.metrics[f"{validator.value}/pairs"]),
-                    )
+    for line, labelling in product(steps.lines(experiment), labellings(experiment)):
+        built = steps.regime_pairs(workspace, labelling.regime, line).outputs
+        for validator in Validator:
+            trained = steps.preferred_validator(workspace, validator, labelling, line, experiment.seeds[0]).metrics
+            held_out = read_records(PreferencePair, built[f"{validator.value}_evaluation"].path)
+            rewards.append(
+                RewardAccuracy(
+                    regime=labelling.key if single else f"{labelling.key}, {line.label}",
+                    validator=validator,
+                    loss=trained.get("eval_loss", float("nan")),
+                    accuracy=trained.get("eval_rewards/accuracies", float("nan")),
+                    pairs=len(held_out),
                 )
+            )
     return rewards
 
 
@@ -124,5 +157,7 @@ def _print(tables: Sequence[ResultTable], gaps: Sequence[Comparisons], registere
             console.print(f"Paired gaps on {name}:")
             for comparison in family.on(name):
                 console.print(f"  {comparison.verdict}")
+            for survival in family.survivals(name):
+                console.print(f"  {survival.sentence}")
     console.print(f"\nRegistered: {registered_text(registered)}")
     console.print("Look at it: `make ui`, then the experiment's runs, models and charts.")

@@ -9,24 +9,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from mats_sql.agents import FIXER, PLANNER, PROMPT_VERSIONS, Validator
-from mats_sql.choices import Regime
+from mats_sql.config import is_own, own_rule, regime_label
 from mats_sql.parquet import read_records, write_records
 from mats_sql.pipeline.questions import train_source
 from mats_sql.pipeline.workspace import Workspace
-from mats_sql.preference import PreferencePair, fixer_pairs, hold_out, planner_pairs, validator_pairs
+from mats_sql.preference import PreferencePair, fixer_pairs, hold_out, planner_pairs, validator_pairs, verdict_mix
 from mats_sql.rollout import Pool, ScoreRow, Source, read_pool, scores_of
 from mats_sql.seeds import derive_random
 from mats_sql.tracking import Artifact, ArtifactKind, StageKey, StageResult, StageRun
 
-KEY = StageKey("pairs", 2)
+KEY = StageKey("pairs", 3)
 
 
 def pair_critiques(
-    workspace: Workspace, questions: Artifact, pool: Artifact, regime: Regime, scores: Artifact | None = None
+    workspace: Workspace, questions: Artifact, pool: Artifact, regime: str, scores: Artifact | None = None
 ) -> StageResult:
     """Return both validators' pairs under one regime: `select`, `condition` and their `…_evaluation` parts.
 
-    ``scores`` are the selector's of the pool, which a regime that replays a choosing selector needs.
+    ``scores`` are the selector's of the pool, which a regime that replays a choosing selector needs. A regime of the
+    user's own is a setting with the digest of its file, so that a changed rule labels anew.
     """
     experiment = workspace.experiment
     # what of the policy a label can depend on: how many candidates a team draws is not replayed
@@ -45,16 +46,24 @@ def pair_critiques(
                 scores=known,
                 max_pairs_per_prompt=experiment.pairs.max_pairs_per_prompt,
             )
-            _publish(workspace, run, validator.value, built, len(source.tasks))
+            train = _publish(workspace, run, validator.value, built, len(source.tasks))
+            run.log_metrics(mix_metrics(validator, train))
 
+    rule = {"rule": own_rule(regime).digest} if is_own(regime) else {}
     return workspace.run(
         KEY,
-        title=f"pairs {regime.value}",
-        settings={**_settings(workspace), "regime": regime.value, "policy": replayed},
+        title=f"pairs {regime_label(regime)}",
+        settings={**_settings(workspace), "regime": str(regime), "policy": replayed, **rule},
         inputs={"pool": pool, "questions": questions, **({} if scores is None else {"scores": scores})},
         compute=compute,
-        tags={"regime": regime.value},
+        tags={"regime": regime_label(regime)},
     )
+
+
+def mix_metrics(validator: Validator, pairs: Sequence[PreferencePair]) -> dict[str, float]:
+    """Return how many training pairs a validator has, and the share of them that chooses a complaint."""
+    mix = verdict_mix(pairs)
+    return {f"{validator.value}/training_pairs": mix.total, f"{validator.value}/chosen_incorrect": mix.share}
 
 
 def pair_fixes(workspace: Workspace, questions: Artifact, pool: Artifact) -> StageResult:
@@ -107,7 +116,8 @@ def _pair_agent(
 def _settings(workspace: Workspace) -> dict[str, object]:
     experiment = workspace.experiment
     return {
-        "pairs": experiment.pairs,
+        # what is dropped of them later (pipeline/balance.py) is not theirs
+        "pairs": experiment.pairs.model_dump(mode="json", exclude={"balance", "matched_to"}),
         "benchmark": experiment.benchmark.prompt_settings(),
         "prompts": PROMPT_VERSIONS,
         "seed": experiment.seed,
@@ -124,8 +134,10 @@ def _prefix(workspace: Workspace, pool: Artifact) -> Pool:
     return whole if k is None else whole.prefix(k)
 
 
-def _publish(workspace: Workspace, run: StageRun, name: str, built: Sequence[PreferencePair], questions: int) -> None:
-    """Write the training and the held-out pairs, parted by question, and count them."""
+def _publish(
+    workspace: Workspace, run: StageRun, name: str, built: Sequence[PreferencePair], questions: int
+) -> list[PreferencePair]:
+    """Write the training and the held-out pairs, parted by question, and count them; return the training pairs."""
     experiment = workspace.experiment
     train, evaluation = hold_out(
         built,
@@ -143,3 +155,4 @@ def _publish(workspace: Workspace, run: StageRun, name: str, built: Sequence[Pre
             f"{name}/prompts_with_pairs": len({pair.chosen_prompt for pair in built}),
         }
     )
+    return train

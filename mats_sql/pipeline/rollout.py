@@ -34,7 +34,7 @@ from mats_sql.tracking import Artifact, ArtifactKind, StageKey, StageResult, Sta
 
 PLANS_KEY = StageKey("rollout-plans", 1)
 POOL_KEY = StageKey("rollout-pool", 1)
-SCORES_KEY = StageKey("rollout-scores", 1)
+SCORES_KEY = StageKey("rollout-scores", 2)
 
 
 def rollout_plans(workspace: Workspace, questions: Artifact, planners: Sequence[Artifact]) -> StageResult:

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mats_sql.choices import Regime
-from mats_sql.config import Experiment
+from mats_sql.config import Experiment, regime_label
 from mats_sql.pipeline.assemble import Line
 from mats_sql.pipeline.experiment import evaluation, lines, preferred_team, questions
 from mats_sql.pipeline.questions import validation_ids
 from mats_sql.pipeline.workspace import Workspace
+from mats_sql.preference import Labelling, labelling_of
 from mats_sql.search import SearchResult, TrialResult, TrialRow, TrialSettings, run_search, search_scatter
 from mats_sql.seeds import derive_seed
 from mats_sql.tracking import Stage, StageKey, StageRun, run_stage
@@ -23,24 +23,25 @@ from mats_sql.tracking import Stage, StageKey, StageRun, run_stage
 TRIAL_KEY = StageKey("search-trial", 1)
 
 
-def search_regime(workspace: Workspace, regime: Regime, trials: int | None) -> SearchResult:
+def search_regime(workspace: Workspace, regime: str, trials: int | None) -> SearchResult:
     """Return the study's result for one regime with the experiment's first fixer; ``trials`` overrides the budget."""
     experiment = workspace.experiment
     settings = experiment.search
     if trials is not None:
         settings = settings.model_copy(update={"trials": trials})
-    line = next(lines(experiment))
+    line, labelling = next(lines(experiment)), labelling_of(experiment, regime)
+    name = regime_label(regime)
     validation = validation_ids(questions(workspace))
     result = run_search(
         settings,
-        study_name=f"{experiment.name}-{regime.value}-{line.critique.value}",
+        study_name=f"{experiment.name}-{name}-{line.critique.value}",
         storage=settings.storage or _storage(experiment),
         seed=derive_seed(experiment.seed, "search"),  # the same for every regime
-        objective=lambda chosen, number: _trial(workspace, regime, line, chosen, number),
-        on_trial=lambda row: workspace.progress.note(f"  {regime.value} {_line(row)}"),
+        objective=lambda chosen, number: _trial(workspace, labelling, line, chosen, number),
+        on_trial=lambda row: workspace.progress.note(f"  {name} {_line(row)}"),
         validation_questions=len(validation),
     )
-    _report(workspace, regime, result)
+    _report(workspace, name, result)
     return result
 
 
@@ -54,19 +55,19 @@ def with_trial(experiment: Experiment, chosen: TrialSettings) -> Experiment:
     )
 
 
-def _trial(workspace: Workspace, regime: Regime, line: Line, chosen: TrialSettings, number: int) -> TrialResult:
+def _trial(workspace: Workspace, labelling: Labelling, line: Line, chosen: TrialSettings, number: int) -> TrialResult:
     stage = Stage(
         TRIAL_KEY,
-        f"trial {number} {regime.value}",
+        f"trial {number} {labelling.key}",
         {"beta": chosen.beta, "k": chosen.k, "learning_rate": chosen.learning_rate, "trial": number},
-        tags={"regime": regime.value, "trial": str(number)},
+        tags={"regime": labelling.key, "trial": str(number)},
         reusable=False,
     )
     found: list[TrialResult] = []
 
     def compute(run: StageRun) -> None:
         own = workspace.within(with_trial(workspace.experiment, chosen), run)
-        team = preferred_team(own, regime, line, workspace.experiment.seeds[0])
+        team = preferred_team(own, labelling, line, workspace.experiment.seeds[0])
         metrics = evaluation(own, team, validation_only=True).metrics
         run.log_metrics(metrics)
         found.append(TrialResult(metrics["selector_ex"], {"oracle_pass_at_k": metrics["oracle_pass_at_k"]}))
@@ -88,19 +89,19 @@ def _line(row: TrialRow) -> str:
     return f"trial {row.number}: beta {settings.beta:.3g}, K {settings.k}, lr {settings.learning_rate:.3g} → {value}"
 
 
-def _report(workspace: Workspace, regime: Regime, result: SearchResult) -> None:
+def _report(workspace: Workspace, regime: str, result: SearchResult) -> None:
     best = result.best
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"Best of {len(result.trials)} trials for {regime.value}: {_line(best)}")
+    console.print(f"Best of {len(result.trials)} trials for {regime}: {_line(best)}")
     console.print(result.notice)
     run = workspace.command
     if run is not None:
-        run.log_metrics({f"{regime.value}/best_selector_ex": best.selector_ex or 0.0})
+        run.log_metrics({f"{regime}/best_selector_ex": best.selector_ex or 0.0})
         run.tag(
             {
-                f"best.{regime.value}.beta": f"{best.settings.beta:.6g}",
-                f"best.{regime.value}.k": best.settings.k,
-                f"best.{regime.value}.learning_rate": f"{best.settings.learning_rate:.6g}",
+                f"best.{regime}.beta": f"{best.settings.beta:.6g}",
+                f"best.{regime}.k": best.settings.k,
+                f"best.{regime}.learning_rate": f"{best.settings.learning_rate:.6g}",
             }
         )
-        run.log_figure(f"search_{regime.value}", search_scatter(result.trials))
+        run.log_figure(f"search_{regime}", search_scatter(result.trials))

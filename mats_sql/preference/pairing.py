@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
 from mats_sql.agents import VALIDATOR_MESSAGES, Messages, Validator, fixer_messages, planner_messages
-from mats_sql.choices import Regime
 from mats_sql.config import Policy
 from mats_sql.preference.pair import PreferencePair
 from mats_sql.preference.regimes import LabelledCritique, label_critiques
@@ -17,29 +17,34 @@ from mats_sql.team import Task
 
 @dataclass(frozen=True, slots=True)
 class LabelledAnswer:
-    """One labelled answer under one prompt; ``source`` names the pool row it came from."""
+    """One labelled answer under one prompt; ``source`` names the pool row it came from.
+
+    ``worth`` is a label (True: chosen, False: rejected) or a weight. ``kind`` says what sort of answer it is, where
+    pairs of every sort shall have their turn.
+    """
 
     group: str
     question_id: int
     prompt: Messages
     text: str
     source: str
-    chosen: bool
+    worth: bool | float
+    kind: str = ""
 
 
 def pair_answers(
     answers: Iterable[LabelledAnswer], *, agent: str, regime: str, max_pairs_per_prompt: int
 ) -> list[PreferencePair]:
-    """Return pairs of a chosen and a rejected answer of the same group, sorted by id.
+    """Return pairs of an answer and one worth less of the same group, sorted by id.
 
-    A text that occurs more than once in a group counts once; a text that is both chosen and rejected there (the same
-    words led to different ends) is ambiguous and is left out. Pairs of low sample indices come first, and each
-    answer is used before any is used twice.
+    A text that occurs more than once in a group counts once; a text of different worth there (the same words led to
+    different ends) is ambiguous and is left out. The best are paired with the worst first, of equal ones those of low
+    sample indices, and each answer is used before any is used twice. Where answers have kinds, the kinds of pairs
+    (chosen, rejected) that a group has take turns, so that the bound on pairs leaves none of them out.
     """
     pairs: list[PreferencePair] = []
     for group in _grouped(answers).values():
-        chosen, rejected = _unambiguous(group)
-        for better, worse in _spread(chosen, rejected)[:max_pairs_per_prompt]:
+        for better, worse in _by_turns(_spread(_unambiguous(group)))[:max_pairs_per_prompt]:
             pairs.append(_pair(better, worse, agent, regime))
     return sorted(pairs, key=lambda pair: pair.pair_id)
 
@@ -49,7 +54,7 @@ def validator_pairs(
     tasks: Mapping[int, Task],
     *,
     validator: Validator,
-    regime: Regime,
+    regime: str,
     policy: Policy,
     max_pairs_per_prompt: int,
     scores: SelectorScores | None = None,
@@ -60,7 +65,7 @@ def validator_pairs(
     """
     labelled = label_critiques(pool, validator, regime, policy, scores)
     answers = (_critique_answer(item, tasks, validator) for item in labelled)
-    return pair_answers(answers, agent=validator.value, regime=regime.value, max_pairs_per_prompt=max_pairs_per_prompt)
+    return pair_answers(answers, agent=validator.value, regime=str(regime), max_pairs_per_prompt=max_pairs_per_prompt)
 
 
 def planner_pairs(pool: Pool, tasks: Mapping[int, Task], *, max_pairs_per_prompt: int) -> list[PreferencePair]:
@@ -72,7 +77,7 @@ def planner_pairs(pool: Pool, tasks: Mapping[int, Task], *, max_pairs_per_prompt
             prompt=planner_messages(tasks[plan.question_id].question, tasks[plan.question_id].schema_text),
             text=plan.text,
             source=plan.plan_id,
-            chosen=plan.correct,
+            worth=plan.correct,
         )
         for plan in pool.plans
     )
@@ -99,7 +104,7 @@ def fixer_pairs(
             prompt=fixer_messages(review, fix.feedback),
             text=fix.text,
             source=fix.fix_id,
-            chosen=fix.correct,
+            worth=fix.correct,
         )
 
     answers = (answer(fix) for fix in pool.fixes if fix.review_id in reviews)
@@ -132,7 +137,9 @@ def _critique_answer(labelled: LabelledCritique, tasks: Mapping[int, Task], vali
         prompt=VALIDATOR_MESSAGES[validator](review),
         text=critique.text,
         source=critique.critique_id,
-        chosen=labelled.chosen,
+        worth=labelled.worth,
+        # weights compare complaints with complaints too: pairs about the verdict must not crowd them out, or they those
+        kind="" if isinstance(labelled.worth, bool) else critique.verdict.value,
     )
 
 
@@ -143,23 +150,38 @@ def _grouped(answers: Iterable[LabelledAnswer]) -> dict[str, list[LabelledAnswer
     return groups
 
 
-def _unambiguous(group: Sequence[LabelledAnswer]) -> tuple[list[LabelledAnswer], list[LabelledAnswer]]:
-    first: dict[tuple[Messages, str, bool], LabelledAnswer] = {}
+def _unambiguous(group: Sequence[LabelledAnswer]) -> list[LabelledAnswer]:
+    first: dict[tuple[Messages, str, bool | float], LabelledAnswer] = {}
     for answer in group:
-        first.setdefault((answer.prompt, answer.text, answer.chosen), answer)
-    kept = [answer for (prompt, text, label), answer in first.items() if (prompt, text, not label) not in first]
-    return [answer for answer in kept if answer.chosen], [answer for answer in kept if not answer.chosen]
+        first.setdefault((answer.prompt, answer.text, answer.worth), answer)
+    said = Counter((prompt, text) for prompt, text, _ in first)
+    return [answer for (prompt, text, _), answer in first.items() if said[prompt, text] == 1]
 
 
-def _spread(
-    chosen: Sequence[LabelledAnswer], rejected: Sequence[LabelledAnswer]
-) -> list[tuple[LabelledAnswer, LabelledAnswer]]:
-    """Return all (chosen, rejected) of different texts, each answer used once before any is used twice."""
+def _spread(answers: Sequence[LabelledAnswer]) -> list[tuple[LabelledAnswer, LabelledAnswer]]:
+    """Return all (better, worse) of different texts, each answer used once before any is used twice."""
+    best = sorted(answers, key=lambda answer: -answer.worth)
+    worst = sorted(answers, key=lambda answer: answer.worth)
     ranked = sorted(
-        product(range(len(chosen)), range(len(rejected))), key=lambda pair: (abs(pair[0] - pair[1]), pair[0], pair[1])
+        product(range(len(best)), range(len(worst))), key=lambda pair: (abs(pair[0] - pair[1]), pair[0], pair[1])
     )
-    pairs = ((chosen[first], rejected[second]) for first, second in ranked)
-    return [(better, worse) for better, worse in pairs if better.text != worse.text]
+    pairs = ((best[first], worst[second]) for first, second in ranked)
+    return [(better, worse) for better, worse in pairs if better.worth > worse.worth and better.text != worse.text]
+
+
+def _by_turns(
+    pairs: Sequence[tuple[LabelledAnswer, LabelledAnswer]],
+) -> list[tuple[LabelledAnswer, LabelledAnswer]]:
+    """Return the pairs so that the kinds (better, worse) alternate, in the order in which they come first."""
+    seen: Counter[tuple[str, str]] = Counter()
+    kinds: dict[tuple[str, str], int] = {}
+    turns = []
+    for better, worse in pairs:
+        kind = better.kind, worse.kind
+        kinds.setdefault(kind, len(kinds))
+        turns.append((seen[kind], kinds[kind]))
+        seen[kind] += 1
+    return [pair for _, pair in sorted(zip(turns, pairs, strict=True), key=lambda item: item[0])]
 
 
 def _pair(better: LabelledAnswer, worse: LabelledAnswer, agent: str, regime: str) -> PreferencePair:

@@ -116,7 +116,7 @@ class Pool:
         return max((row.sample_index + 1 for row in self.critiques or self.plans), default=0)
 
     def prefix(self, k: int) -> Pool:
-        """Return the pool that drawing at most ``k`` plans, critiques and fixes would have given.
+        """Return the pool that drawing at most ``k`` plans and critiques would have given, with every fix of these.
 
         Raises :class:`ConfigError` for a ``k`` beyond :attr:`drawn`: the whole pool is no larger draw.
         """
@@ -132,9 +132,7 @@ class Pool:
             plans,
             tuple(row for row in self.critiques if row.review_id in reviews and row.sample_index < k),
             tuple(
-                row
-                for row in self.fixes
-                if row.review_id in reviews and max(row.select_index, row.condition_index, row.sample_index) < k
+                row for row in self.fixes if row.review_id in reviews and max(row.select_index, row.condition_index) < k
             ),
         )
 

@@ -7,6 +7,7 @@ that the candidates are the plan's SQL and its fix alone.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -34,7 +35,8 @@ NO_SCORES = (
 class Case:
     """A critique, the other validator's greedy one, the plan whose SQL both review, and the greedy fix under both.
 
-    ``scores`` are the selector's, where it has to choose between plan and fix.
+    ``scores`` are the selector's, where it has to choose between plan and fix. ``fixes`` are all that were drawn under
+    both critiques (``rollout.fixes``), the greedy one first.
     """
 
     critique: CritiqueRow
@@ -42,6 +44,7 @@ class Case:
     plan: PlanRow
     fix: FixRow
     scores: SelectorScores | None = None
+    fixes: tuple[FixRow, ...] = ()
 
     def candidates(self, policy: Policy) -> list[Candidate]:
         """Return what the flow makes of the plan: itself, and the fix when the gate opens and the fixer gave SQL."""
@@ -68,6 +71,18 @@ class Case:
         selected = next(row for row in select(policy, with_groups(candidates)) if row.selected)
         return self.row(selected).correct
 
+    def under_each_fix(self) -> list[Case]:
+        """Return this case as it would be had each of the drawn fixes been the one written."""
+        return [replace(self, fix=fix) for fix in self.fixes or (self.fix,)]
+
+    def chance_correct(self, policy: Policy) -> float:
+        """Return how likely the policy ends in a correct SQL: the share of the drawn fixes with which it does.
+
+        A flow that does not ask the fixer ends the same with each. Raises as :meth:`ends_correct` does.
+        """
+        ends = [case.ends_correct(policy) for case in self.under_each_fix()]
+        return sum(ends) / len(ends)
+
     def row(self, candidate: Candidate) -> PlanRow | FixRow:
         """Return the pool's row of one of this case's candidates."""
         return self.plan if candidate.origin == PLAN else self.fix
@@ -91,7 +106,9 @@ class Case:
 def cases(pool: Pool, validator: Validator, scores: SelectorScores | None = None) -> list[Case]:
     """Return a case per critique of one validator, sorted by critique id; without its greedy fix there is none."""
     plans = pool.reviews()
-    fixes = {(fix.review_id, fix.select_index, fix.condition_index): fix for fix in pool.fixes if fix.sample_index == 0}
+    fixes: dict[tuple[str, int, int], list[FixRow]] = defaultdict(list)
+    for fix in sorted(pool.fixes, key=lambda fix: fix.sample_index):
+        fixes[fix.review_id, fix.select_index, fix.condition_index].append(fix)
     other = Validator.CONDITION if validator is Validator.SELECT else Validator.SELECT
     greedy = pool.greedy_critiques(other)
     found = []
@@ -100,9 +117,10 @@ def cases(pool: Pool, validator: Validator, scores: SelectorScores | None = None
             continue
         index = critique.sample_index
         pair = (index, 0) if validator is Validator.SELECT else (0, index)
-        fix = fixes.get((critique.review_id, *pair))
-        if fix is not None and critique.review_id in plans:
-            found.append(Case(critique, greedy[critique.review_id], plans[critique.review_id], fix, scores))
+        drawn = tuple(fixes.get((critique.review_id, *pair), ()))
+        if drawn and drawn[0].sample_index == 0 and critique.review_id in plans:
+            plan, other_critique = plans[critique.review_id], greedy[critique.review_id]
+            found.append(Case(critique, other_critique, plan, drawn[0], scores, drawn))
     return sorted(found, key=lambda case: case.critique.critique_id)
 
 

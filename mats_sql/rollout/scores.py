@@ -20,7 +20,8 @@ def score_pool(pool: Pool, tasks: Mapping[int, Task], policy: Policy, selector: 
     wanted: dict[ScoreKey, tuple[int, str, Candidate]] = {
         case.score_key(candidate): (case.plan.question_id, case.row(candidate).response, candidate)
         for validator in Validator
-        for case in cases(pool, validator)
+        for drawn in cases(pool, validator)
+        for case in drawn.under_each_fix()
         for candidate in case.undecided(policy)
     }
     keys = sorted(wanted)

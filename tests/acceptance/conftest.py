@@ -24,6 +24,7 @@ EXPERIMENT: Mapping[str, object] = {
     "orpo": {"checkpoint_steps": 2},
     "policy": {"k": 2},
     "regimes": ["indep", "collab_v2"],
+    "controls": False,
     "search": {"trials": 2, "k": [2, 3]},
 }
 

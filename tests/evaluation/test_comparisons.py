@@ -7,6 +7,7 @@ import pytest
 
 from mats_sql.errors import StageInputError
 from mats_sql.evaluation.comparison.comparisons import (
+    ComparedControl,
     ComparedTeam,
     Comparisons,
     compare_question_sets,
@@ -67,7 +68,77 @@ def test_the_treatments_of_one_set_are_one_family():
         assert high.adjusted_p == pytest.approx(max(low.adjusted_p, high.decision_p))
 
 
-@pytest.mark.parametrize("found", [FOUND, SINGLE, Comparisons(())], ids=["seeds", "one seed", "none"])
+BALANCED = ComparedControl("balanced INDEP", dict.fromkeys(("COLLAB", "STRICT"), team("INDEP (balanced)", 0.7, 7, 8)))
+MATCHED = ComparedControl("matched INDEP", {"STRICT": team("INDEP (matched to STRICT)", 0.65, 9, 10)})
+CONTROLLED = compare_question_sets(SETS, INDEP, [COLLAB, STRICT], [BALANCED, MATCHED])
+
+
+def test_each_kind_of_control_is_a_family_of_its_own_and_changes_no_other():
+    assert CONTROLLED.controls == ("balanced INDEP", "matched INDEP")
+    for name in (ALL, REST):
+        assert CONTROLLED.on(name) == FOUND.on(name)
+        over = CONTROLLED.on(name, "balanced INDEP")
+        assert [(one.treatment, one.baseline) for one in over] == [
+            ("COLLAB", "INDEP (balanced)"),
+            ("STRICT", "INDEP (balanced)"),
+        ]
+        low, high = sorted(over, key=lambda one: one.decision_p)
+        assert low.adjusted_p == pytest.approx(min(1, 2 * low.decision_p))
+        assert high.adjusted_p == pytest.approx(max(low.adjusted_p, high.decision_p))
+        [only] = CONTROLLED.on(name, "matched INDEP")
+        assert (only.treatment, only.adjusted_p) == ("STRICT", only.decision_p)
+    assert CONTROLLED.of(ALL, "STRICT", "matched INDEP").baseline == "INDEP (matched to STRICT)"
+
+
+def test_a_treatment_survives_when_it_is_above_baseline_and_controls_at_once():
+    found = {survival.treatment: survival for survival in CONTROLLED.survivals(ALL)}
+    assert {name: len(survival.gaps) for name, survival in found.items()} == {"COLLAB": 2, "STRICT": 3}
+    largest = {name: max(gap.decision_p for gap in survival.gaps) for name, survival in found.items()}
+    first, second = sorted(largest, key=lambda name: largest[name])
+    assert found[first].adjusted_p == pytest.approx(min(1, 2 * largest[first]))
+    assert found[second].adjusted_p == pytest.approx(max(found[first].adjusted_p, largest[second]))
+    for survival in found.values():
+        expected = survival.adjusted_p <= 0.05 and all(gap.difference > 0 for gap in survival.gaps)
+        assert survival.survives is expected
+        assert ("does not survive" in survival.sentence) is not expected
+        assert all(f"pp over {gap.baseline}" in survival.sentence for gap in survival.gaps)
+
+
+def test_one_control_that_is_as_good_takes_the_gain():
+    shape = TeamShape(0.95, rescue=0.9, harm=0.0, selector_skill=2.0)
+    best = ComparedTeam("STRICT", [synthetic_team(3, shape, questions=len(QUESTIONS), k=2)])
+    alone = ComparedControl("weak", {"STRICT": team("weak", 0.5, 11)})
+    same = ComparedControl("equal", {"STRICT": replace(best, name="equal")})
+    [survives] = compare_question_sets(SETS[:1], team("INDEP", 0.5, 1), [best], [alone]).survivals(ALL)
+    [fails] = compare_question_sets(SETS[:1], team("INDEP", 0.5, 1), [best], [alone, same]).survivals(ALL)
+    assert (survives.survives, fails.survives, fails.least_gap, fails.adjusted_p) == (True, False, 0, 1)
+
+
+def test_without_controls_nothing_is_said_of_survival():
+    assert FOUND.survivals(ALL) == ()
+    assert not [name for name in FOUND.as_mlflow() if "survives" in name]
+
+
+def test_gaps_over_controls_have_names_of_their_own():
+    values = CONTROLLED.as_mlflow()
+    assert values["COLLAB/gap"] == FOUND.as_mlflow()["COLLAB/gap"]
+    over = CONTROLLED.of(REST, "STRICT", "matched INDEP")
+    assert values["rest/STRICT/over matched INDEP/gap"] == over.difference
+    assert values["STRICT/survives"] == float(CONTROLLED.survivals(ALL)[1].survives)
+
+
+def test_the_page_shows_the_gaps_over_the_controls_and_what_they_leave():
+    page = comparison_page(CONTROLLED, notice="What can be seen.", looks=3)
+    assert all(one.verdict in page for one in CONTROLLED.comparisons)
+    assert all(survival.sentence in page for name in (ALL, REST) for survival in CONTROLLED.survivals(name))
+    assert f"### What the controls leave, {ALL}" in page
+    [collab] = [line for line in page.splitlines() if line.startswith("| COLLAB | ")][:1]
+    assert collab.split(" | ")[3] == "–", "COLLAB has no matched control here"
+
+
+@pytest.mark.parametrize(
+    "found", [FOUND, SINGLE, Comparisons(()), CONTROLLED], ids=["seeds", "one seed", "none", "controls"]
+)
 def test_comparisons_survive_their_file_exactly(found, tmp_path):
     write_comparisons(tmp_path / "made" / "comparisons.json", found)
     read = read_comparisons(tmp_path / "made" / "comparisons.json")

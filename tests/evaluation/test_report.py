@@ -23,6 +23,7 @@ from mats_sql.evaluation.diagnosis.page import causal_effects, pairs_by_k
 from mats_sql.evaluation.diagnosis.pool import diagnose_pool
 from mats_sql.evaluation.metrics import team_metrics
 from mats_sql.evaluation.question_results import question_results, selections
+from mats_sql.evaluation.report.controls import PairSet, pair_table
 from mats_sql.evaluation.report.plots import gap_forest, pass_at_k, selector_by_seed, team_bars, verdict_confusion
 from mats_sql.evaluation.report.results import (
     EvaluatedTeam,
@@ -107,6 +108,12 @@ TABLES = [
     verdict_table(measure(TEAMS, question_sets(SFT_IDS, ())[0])),
     reward_table([RewardAccuracy("collab_v2, aware fixer, iteration 2", Validator.CONDITION, 0.174, 0.697, 120)]),
     comparison_table(COMPARISONS, "all"),
+    pair_table(
+        [
+            PairSet("COLLAB_V2", Validator.SELECT, 1234, 0.6),
+            PairSet("INDEP (matched to COLLAB_V2)", Validator.CONDITION, 1200, 0.59, 34, 0.01),
+        ]
+    ),
 ]
 each_table = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.title)
 

@@ -28,6 +28,7 @@ def tiny(folder: Path) -> Experiment:
             "pairs": {"max_pairs_per_prompt": 4},
             "policy": {"k": 2},
             "regimes": ["indep", "collab", "collab_v2"],
+            "controls": False,  # tests of the controls turn them on
             "search": {"trials": 1, "k": [2]},
         }
     )

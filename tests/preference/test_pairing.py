@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import given
@@ -90,6 +91,46 @@ def test_every_answer_is_used_once_before_any_is_used_twice() -> None:
     pairs = pair_answers(answers, agent="x", regime="y", max_pairs_per_prompt=3)
     assert {pair.chosen for pair in pairs} == {"good 0", "good 1", "good 2"}
     assert {pair.rejected for pair in pairs} == {"bad 0", "bad 1", "bad 2"}
+
+
+weights = st.lists(st.sampled_from([-1.0, -0.5, 0.0, 0.25, 1.0]), max_size=8)
+
+
+def weighed(values: list[float], kinds: str = "") -> list[LabelledAnswer]:
+    return [
+        LabelledAnswer("g", 1, user("prompt"), f"text {n}", f"{n:02}", worth, kinds[n : n + 1])
+        for n, worth in enumerate(values)
+    ]
+
+
+@given(weights, st.integers(1, 60))
+def test_of_two_weighed_answers_the_one_worth_more_is_chosen(values: list[float], bound: int) -> None:
+    worth = {answer.source: answer.worth for answer in weighed(values)}
+    pairs = pair_answers(weighed(values), agent="x", regime="y", max_pairs_per_prompt=bound)
+    assert all(worth[pair.chosen_source] > worth[pair.rejected_source] for pair in pairs)
+    different = sum(1 for one in values for other in values if one > other)
+    assert len(pairs) == len({pair.pair_id for pair in pairs}) == min(bound, different)
+
+
+def test_the_best_is_paired_with_the_worst_first() -> None:
+    [pair] = pair_answers(weighed([0.25, -1.0, 1.0, 0.0]), agent="x", regime="y", max_pairs_per_prompt=1)
+    assert (pair.chosen_source, pair.rejected_source) == ("02", "01")
+
+
+@given(st.lists(st.booleans(), max_size=8), st.integers(1, 9))
+def test_weights_of_one_and_nothing_pair_as_labels_do(labels: list[bool], bound: int) -> None:
+    answers = weighed([float(label) for label in labels])
+    as_labels = [replace(answer, worth=label) for answer, label in zip(answers, labels, strict=True)]
+    one, other = (pair_answers(a, agent="x", regime="y", max_pairs_per_prompt=bound) for a in (answers, as_labels))
+    assert one == other
+
+
+def test_the_kinds_of_pairs_take_turns() -> None:
+    # three complaints about a wrong SQL, of which one leads to a right fix mostly, and three approvals of it
+    answers = weighed([0.75, 0.5, 0.5, 0.0, 0.0, 0.0], kinds="iiiccc")
+    pairs = pair_answers(answers, agent="x", regime="y", max_pairs_per_prompt=2)
+    kinds = [("ic"[int(pair.chosen_source) > 2], "ic"[int(pair.rejected_source) > 2]) for pair in pairs]
+    assert sorted(kinds) == [("i", "c"), ("i", "i")]
 
 
 @given(pools())

@@ -67,7 +67,7 @@ def test_each_regime_chooses_as_the_design_says(
         Regime.STRICT: strict,
     }
     pool = one_case(verdict, plan, fix)
-    found = {regime: label_critiques(pool, Validator.SELECT, regime, Policy())[0].chosen for regime in Regime}
+    found = {regime: label_critiques(pool, Validator.SELECT, regime, Policy())[0].chosen for regime in expected}
     assert found == expected
 
 
@@ -129,7 +129,7 @@ def test_without_a_trained_selector_a_plan_that_runs_comes_before_its_fix(
     assert [item.chosen for item in labels] == [chosen]
 
 
-@pytest.mark.parametrize("regime", [Regime.COLLAB_V2, Regime.STRICT])
+@pytest.mark.parametrize("regime", [Regime.COLLAB_V2, Regime.STRICT, Regime.ADVANTAGE])
 def test_labels_that_depend_on_the_selector_are_refused_without_its_scores(regime: Regime) -> None:
     with pytest.raises(ConfigError, match=r"policy\.pool=keep_both.*score the pool first") as raised:
         label_critiques(Pool(()), Validator.SELECT, regime, KEEP_BOTH)  # even where nothing is to be labelled
@@ -168,14 +168,68 @@ def test_a_prefix_labels_its_critiques_as_the_whole_pool_does(
     pool_and_k: tuple[Pool, int], regime: Regime, validator: Validator
 ) -> None:
     (pool, k), policy = pool_and_k, Policy(gate=Gate.ON_ERROR)
-    whole = {item.critique.critique_id: item.chosen for item in label_critiques(pool, validator, regime, policy)}
+    whole = {item.critique.critique_id: item.worth for item in label_critiques(pool, validator, regime, policy)}
     part = label_critiques(pool.prefix(k), validator, regime, policy)
     assert [item.critique.critique_id for item in part] == [
         row.critique_id
         for row in sorted(pool.critiques, key=lambda row: row.critique_id)
         if row.validator is validator and row.sample_index < k and row.review_id in pool.prefix(k).reviews()
     ]
-    assert all(whole[item.critique.critique_id] == item.chosen for item in part)
+    spoken = [item for item in part if item.critique.verdict is not Verdict.MISSING]
+    assert all(whole[item.critique.critique_id] == item.worth for item in spoken)
+    assert not any(item.chosen for item in part if item not in spoken)
+
+
+def with_fixes(pool: Pool, *verdicts: VerdictClass) -> Pool:
+    """Return the pool with more fixes under the same critiques, of these verdicts."""
+    [greedy] = pool.fixes
+    more = (replace(greedy, fix_id=f"f{n}", sample_index=n, verdict=verdict) for n, verdict in enumerate(verdicts, 1))
+    return replace(pool, fixes=(*[*more][::-1], greedy))
+
+
+@pytest.mark.parametrize(
+    ("verdict", "plan", "fixes", "worth"),
+    [
+        (Verdict.INCORRECT, WRONG, (RIGHT, RIGHT, WRONG, WRONG), 0.5),
+        (Verdict.INCORRECT, WRONG, (WRONG, RIGHT, WRONG, WRONG), 0.25),  # not the greedy fix alone
+        (Verdict.INCORRECT, RIGHT, (RIGHT, WRONG, WRONG, WRONG), -0.75),
+        (Verdict.CORRECT, RIGHT, (WRONG, WRONG, WRONG, WRONG), 0.0),  # the gate stays closed
+        (Verdict.CORRECT, WRONG, (RIGHT, RIGHT, RIGHT, RIGHT), 0.0),
+        (Verdict.MISSING, RIGHT, (RIGHT, RIGHT, RIGHT, RIGHT), 0.0),
+    ],
+)
+def test_an_advantage_is_the_share_of_fixes_that_end_right_less_what_the_plan_is(
+    verdict: Verdict, plan: VerdictClass, fixes: tuple[VerdictClass, ...], worth: float
+) -> None:
+    pool = with_fixes(one_case(verdict, plan, fixes[0]), *fixes[1:])
+    [label] = label_critiques(pool, Validator.SELECT, Regime.ADVANTAGE, Policy())
+    assert label.worth == worth
+    assert label.chosen is (worth > 0)
+
+
+@given(pools(), st.sampled_from(list(Validator)))
+def test_with_one_fix_an_advantage_orders_the_critiques_of_a_sql_as_collab_v2_does(
+    pool: Pool, validator: Validator
+) -> None:
+    weighed, labelled = (
+        label_critiques(pool, validator, regime, Policy()) for regime in (Regime.ADVANTAGE, Regime.COLLAB_V2)
+    )
+    said = [n for n, item in enumerate(labelled) if item.critique.verdict is not Verdict.MISSING]
+    for number in said:
+        for other in said:
+            if weighed[number].plan.review_id == weighed[other].plan.review_id:
+                more = weighed[number].worth - weighed[other].worth
+                assert more == int(labelled[number].worth) - int(labelled[other].worth)
+
+
+@given(pools(), st.sampled_from(list(Regime)), st.sampled_from(list(Validator)))
+def test_a_critique_without_a_verdict_is_worth_more_than_none_of_its_sql(
+    pool: Pool, regime: Regime, validator: Validator
+) -> None:
+    labels = label_critiques(pool, validator, regime, Policy())
+    for silent in (item for item in labels if item.critique.verdict is Verdict.MISSING):
+        assert not silent.chosen
+        assert all(silent.worth <= item.worth for item in labels if item.plan.review_id == silent.plan.review_id)
 
 
 @given(pools(), st.sampled_from(list(Validator)))

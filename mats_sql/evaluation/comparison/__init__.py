@@ -1,7 +1,8 @@
 """Whether two teams differ on the same questions: paired gaps with intervals, tests, power, and their one file.
 
 ``comparisons`` makes and keeps them, ``comparison`` is one of them, ``statistics`` computes it from ``paired`` runs
-with ``intervals`` and ``significance``; ``power`` says beforehand what can be seen.
+with ``intervals`` and ``significance``; ``survival`` says what controls leave of it, ``power`` beforehand what can be
+seen.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from mats_sql.faces import Face
 
 if TYPE_CHECKING:
     from mats_sql.evaluation.comparison.comparisons import (
+        ComparedControl,
         ComparedTeam,
         Comparisons,
         compare_question_sets,
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from mats_sql.evaluation.comparison.power import best_of_n_overstatement, power_notice
 
 __all__ = [
+    "ComparedControl",
     "ComparedTeam",
     "Comparisons",
     "best_of_n_overstatement",
@@ -34,6 +37,7 @@ __getattr__ = Face(
     __name__,
     {
         "comparisons": (
+            "ComparedControl",
             "ComparedTeam",
             "Comparisons",
             "compare_question_sets",

@@ -64,7 +64,8 @@ class Comparison:
     ``gained`` and ``lost`` count questions right only under the treatment or only under the baseline (with several
     seeds: the mean over all pairs of runs). ``decision_p`` is the largest p-value that applies: a difference is claimed
     only when every test claims it (an intersection-union test, so its size is at most ``alpha``). ``adjusted_p`` is
-    that after Holm's correction when several comparisons were made together.
+    that after Holm's correction when several comparisons were made together. ``control`` says which kind of baseline
+    this is when it is a control of the treatment and not the baseline that all treatments have.
     """
 
     question_set: str
@@ -83,6 +84,7 @@ class Comparison:
     baseline_seeds: SeedNoise
     treatment_seeds: SeedNoise
     databases: tuple[DatabaseGap, ...]
+    control: str = ""
 
     @property
     def discordance(self) -> float:

@@ -78,8 +78,13 @@ def compare_all(
         name: compare_teams(baseline, runs, names=(baseline_name, name), question_set=question_set, alpha=alpha)
         for name, runs in treatments.items()
     }
-    adjusted = holm({name: comparison.decision_p for name, comparison in comparisons.items()})
-    return tuple(replace(comparison, adjusted_p=adjusted[name]) for name, comparison in comparisons.items())
+    return corrected(tuple(comparisons.values()))
+
+
+def corrected(family: Sequence[Comparison]) -> tuple[Comparison, ...]:
+    """Return a family's comparisons, at most one of each treatment, with their decisions corrected by Holm."""
+    adjusted = holm({comparison.treatment: comparison.decision_p for comparison in family})
+    return tuple(replace(comparison, adjusted_p=adjusted[comparison.treatment]) for comparison in family)
 
 
 def _inference(data: Paired, seeds: tuple[SeedNoise, SeedNoise], alpha: float) -> tuple[Intervals, PValues]:

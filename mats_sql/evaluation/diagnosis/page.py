@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mats_sql.agents import Validator
 from mats_sql.choices import Regime
+from mats_sql.config import regime_label
 from mats_sql.evaluation.diagnosis.fixer_sensitivity import CausalEffect
 from mats_sql.evaluation.diagnosis.pool import PoolDiagnosis
 from mats_sql.evaluation.diagnosis.signal import Diagnosis, RegimeOutcome, net_gain
@@ -16,7 +17,7 @@ from mats_sql.evaluation.metrics import Effect, verdict_accuracy
 from mats_sql.evaluation.report.figures import GREY, INK, colour, new_figure, plain_axes
 from mats_sql.evaluation.report.tables import Cell, ResultTable
 
-REFERENCE_YIELDS = {Regime.COLLAB: 0.33, Regime.INDEP: 1.78}
+REFERENCE_YIELDS: Mapping[str, float] = {Regime.COLLAB: 0.33, Regime.INDEP: 1.78}
 """Pairs per question in the reference's runs, K = 4, 2,000 questions (MATS.md, section 2)."""
 
 
@@ -49,11 +50,11 @@ def yield_table(pool: PoolDiagnosis) -> ResultTable:
     """Return pairs per question of each regime for every prefix K, and the share of informative questions."""
     ks = sorted({item.k for item in pool.yields})
     rows: list[tuple[Cell, ...]] = []
-    for regime in Regime:
+    for regime in pool.regimes:
         yields = [f"{pool.yield_of(regime, k):.2f}" for k in ks]
-        last = [item for item in pool.yields if item.regime is regime and item.k == pool.k]
+        last = [item for item in pool.yields if item.regime == regime and item.k == pool.k]
         shares = [cell for item in last for cell in (item.informative_questions, item.informative_buckets)]
-        rows.append((regime.value, *yields, *shares))
+        rows.append((regime_label(regime), *yields, *shares))
     names = [f"{validator.value}: {what}" for validator in Validator for what in ("questions", "buckets")]
     columns = ("regime", *(f"K = {k}" for k in ks), *names)
     note = (
@@ -70,7 +71,7 @@ def agreement_table(pool: PoolDiagnosis) -> ResultTable:
     rows = tuple(
         (
             item.validator.value,
-            f"{item.first.value} / {item.second.value}",
+            f"{regime_label(item.first)} / {regime_label(item.second)}",
             *(item.counts.get(key, 0) for key in order),
             item.agreement,
             item.kappa,
@@ -146,7 +147,7 @@ def check_table(diagnosis: Diagnosis) -> ResultTable:
     """Return the stations in order with what was found at each."""
     rows = tuple((check.station.value, "yes" if check.passed else "no", check.finding) for check in diagnosis.checks)
     return ResultTable(
-        f"Does the signal of {diagnosis.regime.value} get through?", ("station", "through", "finding"), rows
+        f"Does the signal of {regime_label(diagnosis.regime)} get through?", ("station", "through", "finding"), rows
     )
 
 
@@ -157,9 +158,9 @@ def pairs_by_k(pool: PoolDiagnosis) -> Figure:
     )
     axes = plain_axes(figure.add_subplot())
     ks = sorted({item.k for item in pool.yields})
-    for index, regime in enumerate(Regime):
+    for index, regime in enumerate(pool.regimes):
         values = [pool.yield_of(regime, k) for k in ks]
-        axes.plot(ks, values, marker="o", markersize=5, linewidth=2, color=colour(index), label=regime.value)
+        axes.plot(ks, values, marker="o", markersize=5, linewidth=2, color=colour(index), label=regime_label(regime))
         if regime in REFERENCE_YIELDS:
             axes.plot(4, REFERENCE_YIELDS[regime], "*", color=colour(index), markersize=13, markeredgecolor="white")
     axes.set_xticks(ks)
@@ -215,7 +216,7 @@ def _translation_row(outcome: RegimeOutcome) -> tuple[Cell, ...]:
     metrics = outcome.metrics
     rewards = (outcome.reward_accuracy.get(validator) for validator in Validator)
     return (
-        outcome.regime.value,
+        regime_label(outcome.regime),
         *(None if reward is None else f"{100 * reward:.1f}" for reward in rewards),
         *(metrics.validators[validator].accuracy for validator in Validator),
         f"{100 * net_gain(metrics):+.2f}",

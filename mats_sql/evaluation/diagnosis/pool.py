@@ -21,7 +21,7 @@ from mats_sql.evaluation.metrics import Confusion, Effect
 from mats_sql.preference import LabelledAnswer, LabelledCritique, label_critiques, pair_answers
 from mats_sql.rollout import FixRow, Pool, SelectorScores, cases
 
-Labels = Mapping[Regime, Sequence[LabelledCritique]]
+Labels = Mapping[str, Sequence[LabelledCritique]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class PairYield:
     A bucket or question is informative when it gives at least one pair.
     """
 
-    regime: Regime
+    regime: str
     validator: Validator
     k: int
     pairs: int
@@ -49,8 +49,8 @@ class LabelAgreement:
     """How two regimes label the same critiques; ``counts`` is keyed (chosen by first, chosen by second)."""
 
     validator: Validator
-    first: Regime
-    second: Regime
+    first: str
+    second: str
     counts: Mapping[tuple[bool, bool], int]
 
     @property
@@ -100,10 +100,15 @@ class PoolDiagnosis:
     flow_disagreement: Proportion
     confusions: Mapping[Validator, Confusion]
 
-    def yield_of(self, regime: Regime, k: int | None = None) -> float:
+    @property
+    def regimes(self) -> tuple[str, ...]:
+        """The regimes that labelled the pool."""
+        return tuple(dict.fromkeys(item.regime for item in self.yields))
+
+    def yield_of(self, regime: str, k: int | None = None) -> float:
         """Return pairs per question of one regime, both validators together, at ``k`` (the largest unless given)."""
         wanted = self.k if k is None else k
-        return sum(item.pairs_per_question for item in self.yields if item.regime is regime and item.k == wanted)
+        return sum(item.pairs_per_question for item in self.yields if item.regime == regime and item.k == wanted)
 
 
 def diagnose_pool(
@@ -113,22 +118,26 @@ def diagnose_pool(
     max_pairs_per_prompt: int,
     scores: SelectorScores | None = None,
     swapped_fixes: Sequence[FixRow] = (),
+    regimes: Sequence[str] = tuple(Regime),
 ) -> PoolDiagnosis:
     """Diagnose a pool; ``swapped_fixes`` are fixes of its plans under right critiques of *other* questions, if drawn.
 
-    ``scores`` are the selector's of the pool, where the policy leaves it a choice between a plan and its fix.
+    ``regimes`` are those that label it, all built-in ones among them; ``scores`` are the selector's of the pool, where
+    the policy leaves it a choice between a plan and its fix.
 
     Raises :class:`StageInputError` when the pool has no critiques or no fixes.
     """
     if not pool.critiques or not pool.fixes:
         raise StageInputError("a diagnosis needs a pool with critiques and fixes, but one is empty; run rollout first")
-    labels = {validator: _labels(pool, validator, policy, scores) for validator in Validator}
+    labels = {validator: _labels(pool, validator, regimes, policy, scores) for validator in Validator}
     flows = _greedy_flows(pool, policy, scores)
     return PoolDiagnosis(
         questions=len({plan.question_id for plan in pool.plans}),
         plans=len(pool.reviews()),
         k=pool.drawn,
-        yields=pair_yields(pool, policy=policy, max_pairs_per_prompt=max_pairs_per_prompt, scores=scores),
+        yields=pair_yields(
+            pool, policy=policy, max_pairs_per_prompt=max_pairs_per_prompt, scores=scores, regimes=regimes
+        ),
         agreements=tuple(item for validator in Validator for item in _agreements(validator, labels[validator])),
         sensitivity=fixer_sensitivity(pool, swapped_fixes),
         always_fixed=Effect.of((flow.plan_correct, flow.fix_correct) for flow in flows),
@@ -140,7 +149,12 @@ def diagnose_pool(
 
 
 def pair_yields(
-    pool: Pool, *, policy: Policy, max_pairs_per_prompt: int, scores: SelectorScores | None = None
+    pool: Pool,
+    *,
+    policy: Policy,
+    max_pairs_per_prompt: int,
+    scores: SelectorScores | None = None,
+    regimes: Sequence[str] = tuple(Regime),
 ) -> tuple[PairYield, ...]:
     """Return the pairs of every regime, validator and prefix K from 2 on."""
     return tuple(
@@ -152,22 +166,22 @@ def pair_yields(
             questions=len({plan.question_id for plan in pool.prefix(k).plans}),
             max_pairs_per_prompt=max_pairs_per_prompt,
         )
-        for regime in Regime
+        for regime in regimes
         for validator in Validator
         for k in range(2, pool.drawn + 1)
     )
 
 
 def _labels(
-    pool: Pool, validator: Validator, policy: Policy, scores: SelectorScores | None
-) -> dict[Regime, list[LabelledCritique]]:
-    return {regime: label_critiques(pool, validator, regime, policy, scores) for regime in Regime}
+    pool: Pool, validator: Validator, regimes: Sequence[str], policy: Policy, scores: SelectorScores | None
+) -> dict[str, list[LabelledCritique]]:
+    return {regime: label_critiques(pool, validator, regime, policy, scores) for regime in regimes}
 
 
 def _pair_yield(
     labelled: Sequence[LabelledCritique],
     validator: Validator,
-    regime: Regime,
+    regime: str,
     *,
     k: int,
     questions: int,
@@ -176,7 +190,7 @@ def _pair_yield(
     pairs = pair_answers(
         (_answer(item) for item in labelled),
         agent=validator.value,
-        regime=regime.value,
+        regime=str(regime),
         max_pairs_per_prompt=max_pairs_per_prompt,
     )
     buckets = {item.critique.critique_id: item.critique.review_id for item in labelled}
@@ -192,15 +206,13 @@ def _pair_yield(
 
 def _answer(item: LabelledCritique) -> LabelledAnswer:
     critique = item.critique  # within a bucket the prompt is the same, so counting needs no text of it
-    return LabelledAnswer(
-        critique.review_id, critique.question_id, (), critique.text, critique.critique_id, item.chosen
-    )
+    return LabelledAnswer(critique.review_id, critique.question_id, (), critique.text, critique.critique_id, item.worth)
 
 
 def _agreements(validator: Validator, labels: Labels) -> list[LabelAgreement]:
     chosen = {regime: {item.critique.critique_id: item.chosen for item in items} for regime, items in labels.items()}
     found = []
-    for first, second in combinations(Regime, 2):
+    for first, second in combinations(labels, 2):
         counts: dict[tuple[bool, bool], int] = defaultdict(int)
         for identity, label in chosen[first].items():
             counts[label, chosen[second][identity]] += 1

@@ -22,6 +22,7 @@ from enum import StrEnum
 
 from mats_sql.agents import Validator
 from mats_sql.choices import Regime
+from mats_sql.config import regime_label
 from mats_sql.evaluation.comparison.comparison import Comparison
 from mats_sql.evaluation.diagnosis.pool import PoolDiagnosis
 from mats_sql.evaluation.metrics import TeamMetrics
@@ -64,7 +65,7 @@ class RegimeOutcome:
     The metrics are those of one training seed; how far teams differ over all seeds only a comparison says.
     """
 
-    regime: Regime
+    regime: str
     metrics: TeamMetrics
     reward_accuracy: Mapping[Validator, float]
 
@@ -94,7 +95,7 @@ class Diagnosis:
     ``lost_at`` is the first station whose check fails; None when none fails or when selector EX rises all the same.
     """
 
-    regime: Regime
+    regime: str
     pool: PoolDiagnosis
     checks: tuple[Check, ...]
     trained: TrainedRegimes | None
@@ -102,7 +103,7 @@ class Diagnosis:
     sentence: str
 
 
-def diagnose(pool: PoolDiagnosis, regime: Regime, trained: TrainedRegimes | None = None) -> Diagnosis:
+def diagnose(pool: PoolDiagnosis, regime: str, trained: TrainedRegimes | None = None) -> Diagnosis:
     """Diagnose one collaborative regime against INDEP; without trained teams only what the pool itself shows.
 
     The gap and whether it is distinguishable are read from the comparison and computed nowhere else, so that this page
@@ -120,19 +121,19 @@ def diagnose(pool: PoolDiagnosis, regime: Regime, trained: TrainedRegimes | None
     return Diagnosis(regime, pool, tuple(checks), trained, failed.station if failed else None, sentence)
 
 
-def _pool_checks(pool: PoolDiagnosis, regime: Regime) -> Iterator[Check]:
+def _pool_checks(pool: PoolDiagnosis, regime: str) -> Iterator[Check]:
     yield _changed(pool)
     yield _effect(pool)
-    if regime is Regime.COLLAB:
+    if regime == Regime.COLLAB:
         share = pool.flow_disagreement
         finding = f"data generation and inference end differently for {share.percent}% of critiques"
         yield Check(
             Station.FLOW, share.value <= MAXIMUM_FLOW_DISAGREEMENT, _at_most(finding, MAXIMUM_FLOW_DISAGREEMENT)
         )
     for agreement in _agreement_with_indep(pool, regime):
-        finding = f"{regime.value} and indep give {100 * agreement:.1f}% of critiques the same label"
+        finding = f"{regime_label(regime)} and indep give {100 * agreement:.1f}% of critiques the same label"
         yield Check(Station.LABELS, agreement <= MAXIMUM_AGREEMENT, _at_most(finding, MAXIMUM_AGREEMENT))
-    last = [item for item in pool.yields if item.regime is regime and item.k == pool.k]
+    last = [item for item in pool.yields if item.regime == regime and item.k == pool.k]
     informative = max((item.informative_questions.value for item in last), default=0.0)
     finding = (
         f"{100 * informative:.1f}% of questions give a pair at K = {pool.k}, {pool.yield_of(regime):.2f} pairs per "
@@ -154,7 +155,7 @@ def _effect(pool: PoolDiagnosis) -> Check:
     return Check(Station.FIXER, passed, _at_least(finding, MINIMUM_EFFECT, " pp, its interval above 0"))
 
 
-def _agreement_with_indep(pool: PoolDiagnosis, regime: Regime) -> list[float]:
+def _agreement_with_indep(pool: PoolDiagnosis, regime: str) -> list[float]:
     """Return the validators' joint share of equal labels; empty for INDEP itself."""
     own = [item.agreement for item in pool.agreements if {item.first, item.second} == {Regime.INDEP, regime}]
     total = sum(share.total for share in own)
@@ -169,7 +170,7 @@ def _team_checks(trained: TrainedRegimes) -> Iterator[Check]:
         passed = max(rewards) >= MINIMUM_REWARD_ACCURACY
         yield Check(Station.TRAINING, passed, _at_least(finding, MINIMUM_REWARD_ACCURACY))
     gain = net_gain(treatment.metrics) - net_gain(baseline.metrics)
-    finding = f"the fixer nets {100 * gain:+.2f} pp of samples more than under {baseline.regime.value}"
+    finding = f"the fixer nets {100 * gain:+.2f} pp of samples more than under {regime_label(baseline.regime)}"
     yield Check(Station.INFERENCE, gain >= MINIMUM_NET_GAIN, _at_least(finding, MINIMUM_NET_GAIN, " pp"))
     before, after = baseline.metrics.scores, treatment.metrics.scores
     oracle = after.oracle_pass_at_k.value - before.oracle_pass_at_k.value
@@ -189,16 +190,17 @@ def _first_failed(checks: Iterable[Check]) -> Check | None:
     return next((check for check in checks if not check.passed), None)
 
 
-def _pool_sentence(regime: Regime, failed: Check | None) -> str:
+def _pool_sentence(regime: str, failed: Check | None) -> str:
+    name = regime_label(regime).upper()
     if failed is None:
-        return f"{regime.value.upper()}: nothing is lost up to the pairs; whether it reaches selector EX needs teams."
-    return f"{regime.value.upper()}: the signal is lost at {failed.station}: {failed.finding}."
+        return f"{name}: nothing is lost up to the pairs; whether it reaches selector EX needs teams."
+    return f"{name}: the signal is lost at {failed.station}: {failed.finding}."
 
 
-def _team_sentence(regime: Regime, failed: Check | None, trained: TrainedRegimes) -> str:
-    comparison, name = trained.comparison, regime.value.upper()
+def _team_sentence(regime: str, failed: Check | None, trained: TrainedRegimes) -> str:
+    comparison, name = trained.comparison, regime_label(regime).upper()
     found = "distinguishable from 0" if comparison.distinguishable else "not distinguishable from 0"
-    moved = f"{100 * comparison.difference:+.2f} pp at selector EX over {trained.baseline.regime.value}"
+    moved = f"{100 * comparison.difference:+.2f} pp at selector EX over {regime_label(trained.baseline.regime)}"
     weakest = f"; the first weak point is {failed.station}: {failed.finding}" if failed else ""
     if comparison.difference < MINIMUM_RISE and failed is not None:
         return f"{name}: the signal is lost at {failed.station}: {failed.finding} ({moved}, {found})."

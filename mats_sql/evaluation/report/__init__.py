@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mats_sql.faces import Face
 
 if TYPE_CHECKING:
+    from mats_sql.evaluation.report.controls import PairSet, control_table, pair_table
     from mats_sql.evaluation.report.figures import GREY, INK, new_figure, plain_axes
     from mats_sql.evaluation.report.gaps_page import comparison_page
     from mats_sql.evaluation.report.plots import (
@@ -34,14 +35,17 @@ __all__ = [
     "GREY",
     "INK",
     "EvaluatedTeam",
+    "PairSet",
     "ResultTable",
     "RewardAccuracy",
     "comparison_page",
     "comparison_table",
     "confusion_figure",
+    "control_table",
     "gap_forest",
     "measure",
     "new_figure",
+    "pair_table",
     "pass_at_k",
     "plain_axes",
     "print_tables",
@@ -57,6 +61,7 @@ __all__ = [
 __getattr__ = Face(
     __name__,
     {
+        "controls": ("PairSet", "control_table", "pair_table"),
         "figures": ("GREY", "INK", "new_figure", "plain_axes"),
         "gaps_page": ("comparison_page",),
         "plots": ("confusion_figure", "gap_forest", "pass_at_k", "selector_by_seed", "team_bars", "verdict_confusion"),

@@ -184,8 +184,8 @@ def _comparison_row(comparison: Comparison) -> tuple[Cell, ...]:
 
 def _gap(treatment: str, baseline: str) -> str:
     """Return "A − B"; what both names say in brackets is said once, as a terminal has no room for it twice."""
-    name, _, remark = baseline.partition(" (")
-    if remark and treatment.endswith(f" ({remark}"):
+    name, _, remark = baseline.rpartition(" (")
+    if name and treatment.endswith(f" ({remark}"):
         return f"{treatment.removesuffix(f' ({remark}')} − {name} ({remark}"
     return f"{treatment} − {baseline}"
 

@@ -1,0 +1,167 @@
+"""Controls, a regime of one's own and the advantage on a tiny lab: what is trained, on which pairs, what is told."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mats_sql.agents.critique import Validator, Verdict, parse_critique
+from mats_sql.choices import Balance
+from mats_sql.config import Experiment
+from mats_sql.evaluation.comparison.comparisons import read_comparisons
+from mats_sql.evaluation.sets import ALL
+from mats_sql.parquet import read_records
+from mats_sql.pipeline import experiment as steps
+from mats_sql.pipeline.assemble import Line
+from mats_sql.pipeline.main import run_experiment
+from mats_sql.pipeline.workspace import Workspace
+from mats_sql.preference.balance import VerdictMix, reachable, verdict_mix
+from mats_sql.preference.labelling import Labelling
+from mats_sql.preference.pair import PreferencePair
+from mats_sql.rollout.pool import read_pool
+from mats_sql.tracking.stage import StageResult
+
+INDEP, STRICT = Labelling("indep"), Labelling("strict")
+BALANCED, MATCHED = Labelling("indep", Balance.VERDICT), Labelling("indep", Balance.MATCH, STRICT)
+RULE = """\
+from mats_sql.agents import Verdict
+
+
+def by_rescue(case, policy):
+    return case.plan.correct == (case.critique.verdict is Verdict.CORRECT)
+"""
+
+
+def with_settings(workspace: Workspace, **settings: object) -> Workspace:
+    """Return a view of the tiny experiment with other settings, on the same store."""
+    changed = {**workspace.experiment.model_dump(mode="json"), **settings}
+    return replace(workspace, experiment=Experiment.model_validate(changed))
+
+
+def trained_on(result: StageResult, validator: Validator) -> list[PreferencePair]:
+    return read_records(PreferencePair, result.outputs[validator.value].path)
+
+
+@pytest.fixture
+def line(workspace: Workspace) -> Line:
+    return next(steps.lines(workspace.experiment))
+
+
+@pytest.fixture
+def own_rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A file of the user's with a regime, in the folder that the command runs in."""
+    path = tmp_path / "rules_of_mine.py"
+    path.write_text(RULE)
+    monkeypatch.chdir(tmp_path)
+    yield path
+    sys.modules.pop("rules_of_mine", None)
+    sys.path[:] = [entry for entry in sys.path if entry != str(tmp_path)]
+
+
+@pytest.mark.parametrize("labelling", [BALANCED, MATCHED], ids=lambda one: one.key)
+def test_a_control_trains_on_a_part_of_indeps_pairs_with_the_wanted_mix(
+    labelling: Labelling, workspace: Workspace, line: Line
+) -> None:
+    result = steps.critique_pairs(workspace, labelling, line)
+    base, target = (steps.critique_pairs(workspace, one, line) for one in (INDEP, STRICT))
+    for validator in Validator:
+        pairs, every = trained_on(result, validator), trained_on(base, validator)
+        assert {pair.pair_id for pair in pairs} <= {pair.pair_id for pair in every}
+        wanted = verdict_mix(trained_on(target, validator))
+        if labelling is BALANCED:
+            wanted = VerdictMix(len(every), len(every))
+        assert verdict_mix(pairs) == reachable(verdict_mix(every), wanted)
+        name = validator.value
+        assert result.metrics[f"{name}/training_pairs"] == len(pairs)
+        assert result.metrics[f"{name}/dropped_pairs"] == len(every) - len(pairs)
+        if labelling is MATCHED:
+            assert result.metrics[f"{name}/missing_pairs"] == wanted.total - len(pairs)
+            assert result.metrics[f"{name}/mix_off"] == pytest.approx(abs(verdict_mix(pairs).share - wanted.share))
+
+
+def test_the_pairs_run_says_how_many_chosen_critiques_are_complaints(workspace: Workspace, line: Line) -> None:
+    result = steps.critique_pairs(workspace, INDEP, line)
+    for validator in Validator:
+        pairs = trained_on(result, validator)
+        said = [parse_critique(validator, pair.chosen).verdict for pair in pairs]
+        assert result.metrics[f"{validator.value}/training_pairs"] == len(pairs)
+        assert result.metrics[f"{validator.value}/chosen_incorrect"] == said.count(Verdict.INCORRECT) / len(pairs)
+
+
+def test_every_regime_is_compared_with_indep_with_balanced_indep_and_with_indep_matched_to_it(
+    workspace: Workspace, line: Line, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = with_settings(workspace, regimes=["indep", "strict"], controls=True)
+    names = [team.name for team in steps.teams(own)]
+    assert names[2:] == ["ORPO INDEP", "ORPO STRICT", "ORPO INDEP (balanced)", "ORPO INDEP (matched to STRICT)"]
+    assert [team.regime for team in steps.teams(own, "indep (balanced)")] == ["indep (balanced)"]
+    compared = steps.regime_comparison(own, line)
+    assert compared is not None
+    gaps = read_comparisons(compared.outputs["comparisons"].path)
+    strict = f"STRICT ({line.label})"
+    [survival] = gaps.survivals(ALL)
+    assert [(gap.treatment, gap.baseline) for gap in survival.gaps] == [
+        (strict, f"INDEP ({line.label})"),
+        (strict, f"INDEP (balanced) ({line.label})"),
+        (strict, f"INDEP (matched to STRICT) ({line.label})"),
+    ]
+    assert gaps.of(ALL, strict).baseline == f"INDEP ({line.label})"
+    run_experiment(own)
+    page = " ".join(capsys.readouterr().out.split())
+    assert survival.sentence in page
+    assert "What the validators learned from" in page
+    assert "What the controls leave" in page
+
+
+def test_without_controls_a_regime_is_compared_with_indep_alone(workspace: Workspace, line: Line) -> None:
+    own = with_settings(workspace, regimes=["indep", "strict"], controls=False)
+    assert [team.name for team in steps.teams(own)][2:] == ["ORPO INDEP", "ORPO STRICT"]
+    compared = steps.regime_comparison(own, line)
+    assert compared is not None
+    assert read_comparisons(compared.outputs["comparisons"].path).controls == ()
+
+
+def test_a_rule_of_ones_own_trains_as_the_built_in_one_that_does_the_same(
+    workspace: Workspace, line: Line, own_rule: Path
+) -> None:
+    name = f"{own_rule.stem}:by_rescue"
+    own = with_settings(workspace, regimes=["indep", name])
+    built_in, mine = (steps.critique_pairs(own, Labelling(regime), line) for regime in ("indep", name))
+    for validator in Validator:
+        pairs = [replace(pair, regime="indep") for pair in trained_on(mine, validator)]
+        assert pairs == trained_on(built_in, validator)
+    [team] = steps.teams(own, name)
+    assert (team.name, team.regime) == ("ORPO BY_RESCUE", "by_rescue")
+
+
+def test_a_changed_rule_labels_anew_and_an_unchanged_one_does_not(
+    workspace: Workspace, line: Line, own_rule: Path
+) -> None:
+    labelling = Labelling(f"{own_rule.stem}:by_rescue")
+
+    def run_id() -> str:
+        fresh = Workspace(workspace.experiment, workspace.store, workspace.progress)
+        return steps.critique_pairs(fresh, labelling, line).run_id
+
+    before = run_id()
+    assert run_id() == before
+    own_rule.write_text(RULE.replace(" == ", " != "))
+    assert run_id() != before
+
+
+def test_the_advantage_is_taken_over_several_fixes_that_are_really_drawn(workspace: Workspace, line: Line) -> None:
+    rollout = {**workspace.experiment.rollout.model_dump(mode="json"), "fixes": 3}
+    own = with_settings(workspace, rollout=rollout, regimes=["indep", "advantage"])
+    pool = read_pool(steps.pool(own, line).outputs["pool"].path)
+    drawn: dict[tuple[str, int, int], list[str]] = {}
+    for fix in sorted(pool.fixes, key=lambda fix: fix.sample_index):
+        drawn.setdefault((fix.review_id, fix.select_index, fix.condition_index), []).append(fix.text)
+    assert {len(texts) for texts in drawn.values()} == {3}
+    assert any(len(set(texts)) > 1 for texts in drawn.values()), "the fixes after the greedy one are sampled"
+    greedy = read_pool(steps.pool(workspace, line).outputs["pool"].path)
+    assert greedy.fixes == tuple(fix for fix in pool.fixes if fix.sample_index == 0)
+    assert steps.critique_pairs(own, Labelling("advantage"), line).metrics["select/training_pairs"] > 0
