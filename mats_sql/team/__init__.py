@@ -10,13 +10,24 @@ from typing import TYPE_CHECKING
 from mats_sql.faces import Face
 
 if TYPE_CHECKING:
-    from mats_sql.team.flow import Task, Team, TeamAnswer, selector_request, selector_scores
+    from mats_sql.team.flow import Fixes, FixKey, Task, Team, TeamAnswer, selector_request, selector_scores
     from mats_sql.team.folder import TeamSettings, agents_of, open_team, read_settings, write_team
-    from mats_sql.team.policy import PLAN, Candidate, join_fix, select, selector_critiques, wants_fix, with_groups
+    from mats_sql.team.policy import (
+        PLAN,
+        Candidate,
+        join_fix,
+        regate,
+        select,
+        selector_critiques,
+        wants_fix,
+        with_groups,
+    )
 
 __all__ = [
     "PLAN",
     "Candidate",
+    "FixKey",
+    "Fixes",
     "Task",
     "Team",
     "TeamAnswer",
@@ -25,6 +36,7 @@ __all__ = [
     "join_fix",
     "open_team",
     "read_settings",
+    "regate",
     "select",
     "selector_critiques",
     "selector_request",
@@ -37,8 +49,17 @@ __all__ = [
 __getattr__ = Face(
     __name__,
     {
-        "flow": ("Task", "Team", "TeamAnswer", "selector_request", "selector_scores"),
+        "flow": ("FixKey", "Fixes", "Task", "Team", "TeamAnswer", "selector_request", "selector_scores"),
         "folder": ("TeamSettings", "agents_of", "open_team", "read_settings", "write_team"),
-        "policy": ("Candidate", "PLAN", "join_fix", "select", "selector_critiques", "wants_fix", "with_groups"),
+        "policy": (
+            "Candidate",
+            "PLAN",
+            "join_fix",
+            "regate",
+            "select",
+            "selector_critiques",
+            "wants_fix",
+            "with_groups",
+        ),
     },
 )

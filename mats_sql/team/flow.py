@@ -28,7 +28,7 @@ from mats_sql.agents import (
     selector_messages,
 )
 from mats_sql.benchmark import Question
-from mats_sql.choices import SelectorRule
+from mats_sql.choices import Gate, PoolRule, SelectorRule
 from mats_sql.config import GenerationSettings, Policy
 from mats_sql.generation import Engine, Request, Sampling
 from mats_sql.sql import Execution, Outcome, SqlExecutor, SqlRequest
@@ -74,6 +74,20 @@ class TeamAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class Fix:
+    """The fixer's SQL for one plan (``None``: it gave none) and what that SQL gives."""
+
+    sql: str | None
+    execution: Execution
+
+
+FixKey = tuple[int, str | None]
+"""(position of the task, the plan's SQL): equal plans have one fix."""
+
+Fixes = Mapping[FixKey, Fix]
+
+
+@dataclass(frozen=True, slots=True)
 class Team:
     """One version of each agent plus a policy."""
 
@@ -85,19 +99,59 @@ class Team:
 
     def answer_many(self, tasks: Sequence[Task]) -> list[TeamAnswer]:
         """Return an answer per task, in order. Equal SQL and equal prompts are computed once."""
-        plans = self._plans(tasks)
-        plans = self._criticise(tasks, plans)
-        candidates = self._fix(tasks, plans)
-        candidates = [with_groups(group) for group in candidates]
-        if self.policy.selector is SelectorRule.TRAINED and self.agents.selector is not None:
-            candidates = self._score(tasks, candidates)
-        return [TeamAnswer(task, select(self.policy, group)) for task, group in zip(tasks, candidates, strict=True)]
+        plans = self.plans(tasks)
+        return self.conclude(tasks, plans, self.fixes(tasks, plans))
 
     def answer(self, task: Task) -> TeamAnswer:
         """Return the answer to one task."""
         return self.answer_many([task])[0]
 
-    def _plans(self, tasks: Sequence[Task]) -> list[list[Candidate]]:
+    def plans(self, tasks: Sequence[Task]) -> list[list[Candidate]]:
+        """Return each task's plans, executed, with the validators' critiques of them."""
+        return self._criticise(tasks, self._drawn(tasks))
+
+    def fixes(self, tasks: Sequence[Task], plans: Sequence[Sequence[Candidate]]) -> Fixes:
+        """Return the fixer's answer to every plan that the gate lets through, told that plan's critiques."""
+        if self.agents.fixer is None:
+            return {}
+        wanted = {
+            (position, plan.sql): plan
+            for position, group in enumerate(plans)
+            for plan in group
+            if wants_fix(self.policy, plan)
+        }
+        reviews = [(review_of(tasks[position], plan), plan) for (position, _), plan in wanted.items()]
+        requests = [
+            Request(f"fix:{review.question.question_id}", fixer_messages(review, feedback_text(plan.critiques)))
+            for review, plan in reviews
+        ]
+        texts = greedy(self.agents.fixer, requests, self.generation.fix_tokens)
+        return self.executed_fixes(tasks, {key: parse_fix(text).sql for key, text in zip(wanted, texts, strict=True)})
+
+    def executed_fixes(self, tasks: Sequence[Task], sqls: Mapping[FixKey, str] | Mapping[FixKey, str | None]) -> Fixes:
+        """Return fixes, whoever wrote them, with what their SQL gives."""
+        executions = execute_distinct(self.executor, ((tasks[key[0]].database, sql) for key, sql in sqls.items()))
+        return {key: Fix(sql, executions[tasks[key[0]].database, sql]) for key, sql in sqls.items()}
+
+    def conclude(self, tasks: Sequence[Task], plans: Sequence[Sequence[Candidate]], fixes: Fixes) -> list[TeamAnswer]:
+        """Return the answers that these plans and fixes give: joined, grouped, scored, one selected."""
+        candidates = [
+            with_groups([row for plan in group for row in self._with_fix(plan, fixes.get((position, plan.sql)))])
+            for position, group in enumerate(plans)
+        ]
+        if self.policy.selector is SelectorRule.TRAINED and self.agents.selector is not None:
+            candidates = self._score(tasks, candidates)
+        return [TeamAnswer(task, select(self.policy, group)) for task, group in zip(tasks, candidates, strict=True)]
+
+    def fixing_every_plan(self) -> Team:
+        """Return this team with every plan fixed and none replaced: :func:`regate` turns its answers into others."""
+        everything = {"gate": Gate.ALWAYS, "pool": PoolRule.KEEP_BOTH}
+        return replace(self, policy=self.policy.model_copy(update=everything))
+
+    def _with_fix(self, plan: Candidate, fix: Fix | None) -> list[Candidate]:
+        return [plan] if fix is None else join_fix(self.policy, plan, fix.sql, fix.execution)
+
+    def _drawn(self, tasks: Sequence[Task]) -> list[list[Candidate]]:
         requests = [
             Request(f"plan:{task.question.question_id}", planner_messages(task.question, task.schema_text))
             for task in tasks
@@ -143,34 +197,6 @@ class Team:
             ]
             for position, group in enumerate(plans)
         ]
-
-    def _fix(self, tasks: Sequence[Task], plans: list[list[Candidate]]) -> list[list[Candidate]]:
-        if self.agents.fixer is None:
-            return plans
-        wanted = {
-            (position, plan.sql): plan
-            for position, group in enumerate(plans)
-            for plan in group
-            if wants_fix(self.policy, plan)
-        }
-        reviews = [(review_of(tasks[position], plan), plan) for (position, _), plan in wanted.items()]
-        requests = [
-            Request(f"fix:{review.question.question_id}", fixer_messages(review, feedback_text(plan.critiques)))
-            for review, plan in reviews
-        ]
-        texts = greedy(self.agents.fixer, requests, self.generation.fix_tokens)
-        fixes = {key: parse_fix(text).sql for key, text in zip(wanted, texts, strict=True)}
-        executions = execute_distinct(
-            self.executor, ((tasks[position].database, sql) for (position, _), sql in fixes.items())
-        )
-
-        def with_fix(position: int, plan: Candidate) -> list[Candidate]:
-            if (position, plan.sql) not in fixes:
-                return [plan]
-            sql = fixes[position, plan.sql]
-            return join_fix(self.policy, plan, sql, executions[tasks[position].database, sql])
-
-        return [[row for plan in group for row in with_fix(position, plan)] for position, group in enumerate(plans)]
 
     def _score(self, tasks: Sequence[Task], candidates: list[list[Candidate]]) -> list[list[Candidate]]:
         assert self.agents.selector is not None

@@ -7,7 +7,7 @@ that decides an answer, given the agents' words, is here and nowhere else.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from mats_sql.agents import Critique, Verdict
@@ -90,3 +90,28 @@ def select(policy: Policy, candidates: Sequence[Candidate]) -> tuple[Candidate, 
 
     best = max(range(len(candidates)), key=preference)
     return tuple(replace(row, selected=position == best) for position, row in enumerate(candidates))
+
+
+def regate(
+    policy: Policy, candidates: Sequence[Candidate], opens: Callable[[Candidate], bool]
+) -> tuple[Candidate, ...]:
+    """Return what a question's candidates would be had another gate decided, with one of them selected.
+
+    ``candidates`` are those of a policy under which every plan was fixed and nothing replaced (``always``,
+    ``keep_both``), scored where a selector is asked; ``opens`` is the other gate, asked of every plan. With the
+    policy's own gate (:func:`wants_fix`) these are, row for row, the candidates that the team itself gives.
+    """
+    fixes = {row.sample_index: row for row in candidates if row.origin == FIX}
+    rows: list[Candidate] = []
+    for plan in (replace(row, gate_open=False) for row in candidates if row.origin == PLAN):
+        if not opens(plan):
+            rows.append(plan)
+            continue
+        fix = fixes.get(plan.sample_index)
+        if fix is None:
+            rows += join_fix(policy, plan, None, plan.execution)
+        else:
+            joined = join_fix(policy, plan, fix.sql, fix.execution)
+            rows += [replace(row, score=fix.score) if row.origin == FIX else row for row in joined]
+    scored = [row if row.eligible else replace(row, score=None) for row in rows]
+    return select(policy, with_groups(scored))

@@ -16,7 +16,7 @@ from mats_sql.rollout.sample import Source
 from mats_sql.sql.execution import Execution, Outcome
 from mats_sql.sql.executor import SqlExecutor
 from mats_sql.team.flow import Agents, Team, TeamAnswer
-from mats_sql.team.policy import Candidate, gate_opens, join_fix, select, with_groups
+from mats_sql.team.policy import Candidate, gate_opens, join_fix, regate, select, wants_fix, with_groups
 from tests.lab_source import GENERATION
 
 
@@ -68,6 +68,39 @@ def test_replace_takes_the_plan_out_of_the_pool_and_keep_both_keeps_it(
             assert all(
                 row.eligible is ((i, row.sample_index) not in fixed or rule is PoolRule.KEEP_BOTH) for row in plans
             )
+
+
+@pytest.mark.parametrize("gate", list(Gate))
+@pytest.mark.parametrize("pool", list(PoolRule))
+def test_answers_with_every_plan_fixed_hold_those_of_any_gate(
+    engine: Engine, executor: SqlExecutor, source: Source, gate: Gate, pool: PoolRule
+) -> None:
+    own = team(engine, executor, gate=gate.value, pool=pool.value)
+    tasks = list(source.tasks.values())[:4]
+    every = own.fixing_every_plan()
+    plans = every.plans(tasks)
+    everything = every.conclude(tasks, plans, every.fixes(tasks, plans))
+    regated = [regate(own.policy, answer.candidates, lambda plan: wants_fix(own.policy, plan)) for answer in everything]
+    assert [list(map(timeless, group)) for group in regated] == [
+        list(map(timeless, answer.candidates)) for answer in own.answer_many(tasks)
+    ]
+
+
+def test_a_shut_gate_leaves_the_plans_and_an_open_one_takes_every_fix(
+    engine: Engine, executor: SqlExecutor, source: Source
+) -> None:
+    own, tasks = team(engine, executor), list(source.tasks.values())
+    for answer in own.fixing_every_plan().answer_many(tasks):
+        shut, opened = (regate(own.policy, answer.candidates, lambda _, opens=opens: opens) for opens in (False, True))
+        assert {row.origin for row in shut} == {"plan"}
+        assert [row for row in opened if row.origin == "fix"] != []
+        assert {row.origin for row in opened if row.eligible and row.sql is not None} <= {"fix", "plan"}
+
+
+def timeless(row: Candidate) -> Candidate:
+    """Return a candidate without how long its SQL took, its score to what another batch leaves of it."""
+    score = None if row.score is None else round(row.score, 4)
+    return replace(row, score=score, execution=replace(row.execution, elapsed_s=0.0))
 
 
 def test_a_planner_alone_is_a_team(engine: Engine, executor: SqlExecutor, source: Source) -> None:

@@ -7,6 +7,7 @@ from typing import ClassVar
 from sqlglot import exp
 from sqlglot.dialects.sqlite import SQLite
 from sqlglot.errors import ErrorLevel, SqlglotError
+from sqlglot.tokens import Token
 
 
 # The type checker does not follow sqlglot (pyproject.toml), hence the ignores.
@@ -53,6 +54,14 @@ def parse_query(sql: str) -> exp.Query | None:
     except (SqlglotError, RecursionError):
         return None
     return statements[0] if len(statements) == 1 and isinstance(statements[0], exp.Query) else None
+
+
+def tokens_of(text: str) -> list[Token]:
+    """Return the tokens of any text, with their places in it; none when it cannot be cut into tokens."""
+    try:
+        return list(_DIALECT.tokenize(text))
+    except SqlglotError:
+        return []
 
 
 def sql_text(node: exp.Expression) -> str:
