@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from mats_sql.agents import Review, Verdict, feedback_text
 from mats_sql.generation import Engine
@@ -32,9 +33,8 @@ def draw_swapped_fixes(
 ) -> list[FixRow]:
     """Return one greedy, judged fix per wrong SQL under the critiques of another question."""
     feedback = swapped_feedback(pool, sampler.seed)
-    return sampler.fixes_under(
-        source, reviews, [(identity, (0, 0), text) for identity, text in feedback.items()], fixer
-    )
+    greedy = replace(sampler, rollout=sampler.rollout.model_copy(update={"fixes": 1}))
+    return greedy.fixes_under(source, reviews, [(identity, (0, 0), text) for identity, text in feedback.items()], fixer)
 
 
 def _right_complaints(pool: Pool) -> dict[str, str]:

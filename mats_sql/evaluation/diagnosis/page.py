@@ -78,7 +78,8 @@ def agreement_table(pool: PoolDiagnosis) -> ResultTable:
         )
         for item in pool.agreements
     )
-    return ResultTable("Do the regimes label alike?", columns, rows, "Counts of critiques; agreement in percent.")
+    note = "Counts of critiques; agreement in percent. A weight above 0 counts as chosen."
+    return ResultTable("Do the regimes label alike?", columns, rows, note)
 
 
 def sensitivity_table(pool: PoolDiagnosis) -> ResultTable:
