@@ -13,6 +13,7 @@ class Regime(StrEnum):
     COLLAB_V2 = "collab_v2"
     STRICT = "strict"
     ADVANTAGE = "advantage"
+    CONTENT = "content"
 
 
 class Balance(StrEnum):

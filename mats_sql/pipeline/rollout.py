@@ -16,9 +16,10 @@ from collections.abc import Mapping, Sequence
 
 from mats_sql.agents import PROMPT_VERSIONS, Validator
 from mats_sql.parquet import write_records
-from mats_sql.pipeline.questions import train_folds, train_source
+from mats_sql.pipeline.questions import TRAIN, read_split, train_folds, train_source
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.rollout import (
+    CritiqueRow,
     FixRow,
     PlanRow,
     Pool,
@@ -28,12 +29,13 @@ from mats_sql.rollout import (
     read_pool,
     reviews_of,
     score_pool,
+    with_right_content,
     write_pool,
 )
 from mats_sql.tracking import Artifact, ArtifactKind, StageKey, StageResult, StageRun
 
 PLANS_KEY = StageKey("rollout-plans", 1)
-POOL_KEY = StageKey("rollout-pool", 1)
+POOL_KEY = StageKey("rollout-pool", 2)
 SCORES_KEY = StageKey("rollout-scores", 2)
 
 
@@ -152,10 +154,12 @@ def _draw_pool(
     draw = sampler(workspace)
     rows = tuple(row for row in read_pool(plans.path).plans if row.question_id in source.tasks)
     reviews = reviews_of(source, rows)
-    critiques = []
+    critiques: list[CritiqueRow] = []
     for validator, model in validators.items():
         with workspace.engine(model.path) as engine:
             critiques += draw.critiques(reviews, validator, engine)
+    schemas = read_split(workspace.experiment, TRAIN).schemas
+    critiques = with_right_content(critiques, rows, source.golds, schemas)
     with workspace.engine(fixer.path) as engine:
         fixes = draw.fixes(source, reviews, critiques, engine)
     _publish(run, Pool(rows, tuple(critiques), tuple(fixes)), "pool", time.monotonic() - started)

@@ -7,6 +7,7 @@
 | `collab_v2` | the inference flow, given the critique, ends in a correct SQL                      |
 | `strict`    | both `indep` and `collab_v2` choose it                                             |
 | `advantage` | it makes a right end likelier than another critique of the same SQL does           |
+| `content`   | it says what the teacher says: it asks for the right clause, or approves rightly   |
 
 A regime sees one :class:`~mats_sql.rollout.replay.Case`, which replays the team's own flow under a policy, and decides
 by itself. A label is True (chosen) or False (rejected); a weight is a number, and of two critiques of one SQL the one
@@ -72,6 +73,11 @@ def advantage(case: Case, policy: Policy) -> float:
     return case.chance_correct(policy) - float(case.plan.correct)
 
 
+def content(case: Case, _policy: Policy) -> bool:
+    """Choose a critique whose content is right (:mod:`mats_sql.teaching.content`): content rather than verdict."""
+    return case.critique.right_content
+
+
 RegimeFunction = Callable[[Case, Policy], bool | float]
 
 REGIMES: Mapping[Regime, RegimeFunction] = {
@@ -80,6 +86,7 @@ REGIMES: Mapping[Regime, RegimeFunction] = {
     Regime.COLLAB_V2: collab_v2,
     Regime.STRICT: strict,
     Regime.ADVANTAGE: advantage,
+    Regime.CONTENT: content,
 }
 
 REPLAYING = frozenset({Regime.COLLAB_V2, Regime.STRICT, Regime.ADVANTAGE})

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from mats_sql.faces import Face
 
 if TYPE_CHECKING:
+    from mats_sql.rollout.content import with_right_content
     from mats_sql.rollout.labelled import labelled_candidates, labelled_plans
     from mats_sql.rollout.pool import CritiqueRow, FixRow, PlanRow, Pool, ScoreRow, read_pool, write_pool
     from mats_sql.rollout.replay import NO_SCORES, Case, SelectorScores, cases, needs_scores
@@ -38,12 +39,14 @@ __all__ = [
     "reviews_of",
     "score_pool",
     "scores_of",
+    "with_right_content",
     "write_pool",
 ]
 
 __getattr__ = Face(
     __name__,
     {
+        "content": ("with_right_content",),
         "labelled": ("labelled_candidates", "labelled_plans"),
         "pool": ("CritiqueRow", "FixRow", "PlanRow", "Pool", "ScoreRow", "read_pool", "write_pool"),
         "replay": ("Case", "NO_SCORES", "SelectorScores", "cases", "needs_scores"),

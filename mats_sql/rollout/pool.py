@@ -41,7 +41,10 @@ class PlanRow:
 
 @dataclass(frozen=True, slots=True)
 class CritiqueRow:
-    """One validator's critique of one reviewed SQL; ``sample_index`` 0 is greedy."""
+    """One validator's critique of one reviewed SQL; ``sample_index`` 0 is greedy.
+
+    ``right_content`` is a label, as verdicts are: whether it says what the teacher, who knows gold, says of the SQL.
+    """
 
     critique_id: str
     review_id: str
@@ -51,6 +54,7 @@ class CritiqueRow:
     text: str
     verdict: Verdict
     token_count: int
+    right_content: bool = False
 
     @property
     def critique(self) -> Critique:
