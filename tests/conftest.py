@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from mats_sql.benchmark.schema import Column, ForeignKey, Schema, Table
 from mats_sql.config import SqlLimits
@@ -17,6 +18,11 @@ from mats_sql.lab.base import base_model_path
 from mats_sql.rollout.sample import Source
 from mats_sql.sql.executor import SqlExecutor
 from tests.lab_source import GENERATION, lab_source
+
+
+# How long a test takes says how busy the machine is.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)
