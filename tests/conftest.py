@@ -19,7 +19,6 @@ from mats_sql.rollout.sample import Source
 from mats_sql.sql.executor import SqlExecutor
 from tests.lab_source import GENERATION, lab_source
 
-
 # How long a test takes says how busy the machine is.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
