@@ -39,8 +39,8 @@ from mats_sql.seeds import derive_seed
 from mats_sql.teaching.example import SftExample
 from mats_sql.teaching.teacher import CritiqueTask, PlanTask, Teacher, statement
 
-KEPT_SHARE = 0.2
-"""Part of the fixer's examples in which the SQL is right, the critique is wrong, and the answer keeps the SQL."""
+KEPT_SHARE = 0.25
+"""Part of the fixer's examples in which the SQL is right and the answer keeps it: under a false alarm, or untold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +110,15 @@ def fixer_examples(
 ) -> list[SftExample]:
     """Return fixes to learn: the gold SQL for a wrong SQL, the SQL itself for a correct one.
 
-    In mode ``fixed`` every example has the one identical critique. In mode ``aware`` each has the teacher's own. A part
-    of at most :data:`KEPT_SHARE` answers a false alarm about a correct SQL; the teacher's is its critique against a
-    wrong SQL of the same question.
+    In mode ``fixed`` every example has the one identical critique. In mode ``aware`` each has the teacher's own. At most
+    :data:`KEPT_SHARE` of them keep a correct SQL: half under a false alarm, which is the teacher's critique against a
+    wrong SQL of the same question, half where nobody complains.
     """
     wrong = [item for item in reviews if not item.correct]
     right = [item for item in reviews if item.correct]
     if mode is FixerCritique.FIXED:
         told, alarms = [(item, FIXED_CRITIQUE) for item in wrong], [(item, FIXED_CRITIQUE) for item in right]
+        untold: list[tuple[LabelledReview, str]] = []
     else:
         told = _taught(wrong, [item.gold_sql for item in wrong], teacher, schemas)
         mistaken = _with_wrong_sibling(right, wrong, seed)
@@ -126,10 +127,14 @@ def fixer_examples(
             for item, text in _taught([item for item, _ in mistaken], [sql for _, sql in mistaken], teacher, schemas)
             if text != NO_COMPLAINT
         ]
+        untold = [(item, NO_COMPLAINT) for item in right]
     fixes = _shuffled([_fix(item, text, item.gold_sql) for item, text in told], seed)
-    keeps = _shuffled([_fix(item, text, item.review.sql) for item, text in alarms], seed)
+    alarmed, quiet = (
+        _shuffled([_fix(item, text, item.review.sql) for item, text in keeps], seed) for keeps in (alarms, untold)
+    )
     kept = int(len(fixes) * KEPT_SHARE / (1 - KEPT_SHARE))
-    return _shuffled(fixes + keeps[:kept], seed)
+    half = min(len(quiet), kept // 2)
+    return _shuffled(fixes + alarmed[: kept - half] + quiet[:half], seed)
 
 
 def selector_examples(reviews: Sequence[LabelledReview], *, seed: int) -> list[SftExample]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import sqlite3
 from collections import Counter
 from contextlib import closing
@@ -21,6 +22,7 @@ from mats_sql.digests import digest_file, digest_json, digest_tree
 from mats_sql.errors import ConfigError
 from mats_sql.lab.generator import GENERATOR_VERSION, write_lab
 
+PAGE = runpy.run_path("docs/draw_lab_questions.py")
 SMALL = LabSettings(seed=5, train_databases=4, train_questions=60, dev_databases=3, dev_questions=50)
 
 
@@ -196,3 +198,8 @@ def _matched(connection: sqlite3.Connection, child: str, column: str, parent: st
 
 def _described(schema: Schema) -> list[str]:
     return [column.name for table in schema.tables for column in table.columns if column.meaning]
+
+
+def test_the_documented_questions_are_the_lab_s() -> None:
+    page = Path("docs/lab.md").read_text(encoding="utf-8")
+    assert PAGE["with_questions"](page) == page, "run python docs/draw_lab_questions.py"
