@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from inspect import cleandoc
 from pathlib import Path
@@ -58,7 +58,8 @@ def _sections(model: type[Section], prefix: str) -> Iterator[tuple[type[Section]
     yield model, prefix
     for name, field in model.model_fields.items():
         if inner := _inner(field):
-            yield from _sections(inner, f"{prefix}.{name}".removeprefix("."))
+            named = ".NAME" if get_origin(field.annotation) is Mapping else ""
+            yield from _sections(inner, f"{prefix}.{name}{named}".removeprefix("."))
 
 
 def _section(model: type[Section], prefix: str) -> str:
@@ -79,7 +80,9 @@ def _row(key: str, field: FieldInfo) -> str:
 
 
 def _inner(field: FieldInfo) -> type[Section] | None:
-    kind = field.annotation
+    """Return the section that a field holds, once or by any names."""
+    by_name = get_origin(field.annotation) is Mapping
+    kind = get_args(field.annotation)[1] if by_name else field.annotation
     return kind if isinstance(kind, type) and issubclass(kind, Section) else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 
@@ -30,6 +31,24 @@ class PreferredAgent(StrEnum):
     VALIDATORS = "validators"
     PLANNER = "planner"
     FIXER = "fixer"
+
+
+class SeedsVary(StrEnum):
+    """What a seed of an experiment varies, from the least to the most: each holds those before it."""
+
+    ORPO = "orpo"
+    POOL = "pool"
+    ALL = "all"
+
+    @property
+    def covered(self) -> str:
+        """What numbers over such seeds cover, in words."""
+        return {"orpo": "ORPO seeds", "pool": "seeds of pool and ORPO", "all": "seeds of SFT, pool and ORPO"}[self]
+
+    @staticmethod
+    def widest(found: Iterable[SeedsVary]) -> SeedsVary:
+        """Return the one that varies the most."""
+        return max(found, key=list(SeedsVary).index)
 
 
 class FixerCritique(StrEnum):

@@ -170,7 +170,10 @@ def orpo(config: Path, overrides: tuple[str, ...], agent: str, regime: str) -> N
 @commands.command()
 @experiment_options
 @click.option(
-    "--team", default="all", show_default=True, help="planner, sft, a regime, or all teams of the experiment."
+    "--team",
+    default="all",
+    show_default=True,
+    help="planner, validators (without a fixer), sft, a regime, a team that the config names, or all of them.",
 )
 def evaluate(config: Path, overrides: tuple[str, ...], team: str) -> None:
     """Run teams on the usable dev questions and measure every metric."""
@@ -216,7 +219,9 @@ def search(config: Path, overrides: tuple[str, ...], regime: str, trials: int | 
 
 @commands.command()
 @experiment_options
-@click.option("--baseline", default="indep", show_default=True, help="A regime, sft, planner, or run ids of evaluate.")
+@click.option(
+    "--baseline", default="indep", show_default=True, help="A team, as evaluate has it, or run ids of evaluate."
+)
 @click.option("--treatment", default="collab", show_default=True, help="Likewise; run ids are parted by commas.")
 def compare(config: Path, overrides: tuple[str, ...], baseline: str, treatment: str) -> None:
     """Compare two teams at selector EX with honest statistics."""

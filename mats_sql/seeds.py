@@ -12,6 +12,11 @@ def derive_seed(root: int, *parts: str | int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
+def replicate_seed(root: int, number: int) -> int:
+    """Return the root seed of a replicate; number 0 has the root itself, so that its work is that of no replicates."""
+    return derive_seed(root, "replicate", number) if number else root
+
+
 def derive_random(root: int, *parts: str | int) -> random.Random:
     """Return a generator seeded by :func:`derive_seed`."""
     return random.Random(derive_seed(root, *parts))

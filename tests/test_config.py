@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import runpy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import get_args, get_origin
 
 import pytest
 import yaml
@@ -25,8 +26,10 @@ def keys(model: type[Section], prefix: str = "") -> Iterator[tuple[str, str | No
     """Yield every key, sections included, with its description."""
     for name, field in model.model_fields.items():
         yield prefix + name, field.description
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
-            yield from keys(field.annotation, f"{prefix}{name}.")
+        by_name = get_origin(field.annotation) is Mapping
+        kind = get_args(field.annotation)[1] if by_name else field.annotation
+        if isinstance(kind, type) and issubclass(kind, Section):
+            yield from keys(kind, f"{prefix}{name}.{'x.' if by_name else ''}")
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
@@ -68,12 +71,23 @@ def test_overrides_reach_nested_settings_and_are_yaml(tmp_path: Path) -> None:
     )
 
 
+def test_a_team_is_named_in_the_file_or_by_an_override_and_its_agents_are_sft_unless_said(tmp_path: Path) -> None:
+    path = tmp_path / "e.yaml"
+    path.write_text("teams: {no-fixer: {fixer: none}}\n")
+    teams = load_experiment(path, ["teams.planner-orpo.planner=orpo"]).teams
+    assert {name: (team.planner, team.validators, team.fixer) for name, team in teams.items()} == {
+        "no-fixer": ("sft", "sft", "none"),
+        "planner-orpo": ("orpo", "sft", "sft"),
+    }
+
+
 def test_of_two_overrides_of_a_key_the_last_holds(tmp_path: Path) -> None:
     path = tmp_path / "e.yaml"
     path.write_text("")
     assert load_experiment(path, ["orpo.beta=0.1", "orpo.beta=0.2"]).orpo.beta == 0.2
 
 
+TAKEN = ("all", "planner", "sft", "validators", "collab_v2", "SFT-VF")
 WRONG = [
     ("orpo: {betta: 1}", "every key must be known, but {path} has 'orpo.betta'; remove it or see docs/config.md"),
     ("orpo: {beta: -1}", "orpo.beta: Input should be greater than 0, but got -1; change it in {path}"),
@@ -93,6 +107,21 @@ WRONG = [
         "teacher: {kind: large_model}",
         "teacher.model and teacher.base_url must be set when teacher.kind is 'large_model'",
     ),
+    ("seeds: [0, 1, 0]", "seeds must differ from one another, but got [0, 1, 0]; leave out the repeated"),
+    (
+        "teams: {a: {validators: colab}}",
+        "teams.a.validators must be one of none, sft, indep, collab, collab_v2, strict, advantage, or "
+        "package.module:function, but got 'colab'; choose one",
+    ),
+    (
+        "teams: {a: {validators: 'nowhere_at_all:rule'}}",
+        "teams.a.validators: a regime of one's own must be a function of (case, policy), but of 'nowhere_at_all:rule'",
+    ),
+    ("teams: {a: {planner: none}}", "teams.a.planner: Input should be 'sft' or 'orpo', but got 'none'"),
+    ("teams: {a: {selector: sft}}", "every key must be known, but {path} has 'teams.a.selector'"),
+    ("teams: {a b: {}}", "a team's name must be letters, digits, - and _, but got 'a b' in teams; rename it"),
+    *((f"teams: {{{name}: {{}}}}", f"a team's name must not be taken, but teams.{name} is") for name in TAKEN),
+    ("teams: {one: {}, One: {}}", "a team's name must not be taken, but teams.One is; rename it"),
     ("- a list", "the config must be a mapping of keys, but {path} holds a list"),
     ("a: [", "the config file must be YAML, but {path}: "),
 ]

@@ -8,9 +8,11 @@ from mats_sql.config.preference import PairSettings, Policy, PromoteSettings, Ro
 from mats_sql.config.questions import BenchmarkSettings, LabSettings, PretrainSettings
 from mats_sql.config.regimes import OwnRule, is_own, known_regime, own_rule, regime_label
 from mats_sql.config.section import Section
+from mats_sql.config.teams import SFT_TEAMS, TeamMembers
 from mats_sql.config.training import LoraSettings, OrpoSettings, SftAgents, SftSettings, TrainerSettings
 
 __all__ = [
+    "SFT_TEAMS",
     "BenchmarkSettings",
     "Experiment",
     "GenerationSettings",
@@ -31,6 +33,7 @@ __all__ = [
     "SqlLimits",
     "SqlSettings",
     "TeacherSettings",
+    "TeamMembers",
     "TrainerSettings",
     "is_own",
     "known_regime",

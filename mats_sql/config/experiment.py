@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from mats_sql.choices import FixerCritique, Regime
+from mats_sql.choices import FixerCritique, Regime, SeedsVary
 from mats_sql.config.execution import SqlSettings
 from mats_sql.config.generation import GenerationSettings, ModelSettings, TeacherSettings
 from mats_sql.config.preference import PairSettings, Policy, PromoteSettings, RolloutSettings, SearchSettings
 from mats_sql.config.questions import BenchmarkSettings, LabSettings, PretrainSettings
 from mats_sql.config.regimes import RegimeName, known_regime, regime_label
 from mats_sql.config.section import Section
+from mats_sql.config.teams import TeamMembers, check_teams
 from mats_sql.config.training import OrpoSettings, SftAgents
 
 
@@ -26,7 +28,12 @@ class Experiment(Section):
     )
     seed: int = Field(0, description="Every random choice derives from it.")
     seeds: tuple[int, ...] = Field(
-        (0,), min_length=1, description="Seeds of preference training: one team each, and the table has their spread."
+        (0,), min_length=1, description="Numbers of seeds: one team each, and a table of their spread."
+    )
+    seeds_vary: SeedsVary = Field(
+        SeedsVary.ORPO,
+        description="What a seed varies: preference training; also the pool that its pairs come from; or all, SFT "
+        "agents too (docs/statistics.md).",
     )
     iterations: int = Field(
         1,
@@ -62,6 +69,9 @@ class Experiment(Section):
         description="Whether every regime is also compared with INDEP on balanced verdicts and with INDEP matched to "
         "it in number and verdict mix: one team more, and one more per regime.",
     )
+    teams: Mapping[str, TeamMembers] = Field(
+        {}, description="Further teams by name, a row of every table each (docs/training.md)."
+    )
     policy: Policy = Field(Policy(), description="The inference flow of a team.")
     search: SearchSettings = Field(SearchSettings(), description="The Optuna study.")
     promote: PromoteSettings = Field(PromoteSettings(), description="Gates before a team becomes champion.")
@@ -83,6 +93,17 @@ class Experiment(Section):
         twice = next((label for label in labels if labels.count(label) > 1), None)
         if twice is not None:
             raise ValueError(f"regimes must differ in their names, but {twice} is there twice; rename one")
+        return self
+
+    @model_validator(mode="after")
+    def _teams_have_free_names_and_known_agents(self) -> Experiment:
+        check_teams(self.teams, self.regimes)
+        return self
+
+    @model_validator(mode="after")
+    def _seeds_differ(self) -> Experiment:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds must differ from one another, but got {list(self.seeds)}; leave out the repeated")
         return self
 
     def regimes_named(self, name: str) -> tuple[str, ...]:

@@ -36,7 +36,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class TeamModels:
-    """The model version of each agent of one team; without validators and fixer it is the planner with a selector."""
+    """The model version of each agent of one team; without validators and fixer it is the planner with a selector.
+
+    ``seed`` tells it from teams that are made the same otherwise; None when there are no others.
+    """
 
     name: str
     planner: Artifact
@@ -45,7 +48,7 @@ class TeamModels:
     fixer: Artifact | None
     regime: str = ""
     line: Line | None = None
-    seed: int = 0
+    seed: int | None = None
 
     def agents(self) -> dict[str, Artifact]:
         """Return the models by agent name."""
@@ -58,7 +61,7 @@ class TeamModels:
     @property
     def label(self) -> str:
         """The team's name in tables and run names, with its fixer and seed where it has them."""
-        return f"{self.family}, seed {self.seed}" if self.regime not in ("", "sft") else self.family
+        return self.family if self.seed is None else f"{self.family}, seed {self.seed}"
 
     @property
     def family(self) -> str:
@@ -70,7 +73,7 @@ class TeamModels:
         return {
             "team": self.name,
             "regime": self.regime,
-            "seed": str(self.seed),
+            **({} if self.seed is None else {"seed": str(self.seed)}),
             **(self.line.tags() if self.line else {}),
         }
 

@@ -9,17 +9,17 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from mats_sql.agents import FIXER, PLANNER, SELECTOR, Validator, validator_name
-from mats_sql.choices import PreferredAgent
+from mats_sql.choices import PreferredAgent, SeedsVary
 from mats_sql.config import Experiment, is_own
 from mats_sql.errors import ConfigError, StageInputError
 from mats_sql.evaluation.report import EvaluatedTeam, print_tables, result_tables
 from mats_sql.pipeline import experiment as steps
-from mats_sql.pipeline.assemble import Line
 from mats_sql.pipeline.compare import Side
-from mats_sql.pipeline.evaluate import read_candidates
+from mats_sql.pipeline.evaluate import read_candidates, seed_tables
 from mats_sql.pipeline.judge import JudgeReport, JudgeRequest, judge_in_a_run
 from mats_sql.pipeline.progress import result_console
 from mats_sql.pipeline.questions import validation_ids
+from mats_sql.pipeline.replicates import seeds_of, supervised_seeds
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.preference import labellings_named
 from mats_sql.sql import VerdictClass
@@ -32,24 +32,26 @@ def prepare_questions(workspace: Workspace) -> None:
 
 
 def train_supervised(workspace: Workspace, agent: str) -> None:
-    """Train the SFT agent of that name, or all of them, for every fixer of the experiment."""
-    if agent == PLANNER:
-        steps.planner(workspace)
-    for validator in Validator:
-        if agent == validator_name(validator):
-            steps.supervised_validator(workspace, validator)
-    if agent == FIXER:
-        for mode in workspace.experiment.fixers:
-            steps.supervised_fixer(workspace, mode)
-    if agent in (SELECTOR, "all"):
-        for line in steps.lines(workspace.experiment):
-            steps.supervised_team(workspace, line)
+    """Train the SFT agent of that name, or all of them, for every fixer and SFT seed of the experiment."""
+    experiment = workspace.experiment
+    for seeds in supervised_seeds(experiment):
+        if agent == PLANNER:
+            steps.planner(workspace, seeds)
+        for validator in Validator:
+            if agent == validator_name(validator):
+                steps.supervised_validator(workspace, validator, seeds)
+        if agent == FIXER:
+            for mode in experiment.fixers:
+                steps.supervised_fixer(workspace, mode, seeds)
+        if agent in (SELECTOR, "all"):
+            for line in steps.lines(experiment):
+                steps.supervised_team(workspace, line, seeds)
 
 
 def draw_pools(workspace: Workspace) -> None:
-    """Draw the pool of every line."""
-    for line in steps.lines(workspace.experiment):
-        steps.pool(workspace, line)
+    """Draw the pool of every line, and of every seed that varies it."""
+    for line, seeds in product(steps.lines(workspace.experiment), seeds_of(workspace.experiment)):
+        steps.pool(workspace, line, seeds)
 
 
 def build_pairs(workspace: Workspace, agent: PreferredAgent, regime: str) -> None:
@@ -60,13 +62,15 @@ def build_pairs(workspace: Workspace, agent: PreferredAgent, regime: str) -> Non
     experiment = workspace.experiment
     _require_no_regime(agent, regime)
     if agent is PreferredAgent.PLANNER:
-        steps.planner_pairs(workspace)
+        for seeds in seeds_of(experiment):
+            steps.planner_pairs(workspace, seeds)
     elif agent is PreferredAgent.FIXER:
-        for line in steps.lines(experiment):
-            steps.fixer_pairs(workspace, line)
+        for line, seeds in product(steps.lines(experiment), seeds_of(experiment)):
+            steps.fixer_pairs(workspace, line, seeds)
     else:
-        for line, item in product(steps.lines(experiment), labellings_named(experiment, regime)):
-            steps.critique_pairs(workspace, item, line)
+        wanted = product(steps.lines(experiment), labellings_named(experiment, regime), seeds_of(experiment))
+        for line, item, seeds in wanted:
+            steps.critique_pairs(workspace, item, line, seeds)
 
 
 def train_preferred(workspace: Workspace, agent: PreferredAgent, regime: str) -> None:
@@ -77,23 +81,23 @@ def train_preferred(workspace: Workspace, agent: PreferredAgent, regime: str) ->
     experiment = workspace.experiment
     _require_no_regime(agent, regime)
     if agent is PreferredAgent.PLANNER:
-        for seed in experiment.seeds:
-            steps.preferred_planner(workspace, seed)
+        for seeds in seeds_of(experiment):
+            steps.preferred_planner(workspace, seeds)
     elif agent is PreferredAgent.FIXER:
-        for line in steps.lines(experiment):
-            # the fixer that the next iteration would have
-            steps.fixer(workspace, Line(line.critique, line.iteration + 1))
+        for line, seeds in product(steps.lines(experiment), seeds_of(experiment)):
+            steps.preferred_fixer(workspace, line, seeds)
     else:
-        wanted = product(steps.lines(experiment), labellings_named(experiment, regime), experiment.seeds, Validator)
-        for line, item, seed, validator in wanted:
-            steps.preferred_validator(workspace, validator, item, line, seed)
+        wanted = product(steps.lines(experiment), labellings_named(experiment, regime), seeds_of(experiment))
+        for line, item, seeds in wanted:
+            steps.preferred_validators(workspace, item, line, seeds)
 
 
 def evaluate_teams(workspace: Workspace, name: str) -> None:
     """Evaluate the teams of that name, or all teams of the experiment, and print their table."""
     evaluated = [(team, steps.evaluation(workspace, team)) for team in steps.teams(workspace, name)]
     teams = [EvaluatedTeam(team.label, read_candidates(result.outputs["candidates"])) for team, result in evaluated]
-    print_tables(result_console(), result_tables(teams, validation_ids(steps.questions(workspace))))
+    tables = result_tables(teams, validation_ids(steps.questions(workspace)))
+    print_tables(result_console(), [*tables, *seed_tables(evaluated, workspace.experiment.seeds_vary)])
 
 
 def compare_named(workspace: Workspace, baseline: str, treatment: str) -> None:
@@ -155,9 +159,12 @@ def _require_no_regime(agent: PreferredAgent, regime: str) -> None:
 def _side(workspace: Workspace, reference: str) -> Side:
     if reference in steps.team_names(workspace.experiment) or is_own(reference):
         teams = steps.teams(workspace, reference)
-        return Side(reference, [steps.evaluation(workspace, team).outputs["candidates"] for team in teams])
+        evaluations = [steps.evaluation(workspace, team).outputs["candidates"] for team in teams]
+        return Side(reference, evaluations, workspace.experiment.seeds_vary)
     results = [load_result(workspace.store, run_id.strip()) for run_id in reference.split(",")]
     if not all("candidates" in result.outputs for result in results):
         raise StageInputError(f"a side must be runs of evaluate, but got {reference!r}; see the runs named evaluate")
-    tags = workspace.store.run(results[0].run_id).data.tags
-    return Side(tags.get("team", reference), [result.outputs["candidates"] for result in results])
+    tags = [workspace.store.run(result.run_id).data.tags for result in results]
+    varied = SeedsVary.widest(SeedsVary(one.get("seeds_vary", SeedsVary.ORPO)) for one in tags)
+    evaluations = [result.outputs["candidates"] for result in results]
+    return Side(tags[0].get("team", reference), evaluations, varied)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from mats_sql.choices import SeedsVary
 from mats_sql.evaluation import ALL, question_sets
 from mats_sql.evaluation.comparison import (
     ComparedControl,
@@ -24,19 +25,21 @@ from mats_sql.pipeline.questions import validation_ids
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.tracking import Artifact, ArtifactKind, StageKey, StageResult, StageRun
 
-KEY = StageKey("compare", 3)
+KEY = StageKey("compare", 4)
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One side of a comparison: its name and the evaluation of each of its training seeds."""
+    """One side of a comparison: its name, the evaluation of each of its training seeds, and what those vary."""
 
     name: str
     evaluations: Sequence[Artifact]
+    seeds_vary: SeedsVary
 
     def read(self) -> ComparedTeam:
         """Return the side with its judged candidates."""
-        return ComparedTeam(self.name, [read_candidates(evaluation) for evaluation in self.evaluations])
+        seeds = [read_candidates(evaluation) for evaluation in self.evaluations]
+        return ComparedTeam(self.name, seeds, self.seeds_vary)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,12 @@ def compare(
     return workspace.run(
         KEY,
         title=f"compare {', '.join(names)} with {baseline.name}",
-        settings={"baseline": baseline.name, "treatments": names, "controls": beside},
+        settings={
+            "baseline": baseline.name,
+            "treatments": names,
+            "controls": beside,
+            "seeds_vary": {side.name: side.seeds_vary.value for side in (baseline, *treatments, *_sides(controls))},
+        },
         inputs={
             "questions": questions,
             **{

@@ -6,11 +6,13 @@ usable dev questions is a look at the final set and counts as one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 from mats_sql.agents import Verdict
+from mats_sql.choices import SeedsVary
 from mats_sql.evaluation import JudgedCandidate, answers_frame, judge_items, judged_candidates, team_metrics
-from mats_sql.evaluation.report import verdict_confusion
+from mats_sql.evaluation.report import ResultTable, seed_table, verdict_confusion
 from mats_sql.parquet import read_records, write_records
 from mats_sql.pipeline.assemble import TeamModels
 from mats_sql.pipeline.questions import dev_source, validation_ids
@@ -19,6 +21,8 @@ from mats_sql.team import Team, agents_of
 from mats_sql.tracking import Artifact, ArtifactKind, StageKey, StageResult, StageRun
 
 KEY = StageKey("evaluate", 1)
+
+Evaluated = Sequence[tuple[TeamModels, StageResult]]
 
 
 def evaluate(
@@ -33,13 +37,33 @@ def evaluate(
         settings={"part": part, "limits": experiment.sql.limits, "seed": experiment.seed},
         inputs={"questions": questions, "team": team},
         compute=lambda run: _compute(workspace, run, team, questions, validation_only=validation_only),
-        tags={**models.tags(), "part": part},
+        tags={**models.tags(), "part": part, "seeds_vary": experiment.seeds_vary.value},
     )
 
 
 def read_candidates(evaluation: Artifact) -> tuple[JudgedCandidate, ...]:
     """Return the judged candidates that an evaluation wrote."""
     return tuple(read_records(JudgedCandidate, evaluation.path))
+
+
+def by_family(evaluated: Evaluated) -> dict[str, list[tuple[TeamModels, StageResult]]]:
+    """Return evaluated teams by what those that differ in their seed alone have in common, in order."""
+    families: dict[str, list[tuple[TeamModels, StageResult]]] = {}
+    for team, result in evaluated:
+        families.setdefault(team.family, []).append((team, result))
+    return families
+
+
+def seed_tables(evaluated: Evaluated, seeds_vary: SeedsVary) -> list[ResultTable]:
+    """Return the table of how teams vary between seeds, or none where each has one."""
+    scores = selector_scores(evaluated)
+    return [seed_table(scores, seeds_vary)] if any(len(values) > 1 for values in scores.values()) else []
+
+
+def selector_scores(evaluated: Evaluated) -> dict[str, list[float]]:
+    """Return the selector EX (fractions) of every seed by family."""
+    families = by_family(evaluated)
+    return {name: [result.metrics["selector_ex"] for _, result in members] for name, members in families.items()}
 
 
 def _compute(

@@ -33,15 +33,13 @@ from mats_sql.evaluation.report import (
 )
 from mats_sql.parquet import read_records
 from mats_sql.pipeline import experiment as steps
-from mats_sql.pipeline.assemble import TeamModels
-from mats_sql.pipeline.evaluate import read_candidates
+from mats_sql.pipeline.evaluate import Evaluated, by_family, read_candidates, seed_tables, selector_scores
 from mats_sql.pipeline.progress import result_console
 from mats_sql.pipeline.questions import validation_ids
+from mats_sql.pipeline.replicates import seeds_of
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.preference import PreferencePair, labellings
-from mats_sql.tracking import StageResult, StageRun
-
-Evaluated = Sequence[tuple[TeamModels, StageResult]]
+from mats_sql.tracking import StageRun
 
 
 def run_experiment(workspace: Workspace) -> None:
@@ -73,6 +71,7 @@ def _tables(workspace: Workspace, evaluated: Evaluated, gaps: Sequence[Compariso
     everything = measure(teams, question_sets(teams[0].question_ids, validation)[0])
     return [
         *result_tables(teams, validation),
+        *seed_tables(evaluated, workspace.experiment.seeds_vary),
         stage_table(everything),
         verdict_table(everything),
         pair_table(_pair_sets(workspace)),
@@ -88,9 +87,10 @@ def _gap_tables(gaps: Comparisons, question_set: str) -> list[ResultTable]:
 
 def _pair_sets(workspace: Workspace) -> list[PairSet]:
     experiment = workspace.experiment
-    single, sets = len(list(steps.lines(experiment))) == 1, []
+    first, sets = seeds_of(experiment)[0], []
+    single = len(list(steps.lines(experiment))) == 1
     for line, labelling in product(steps.lines(experiment), labellings(experiment)):
-        metrics = steps.critique_pairs(workspace, labelling, line).metrics
+        metrics = steps.critique_pairs(workspace, labelling, line, first).metrics
         for name, validator in ((validator.value, validator) for validator in Validator):
             controlled = labelling.balance is not Balance.NONE
             sets.append(
@@ -108,12 +108,12 @@ def _pair_sets(workspace: Workspace) -> list[PairSet]:
 
 def _rewards(workspace: Workspace) -> list[RewardAccuracy]:
     experiment = workspace.experiment
-    rewards = []
+    first, rewards = seeds_of(experiment)[0], []
     single = len(list(steps.lines(experiment))) == 1
     for line, labelling in product(steps.lines(experiment), labellings(experiment)):
-        built = steps.regime_pairs(workspace, labelling.regime, line).outputs
+        built = steps.regime_pairs(workspace, labelling.regime, line, first).outputs
         for validator in Validator:
-            trained = steps.preferred_validator(workspace, validator, labelling, line, experiment.seeds[0]).metrics
+            trained = steps.preferred_validator(workspace, validator, labelling, line, first).metrics
             held_out = read_records(PreferencePair, built[f"{validator.value}_evaluation"].path)
             rewards.append(
                 RewardAccuracy(
@@ -138,15 +138,11 @@ def _log(run: StageRun, tables: Sequence[ResultTable], evaluated: Evaluated) -> 
 
 def _log_figures(run: StageRun, evaluated: Evaluated) -> None:
     """Log each team's first seed in detail, and the selector EX of all seeds."""
-    families: dict[str, list[tuple[TeamModels, StageResult]]] = {}
-    for team, result in evaluated:
-        families.setdefault(team.family, []).append((team, result))
-    first = [members[0] for members in families.values()]
+    first = [members[0] for members in by_family(evaluated).values()]
     teams = [(team.label, read_candidates(result.outputs["candidates"])) for team, result in first]
     run.log_figure("teams", team_bars(teams))
     run.log_figure("pass_at_k", pass_at_k(teams))
-    scores = {name: [result.metrics["selector_ex"] for _, result in members] for name, members in families.items()}
-    run.log_figure("selector_ex_by_seed", selector_by_seed(scores))
+    run.log_figure("selector_ex_by_seed", selector_by_seed(selector_scores(evaluated)))
 
 
 def _print(tables: Sequence[ResultTable], gaps: Sequence[Comparisons], registered: Sequence[str]) -> None:

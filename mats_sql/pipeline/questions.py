@@ -52,7 +52,7 @@ def validation_ids(questions: Artifact) -> frozenset[int]:
 
 def dev_source(experiment: Experiment, questions: Artifact) -> Source:
     """Return the usable dev questions."""
-    return _split_source(experiment, DEV, usable_ids(questions, DEV))
+    return _split_source(experiment.benchmark, benchmark_root(experiment), DEV, usable_ids(questions, DEV))
 
 
 def train_source(experiment: Experiment, questions: Artifact, limit: int | None = None) -> Source:
@@ -62,7 +62,7 @@ def train_source(experiment: Experiment, questions: Artifact, limit: int | None 
     if limit is not None:
         ranked = sorted(ids, key=lambda question_id: derive_seed(experiment.seed, "train-part", question_id))
         ids = tuple(sorted(ranked[:limit]))
-    return _split_source(experiment, TRAIN, ids)
+    return _split_source(experiment.benchmark, benchmark_root(experiment), TRAIN, ids)
 
 
 def train_folds(experiment: Experiment, source: Source) -> list[frozenset[int]]:
@@ -126,8 +126,8 @@ def _require_train(experiment: Experiment) -> None:
 
 
 @lru_cache(maxsize=4)
-def _split_source(experiment: Experiment, split: str, ids: tuple[int, ...]) -> Source:
-    return source(read_split(experiment, split), ids, experiment.benchmark)
+def _split_source(settings: BenchmarkSettings, root: Path, split: str, ids: tuple[int, ...]) -> Source:
+    return source(_read(settings.kind, root, split), ids, settings)
 
 
 @lru_cache(maxsize=8)

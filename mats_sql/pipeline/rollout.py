@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from mats_sql.agents import PROMPT_VERSIONS, Validator
 from mats_sql.parquet import write_records
@@ -32,6 +33,7 @@ from mats_sql.rollout import (
     with_right_content,
     write_pool,
 )
+from mats_sql.seeds import replicate_seed
 from mats_sql.tracking import Artifact, ArtifactKind, StageKey, StageResult, StageRun
 
 PLANS_KEY = StageKey("rollout-plans", 1)
@@ -39,49 +41,57 @@ POOL_KEY = StageKey("rollout-pool", 2)
 SCORES_KEY = StageKey("rollout-scores", 2)
 
 
-def rollout_plans(workspace: Workspace, questions: Artifact, planners: Sequence[Artifact]) -> StageResult:
-    """Return the judged plans of every train question (`plans`).
+@dataclass(frozen=True, slots=True)
+class PoolOrigin:
+    """What a pool is drawn from: judged plans, and the models that criticise and fix them."""
+
+    plans: Artifact
+    validators: Mapping[Validator, Artifact]
+    fixer: Artifact
+
+    def inputs(self) -> dict[str, Artifact]:
+        """Return all of it, by role."""
+        models = {f"{validator.value}_validator": model for validator, model in self.validators.items()}
+        return {"plans": self.plans, **models, "fixer": self.fixer}
+
+
+def rollout_plans(
+    workspace: Workspace, questions: Artifact, planners: Sequence[Artifact], *, seed: int = 0
+) -> StageResult:
+    """Return the judged plans of every train question (`plans`); ``seed`` numbers the replicate, here and below.
 
     ``planners`` is the team's own planner, or one per fold that never saw the fold's questions (``rollout.folds``).
     """
     experiment = workspace.experiment
     return workspace.run(
         PLANS_KEY,
-        title=f"rollout {experiment.rollout.plans} plans per train question",
-        settings=rollout_settings(workspace),
+        title=f"rollout {experiment.rollout.plans} plans per train question" + _told(seed),
+        settings=rollout_settings(workspace, seed),
         inputs={"questions": questions, **_by_fold(planners)},
-        compute=lambda run: _draw_plans(workspace, run, train_source(experiment, questions), planners),
+        compute=lambda run: _draw_plans(
+            workspace, run, train_source(experiment, questions), planners, sampler(workspace, seed)
+        ),
+        tags={"seed": str(seed)},
     )
 
 
 def rollout_pool(
-    workspace: Workspace,
-    questions: Artifact,
-    plans: Artifact,
-    validators: Mapping[Validator, Artifact],
-    fixer: Artifact,
-    *,
-    label: str,
+    workspace: Workspace, questions: Artifact, origin: PoolOrigin, *, label: str, seed: int = 0
 ) -> StageResult:
     """Return the pool (`pool`) of a part of the train questions for any validators and fixer."""
     experiment = workspace.experiment
 
     def compute(run: StageRun) -> None:
         part = train_source(experiment, questions, experiment.rollout.questions)
-        _draw_pool(workspace, run, part, plans, validators, fixer)
+        _draw_pool(workspace, run, part, origin, sampler(workspace, seed))
 
     return workspace.run(
         POOL_KEY,
-        title=f"rollout pool, {label}",
-        settings={**rollout_settings(workspace), "questions": experiment.rollout.questions},
-        inputs={
-            "questions": questions,
-            "plans": plans,
-            **{f"{validator.value}_validator": model for validator, model in validators.items()},
-            "fixer": fixer,
-        },
+        title=f"rollout pool, {label}" + _told(seed),
+        settings={**rollout_settings(workspace, seed), "questions": experiment.rollout.questions},
+        inputs={"questions": questions, **origin.inputs()},
         compute=compute,
-        tags={"fixer": label},
+        tags={"fixer": label, "seed": str(seed)},
     )
 
 
@@ -107,8 +117,8 @@ def rollout_scores(workspace: Workspace, questions: Artifact, pool: Artifact, se
     )
 
 
-def rollout_settings(workspace: Workspace) -> dict[str, object]:
-    """Return the settings that decide what is drawn."""
+def rollout_settings(workspace: Workspace, seed: int = 0) -> dict[str, object]:
+    """Return the settings that decide what is drawn in a replicate."""
     experiment = workspace.experiment
     return {
         "rollout": experiment.rollout.model_dump(mode="json", exclude={"questions"}),
@@ -116,14 +126,19 @@ def rollout_settings(workspace: Workspace) -> dict[str, object]:
         "benchmark": experiment.benchmark.prompt_settings(),
         "prompts": PROMPT_VERSIONS,
         "limits": experiment.sql.limits,
-        "seed": experiment.seed,
+        "seed": replicate_seed(experiment.seed, seed),
     }
 
 
-def sampler(workspace: Workspace) -> Sampler:
-    """Return the sampler of the experiment."""
+def sampler(workspace: Workspace, seed: int = 0) -> Sampler:
+    """Return the sampler of a replicate."""
     experiment = workspace.experiment
-    return Sampler(experiment.rollout, experiment.generation, workspace.judge(), experiment.seed)
+    root = replicate_seed(experiment.seed, seed)
+    return Sampler(experiment.rollout, experiment.generation, workspace.judge(), root)
+
+
+def _told(seed: int) -> str:
+    return f", seed {seed}" if seed else ""
 
 
 def _by_fold(planners: Sequence[Artifact]) -> dict[str, Artifact]:
@@ -132,35 +147,29 @@ def _by_fold(planners: Sequence[Artifact]) -> dict[str, Artifact]:
     return {f"planner_without_fold_{number}": planner for number, planner in enumerate(planners, start=1)}
 
 
-def _draw_plans(workspace: Workspace, run: StageRun, source: Source, planners: Sequence[Artifact]) -> None:
+def _draw_plans(
+    workspace: Workspace, run: StageRun, source: Source, planners: Sequence[Artifact], draw: Sampler
+) -> None:
     started = time.monotonic()
     plans: list[PlanRow] = []
     for planner, fold in zip(planners, train_folds(workspace.experiment, source), strict=True):
         with workspace.engine(planner.path) as engine:
-            plans += sampler(workspace).plans(source.part(fold), engine)
+            plans += draw.plans(source.part(fold), engine)
     plans.sort(key=lambda row: (row.question_id, row.sample_index))
     _publish(run, Pool(tuple(plans)), "plans", time.monotonic() - started)
 
 
-def _draw_pool(
-    workspace: Workspace,
-    run: StageRun,
-    source: Source,
-    plans: Artifact,
-    validators: Mapping[Validator, Artifact],
-    fixer: Artifact,
-) -> None:
+def _draw_pool(workspace: Workspace, run: StageRun, source: Source, origin: PoolOrigin, draw: Sampler) -> None:
     started = time.monotonic()
-    draw = sampler(workspace)
-    rows = tuple(row for row in read_pool(plans.path).plans if row.question_id in source.tasks)
+    rows = tuple(row for row in read_pool(origin.plans.path).plans if row.question_id in source.tasks)
     reviews = reviews_of(source, rows)
     critiques: list[CritiqueRow] = []
-    for validator, model in validators.items():
+    for validator, model in origin.validators.items():
         with workspace.engine(model.path) as engine:
             critiques += draw.critiques(reviews, validator, engine)
     schemas = read_split(workspace.experiment, TRAIN).schemas
     critiques = with_right_content(critiques, rows, source.golds, schemas)
-    with workspace.engine(fixer.path) as engine:
+    with workspace.engine(origin.fixer.path) as engine:
         fixes = draw.fixes(source, reviews, critiques, engine)
     _publish(run, Pool(rows, tuple(critiques), tuple(fixes)), "pool", time.monotonic() - started)
 

@@ -14,6 +14,7 @@ from mats_sql.config import Experiment, regime_label
 from mats_sql.pipeline.assemble import Line
 from mats_sql.pipeline.experiment import evaluation, lines, preferred_team, questions
 from mats_sql.pipeline.questions import validation_ids
+from mats_sql.pipeline.replicates import seeds_of
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.preference import Labelling, labelling_of
 from mats_sql.search import SearchResult, TrialResult, TrialRow, TrialSettings, run_search, search_scatter
@@ -67,7 +68,7 @@ def _trial(workspace: Workspace, labelling: Labelling, line: Line, chosen: Trial
 
     def compute(run: StageRun) -> None:
         own = workspace.within(with_trial(workspace.experiment, chosen), run)
-        team = preferred_team(own, labelling, line, workspace.experiment.seeds[0])
+        team = preferred_team(own, labelling, line, seeds_of(workspace.experiment)[0])
         metrics = evaluation(own, team, validation_only=True).metrics
         run.log_metrics(metrics)
         found.append(TrialResult(metrics["selector_ex"], {"oracle_pass_at_k": metrics["oracle_pass_at_k"]}))

@@ -26,7 +26,7 @@ from mats_sql.pipeline.questions import TRAIN, read_split, train_folds, train_so
 from mats_sql.pipeline.training_log import log_steps
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.rollout import Source, labelled_candidates, labelled_plans, read_pool
-from mats_sql.seeds import derive_seed
+from mats_sql.seeds import derive_seed, replicate_seed
 from mats_sql.teaching import (
     TEACHER_VERSIONS,
     LabelledReview,
@@ -40,21 +40,24 @@ from mats_sql.teaching import (
 )
 from mats_sql.tracking import Artifact, ArtifactKind, StageKey, StageResult, StageRun
 
-KEY = StageKey("sft", 1)
+KEY = StageKey("sft", 2)
 
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """What one agent learns: ``examples`` is called only when the run is not reused."""
+    """What one agent learns: ``examples`` is called only when the run is not reused; ``seed`` numbers the replicate."""
 
     agent: str
     base: str
     inputs: Mapping[str, Artifact]
     examples: Callable[[], Sequence[SftExample]]
+    seed: int
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
-def sft_planner(workspace: Workspace, questions: Artifact, *, without_fold: int | None = None) -> StageResult:
+def sft_planner(
+    workspace: Workspace, questions: Artifact, *, seed: int = 0, without_fold: int | None = None
+) -> StageResult:
     """Return the SFT planner (`model`), or one that learns from all but a fold of the train questions."""
     experiment = workspace.experiment
 
@@ -72,46 +75,52 @@ def sft_planner(workspace: Workspace, questions: Artifact, *, without_fold: int 
             )
 
     tags = {} if without_fold is None else {"without_fold": f"{without_fold + 1} of {experiment.rollout.folds}"}
-    return _train(workspace, Course(PLANNER, experiment.models.planner, {"questions": questions}, examples, tags))
+    return _train(workspace, Course(PLANNER, experiment.models.planner, {"questions": questions}, examples, seed, tags))
 
 
-def sft_validator(workspace: Workspace, validator: Validator, questions: Artifact, plans: Artifact) -> StageResult:
+def sft_validator(
+    workspace: Workspace, validator: Validator, questions: Artifact, plans: Artifact, *, seed: int = 0
+) -> StageResult:
     """Return an SFT validator (`model`)."""
     experiment = workspace.experiment
 
     def examples() -> Sequence[SftExample]:
         reviews = _labelled_plans(experiment, questions, plans)
         with _teacher(workspace) as teacher:
-            return validator_examples(validator, reviews, teacher, schemas=_schemas(experiment), seed=experiment.seed)
+            root = replicate_seed(experiment.seed, seed)
+            return validator_examples(validator, reviews, teacher, schemas=_schemas(experiment), seed=root)
 
     inputs = {"questions": questions, "plans": plans}
-    return _train(workspace, Course(validator_name(validator), experiment.models.validator, inputs, examples))
+    return _train(workspace, Course(validator_name(validator), experiment.models.validator, inputs, examples, seed))
 
 
-def sft_fixer(workspace: Workspace, mode: FixerCritique, questions: Artifact, plans: Artifact) -> StageResult:
+def sft_fixer(
+    workspace: Workspace, mode: FixerCritique, questions: Artifact, plans: Artifact, *, seed: int = 0
+) -> StageResult:
     """Return the SFT fixer (`model`) of one critique mode."""
     experiment = workspace.experiment
 
     def examples() -> Sequence[SftExample]:
         reviews = _labelled_plans(experiment, questions, plans)
         with _teacher(workspace) as teacher:
-            return fixer_examples(reviews, teacher, schemas=_schemas(experiment), mode=mode, seed=experiment.seed)
+            root = replicate_seed(experiment.seed, seed)
+            return fixer_examples(reviews, teacher, schemas=_schemas(experiment), mode=mode, seed=root)
 
     inputs = {"questions": questions, "plans": plans}
     tags = {"fixer_critique": mode.value}
-    return _train(workspace, Course(FIXER, experiment.models.fixer, inputs, examples, tags))
+    return _train(workspace, Course(FIXER, experiment.models.fixer, inputs, examples, seed, tags))
 
 
-def sft_selector(workspace: Workspace, questions: Artifact, pool: Artifact) -> StageResult:
+def sft_selector(workspace: Workspace, questions: Artifact, pool: Artifact, *, seed: int = 0) -> StageResult:
     """Return the SFT selector (`model`), trained on the candidates of a pool with their real critiques."""
     experiment = workspace.experiment
 
     def examples() -> Sequence[SftExample]:
         candidates = labelled_candidates(read_pool(pool.path), train_source(experiment, questions))
-        return selector_examples(candidates, seed=experiment.seed)
+        return selector_examples(candidates, seed=replicate_seed(experiment.seed, seed))
 
     inputs = {"questions": questions, "pool": pool}
-    return _train(workspace, Course(SELECTOR, experiment.models.selector, inputs, examples))
+    return _train(workspace, Course(SELECTOR, experiment.models.selector, inputs, examples, seed))
 
 
 @lru_cache(maxsize=16)
@@ -134,10 +143,11 @@ def _train(workspace: Workspace, course: Course) -> StageResult:
     experiment = workspace.experiment
     settings = experiment.sft.of(course.agent)
     base = base_model(course.base)
-    seed = derive_seed(experiment.seed, "sft", course.agent)
+    seed = derive_seed(replicate_seed(experiment.seed, course.seed), "sft", course.agent)
+    told = [*course.tags.values(), *([f"seed {course.seed}"] if course.seed else [])]
     return workspace.run(
         KEY,
-        title=f"sft {course.agent}" + "".join(f", {value}" for value in course.tags.values()),
+        title=", ".join([f"sft {course.agent}", *told]),
         settings={
             "agent": course.agent,
             "sft": settings,
@@ -150,7 +160,7 @@ def _train(workspace: Workspace, course: Course) -> StageResult:
         },
         inputs={"base": base, **course.inputs},
         compute=lambda run: _compute(workspace, run, course, base, settings, seed),
-        tags={"agent": course.agent, **course.tags},
+        tags={"agent": course.agent, "seed": str(course.seed), **course.tags},
     )
 
 

@@ -110,9 +110,9 @@ def fixer_examples(
 ) -> list[SftExample]:
     """Return fixes to learn: the gold SQL for a wrong SQL, the SQL itself for a correct one.
 
-    In mode ``fixed`` every example has the one identical critique. In mode ``aware`` each has the teacher's own. At most
-    :data:`KEPT_SHARE` of them keep a correct SQL: half under a false alarm, which is the teacher's critique against a
-    wrong SQL of the same question, half where nobody complains.
+    In mode ``fixed`` every example has the one identical critique. In mode ``aware`` each has the teacher's own. A part
+    of at most :data:`KEPT_SHARE` keeps a correct SQL: half of them under a false alarm, which is the teacher's critique
+    against a wrong SQL of the same question, half where nobody complains.
     """
     wrong = [item for item in reviews if not item.correct]
     right = [item for item in reviews if item.correct]

@@ -25,6 +25,7 @@ EXPERIMENT: Mapping[str, object] = {
     "policy": {"k": 2},
     "regimes": ["indep", "collab_v2"],
     "controls": False,
+    "teams": {"collab-no-fixer": {"validators": "collab_v2", "fixer": "none"}},
     "search": {"trials": 2, "k": [2, 3]},
 }
 

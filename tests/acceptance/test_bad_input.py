@@ -55,6 +55,8 @@ def test_a_missing_config_is_named(place: Place, entry_point: str) -> None:
         ("orpo.beta=much", "orpo.beta"),
         ("policy.k=0", "policy.k"),
         ("policy.gate=never", "policy.gate"),
+        ("seeds_vary=sft", "seeds_vary"),
+        ("teams.mine.validators=colab", "teams.mine.validators"),
         ("orpo", "key=value"),
         ("seed.x=1", "seed"),
         ("benchmark.kind=bird", "benchmark"),
@@ -76,6 +78,10 @@ def test_a_missing_model_is_named(place: Place) -> None:
 @pytest.mark.parametrize("entry_point", ["pairs", "orpo"])
 def test_a_regime_for_an_agent_without_one_is_named(place: Place, entry_point: str) -> None:
     assert_refused(place, entry_point, "--agent", "planner", "--regime", "collab", saying="'collab'")
+
+
+def test_an_unknown_team_is_named(place: Place) -> None:
+    assert_refused(place, "evaluate", "--team", "nobody", saying="collab-no-fixer, but got 'nobody'")
 
 
 def test_an_unknown_run_is_named(place: Place) -> None:

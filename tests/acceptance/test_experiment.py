@@ -22,6 +22,7 @@ from mats_sql.parquet import read_records
 from mats_sql.pipeline.experiment import planner_pairs, plans, questions
 from mats_sql.pipeline.progress import Progress
 from mats_sql.pipeline.questions import train_source
+from mats_sql.pipeline.replicates import Seeds
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.preference.pair import PreferencePair
 from mats_sql.rollout.pool import read_pool
@@ -67,6 +68,8 @@ def test_main_prints_the_result_table_the_gap_and_what_was_registered(finished: 
         "SFT-VF",
         "ORPO INDEP",
         "ORPO COLLAB_V2",
+        "VALIDATORS-no-fixer",
+        "collab-no-fixer, aware fixer, seed 0",
         "Validator reward accuracies",
         "outside the validation split",
         "95% CI",
@@ -76,7 +79,7 @@ def test_main_prints_the_result_table_the_gap_and_what_was_registered(finished: 
         assert expected in printed
 
 
-@pytest.mark.parametrize("team", ["SFT-VF", "ORPO INDEP", "ORPO COLLAB_V2"])
+@pytest.mark.parametrize("team", ["SFT-VF", "VALIDATORS-no-fixer", "ORPO COLLAB_V2", "collab-no-fixer"])
 def test_the_printed_selector_ex_is_what_the_teams_evaluation_measured(
     finished: Finished, client: MlflowClient, team: str
 ) -> None:
@@ -188,10 +191,10 @@ def test_promote_moves_the_champion_and_refuses_with_the_reason(
     assert (champion.tags["regime"], f"small.team/{champion.version}") == ("indep", str(team_of_run(store, evaluated)))
 
 
-def test_compare_takes_regimes_and_run_ids(finished: Finished, client: MlflowClient) -> None:
+def test_compare_takes_regimes_named_teams_and_run_ids(finished: Finished, client: MlflowClient) -> None:
     place = finished[0]
     ids = [runs(client, f"evaluate {name}%")[0].info.run_id for name in ("PLANNER-only", "SFT-VF")]
-    for baseline, treatment in (("indep", "collab_v2"), ids):
+    for baseline, treatment in (("indep", "collab_v2"), ("validators", "collab-no-fixer"), ids):
         done = place.run("compare", "--baseline", baseline, "--treatment", treatment)
         assert done.returncode == 0, done.stderr
         (look,) = re.findall(r"Look number (\d+) at", done.stdout)
@@ -207,9 +210,9 @@ def workspace(finished: Finished, store: Store) -> Iterator[Workspace]:
 def test_the_planners_pairs_prefer_a_correct_plan_to_a_wrong_one_under_a_prompt_without_gold(
     workspace: Workspace,
 ) -> None:
-    drawn = {row.plan_id: row for row in read_pool(plans(workspace).path).plans}
+    drawn = {row.plan_id: row for row in read_pool(plans(workspace, Seeds()).path).plans}
     source = train_source(workspace.experiment, questions(workspace))
-    built = planner_pairs(workspace).outputs
+    built = planner_pairs(workspace, Seeds()).outputs
     train, held_out = (read_records(PreferencePair, built[name].path) for name in ("planner", "planner_evaluation"))
     assert train
     assert held_out

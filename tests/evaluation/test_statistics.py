@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 from scipy.stats import permutation_test, ttest_1samp
 from statsmodels.regression.linear_model import OLS
 
+from mats_sql.choices import SeedsVary
 from mats_sql.errors import StageInputError
 from mats_sql.evaluation.comparison.intervals import cluster_mean, tango_interval
+from mats_sql.evaluation.comparison.over_seeds import over_seeds
+from mats_sql.evaluation.comparison.paired import pair_runs
 from mats_sql.evaluation.comparison.power import (
     best_of_n_overstatement,
     expected_maximum,
@@ -19,6 +22,7 @@ from mats_sql.evaluation.comparison.power import (
 )
 from mats_sql.evaluation.comparison.significance import holm, mcnemar_mid_p, sign_flip_p
 from mats_sql.evaluation.comparison.statistics import compare_all, compare_teams
+from mats_sql.evaluation.report.results import comparison_table
 
 
 def run(correct, databases=11):
@@ -280,7 +284,7 @@ def test_several_seeds_are_compared_by_their_means_and_their_noise_is_reported()
     means = [np.mean([[flag for _, flag in one.values()] for one in side]) for side in (baseline, treatment)]
     assert comparison.difference == pytest.approx(means[1] - means[0])
     assert comparison.baseline_seeds.deviation > 0
-    assert "over questions and seeds" in comparison.verdict
+    assert "over questions and ORPO seeds" in comparison.verdict
     assert not math.isnan(comparison.p_values.seed)
 
 
@@ -291,6 +295,66 @@ def test_noise_shared_by_a_whole_seed_widens_the_interval_over_seeds():
     treatment = [run(fixed < level) for level in (0.52, 0.62, 0.66)]
     intervals = compare_teams(baseline, treatment).intervals
     assert intervals.seed.high - intervals.seed.low > 1.5 * (intervals.question.high - intervals.question.low)
+
+
+def replicates(generator, seeds, *, shared, own, questions=600):
+    """Return two equally good teams: what each seed does to both of them, and to each by itself, are deviations."""
+    easy, sides = generator.random(questions), ([], [])
+    for _ in range(seeds):
+        both = generator.normal(0, shared)
+        for side in sides:
+            draws = np.where(generator.random(questions) < 0.2, generator.random(questions), easy)
+            side.append(run(draws < 0.5 + both + generator.normal(0, own)))
+    return sides
+
+
+@pytest.mark.parametrize("vary", [SeedsVary.POOL, SeedsVary.ALL])
+def test_what_the_seeds_of_both_sides_share_does_not_widen_the_interval_over_them(vary):
+    sides = replicates(np.random.default_rng(5), 5, shared=0.1, own=0.0)
+    alone, shared = (compare_teams(*sides, seeds_vary=one) for one in (SeedsVary.ORPO, vary))
+    widths = [one.intervals.seed.high - one.intervals.seed.low for one in (alone, shared)]
+    assert widths[1] < 0.5 * widths[0]
+    assert shared.intervals.question == alone.intervals.question
+    assert shared.minimal_detectable_effect < alone.minimal_detectable_effect
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+@pytest.mark.parametrize("own", [0.01, 0.03])
+def test_the_interval_over_shared_seeds_covers_the_truth_as_often_as_it_says(seeds, own):
+    generator = np.random.default_rng(seeds)
+    found = (pair_runs(*replicates(generator, seeds, shared=0.05, own=own)) for _ in range(200))
+    intervals = [over_seeds(data, SeedsVary.ALL, 0.05)[0] for data in found]
+    assert np.mean([interval.low <= 0 <= interval.high for interval in intervals]) >= 0.93
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 10_000), st.integers(2, 5), st.sampled_from([0.02, 0.05, 0.2]))
+def test_over_shared_seeds_the_p_value_and_the_interval_say_the_same(start, seeds, alpha):
+    sides = replicates(np.random.default_rng(start), seeds, shared=0.02, own=0.02, questions=60)
+    there, back = (compare_teams(*pair, seeds_vary=SeedsVary.ALL, alpha=alpha) for pair in (sides, sides[::-1]))
+    assert (there.p_values.seed <= alpha) == there.intervals.seed.excludes_zero
+    assert back.p_values.seed == pytest.approx(there.p_values.seed)
+    assert back.intervals.seed.low == pytest.approx(-there.intervals.seed.high)
+
+
+def test_sides_of_unequal_seeds_are_not_paired():
+    base, better = replicates(np.random.default_rng(6), 4, shared=0.05, own=0.0)
+    known = [compare_teams(base[:3], better, seeds_vary=one).intervals.seed for one in (SeedsVary.ORPO, SeedsVary.ALL)]
+    assert known[0] == known[1]
+
+
+@pytest.mark.parametrize(
+    ("vary", "covered"),
+    [
+        (SeedsVary.ORPO, "over questions and ORPO seeds"),
+        (SeedsVary.POOL, "over questions and seeds of pool and ORPO"),
+        (SeedsVary.ALL, "over questions and seeds of SFT, pool and ORPO"),
+    ],
+)
+def test_a_comparison_says_what_its_seeds_cover(vary, covered):
+    comparison = compare_teams(*replicates(np.random.default_rng(7), 2, shared=0.0, own=0.0), seeds_vary=vary)
+    assert f" {covered}]" in comparison.verdict
+    assert covered in comparison_table([comparison]).to_markdown()
 
 
 def test_repeating_one_seed_is_no_more_evidence_on_databases_than_one():

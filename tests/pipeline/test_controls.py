@@ -18,6 +18,7 @@ from mats_sql.parquet import read_records
 from mats_sql.pipeline import experiment as steps
 from mats_sql.pipeline.assemble import Line
 from mats_sql.pipeline.main import run_experiment
+from mats_sql.pipeline.replicates import Seeds
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.preference.balance import VerdictMix, reachable, verdict_mix
 from mats_sql.preference.labelling import Labelling
@@ -27,6 +28,7 @@ from mats_sql.tracking.stage import StageResult
 
 INDEP, STRICT = Labelling("indep"), Labelling("strict")
 BALANCED, MATCHED = Labelling("indep", Balance.VERDICT), Labelling("indep", Balance.MATCH, STRICT)
+FIRST = Seeds()
 RULE = """\
 from mats_sql.agents import Verdict
 
@@ -66,8 +68,8 @@ def own_rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_a_control_trains_on_a_part_of_indeps_pairs_with_the_wanted_mix(
     labelling: Labelling, workspace: Workspace, line: Line
 ) -> None:
-    result = steps.critique_pairs(workspace, labelling, line)
-    base, target = (steps.critique_pairs(workspace, one, line) for one in (INDEP, STRICT))
+    result = steps.critique_pairs(workspace, labelling, line, FIRST)
+    base, target = (steps.critique_pairs(workspace, one, line, FIRST) for one in (INDEP, STRICT))
     for validator in Validator:
         pairs, every = trained_on(result, validator), trained_on(base, validator)
         assert {pair.pair_id for pair in pairs} <= {pair.pair_id for pair in every}
@@ -84,7 +86,7 @@ def test_a_control_trains_on_a_part_of_indeps_pairs_with_the_wanted_mix(
 
 
 def test_the_pairs_run_says_how_many_chosen_critiques_are_complaints(workspace: Workspace, line: Line) -> None:
-    result = steps.critique_pairs(workspace, INDEP, line)
+    result = steps.critique_pairs(workspace, INDEP, line, FIRST)
     for validator in Validator:
         pairs = trained_on(result, validator)
         said = [parse_critique(validator, pair.chosen).verdict for pair in pairs]
@@ -97,7 +99,7 @@ def test_every_regime_is_compared_with_indep_with_balanced_indep_and_with_indep_
 ) -> None:
     own = with_settings(workspace, regimes=["indep", "strict"], controls=True)
     names = [team.name for team in steps.teams(own)]
-    assert names[2:] == ["ORPO INDEP", "ORPO STRICT", "ORPO INDEP (balanced)", "ORPO INDEP (matched to STRICT)"]
+    assert names[3:] == ["ORPO INDEP", "ORPO STRICT", "ORPO INDEP (balanced)", "ORPO INDEP (matched to STRICT)"]
     assert [team.regime for team in steps.teams(own, "indep (balanced)")] == ["indep (balanced)"]
     compared = steps.regime_comparison(own, line)
     assert compared is not None
@@ -119,7 +121,7 @@ def test_every_regime_is_compared_with_indep_with_balanced_indep_and_with_indep_
 
 def test_without_controls_a_regime_is_compared_with_indep_alone(workspace: Workspace, line: Line) -> None:
     own = with_settings(workspace, regimes=["indep", "strict"], controls=False)
-    assert [team.name for team in steps.teams(own)][2:] == ["ORPO INDEP", "ORPO STRICT"]
+    assert [team.name for team in steps.teams(own)][3:] == ["ORPO INDEP", "ORPO STRICT"]
     compared = steps.regime_comparison(own, line)
     assert compared is not None
     assert read_comparisons(compared.outputs["comparisons"].path).controls == ()
@@ -130,7 +132,7 @@ def test_a_rule_of_ones_own_trains_as_the_built_in_one_that_does_the_same(
 ) -> None:
     name = f"{own_rule.stem}:by_rescue"
     own = with_settings(workspace, regimes=["indep", name])
-    built_in, mine = (steps.critique_pairs(own, Labelling(regime), line) for regime in ("indep", name))
+    built_in, mine = (steps.critique_pairs(own, Labelling(regime), line, FIRST) for regime in ("indep", name))
     for validator in Validator:
         pairs = [replace(pair, regime="indep") for pair in trained_on(mine, validator)]
         assert pairs == trained_on(built_in, validator)
@@ -145,7 +147,7 @@ def test_a_changed_rule_labels_anew_and_an_unchanged_one_does_not(
 
     def run_id() -> str:
         fresh = Workspace(workspace.experiment, workspace.store, workspace.progress)
-        return steps.critique_pairs(fresh, labelling, line).run_id
+        return steps.critique_pairs(fresh, labelling, line, FIRST).run_id
 
     before = run_id()
     assert run_id() == before
@@ -156,12 +158,12 @@ def test_a_changed_rule_labels_anew_and_an_unchanged_one_does_not(
 def test_the_advantage_is_taken_over_several_fixes_that_are_really_drawn(workspace: Workspace, line: Line) -> None:
     rollout = {**workspace.experiment.rollout.model_dump(mode="json"), "fixes": 3}
     own = with_settings(workspace, rollout=rollout, regimes=["indep", "advantage"])
-    pool = read_pool(steps.pool(own, line).outputs["pool"].path)
+    pool = read_pool(steps.pool(own, line, FIRST).path)
     drawn: dict[tuple[str, int, int], list[str]] = {}
     for fix in sorted(pool.fixes, key=lambda fix: fix.sample_index):
         drawn.setdefault((fix.review_id, fix.select_index, fix.condition_index), []).append(fix.text)
     assert {len(texts) for texts in drawn.values()} == {3}
     assert any(len(set(texts)) > 1 for texts in drawn.values()), "the fixes after the greedy one are sampled"
-    greedy = read_pool(steps.pool(workspace, line).outputs["pool"].path)
+    greedy = read_pool(steps.pool(workspace, line, FIRST).path)
     assert greedy.fixes == tuple(fix for fix in pool.fixes if fix.sample_index == 0)
-    assert steps.critique_pairs(own, Labelling("advantage"), line).metrics["select/training_pairs"] > 0
+    assert steps.critique_pairs(own, Labelling("advantage"), line, FIRST).metrics["select/training_pairs"] > 0

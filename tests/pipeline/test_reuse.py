@@ -8,6 +8,7 @@ from mats_sql.agents.versions import PROMPT_VERSIONS
 from mats_sql.pipeline import experiment as steps
 from mats_sql.pipeline import pairs, rollout, sft
 from mats_sql.pipeline.assemble import Line
+from mats_sql.pipeline.replicates import Seeds
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.teaching.versions import TEACHER_VERSIONS
 from mats_sql.tracking.stage import StageResult
@@ -18,7 +19,7 @@ def planner(workspace: Workspace) -> StageResult:
 
 
 def plans(workspace: Workspace) -> StageResult:
-    return rollout.rollout_plans(workspace, steps.questions(workspace), [steps.planner(workspace)])
+    return rollout.rollout_plans(workspace, steps.questions(workspace), [steps.planner(workspace, Seeds())])
 
 
 def test_a_finished_stage_is_reused_by_the_next_process(workspace: Workspace, again: Workspace) -> None:
@@ -56,9 +57,9 @@ def test_pairs_are_joined_again_when_a_prompt_changes(
     workspace: Workspace, again: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line = next(steps.lines(workspace.experiment))
-    before = steps.fixer_pairs(workspace, line)
+    before = steps.fixer_pairs(workspace, line, Seeds())
     monkeypatch.setattr(pairs, "PROMPT_VERSIONS", {**PROMPT_VERSIONS, "fixer": "fixer-next"})
-    assert steps.fixer_pairs(again, Line(line.critique)).run_id != before.run_id
+    assert steps.fixer_pairs(again, Line(line.critique), Seeds()).run_id != before.run_id
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mats_sql.agents.critique import Critique, Validator, Verdict, parse_critique
-from mats_sql.agents.fixer import FIXED_CRITIQUE, parse_fix
+from mats_sql.agents.fixer import FIXED_CRITIQUE, NO_COMPLAINT, parse_fix
 from mats_sql.agents.planner import parse_plan
 from mats_sql.agents.review import Review
 from mats_sql.agents.selector import NO, YES
@@ -213,8 +213,16 @@ def test_every_example_of_a_fixed_fixer_has_the_one_identical_critique() -> None
 def test_each_example_of_an_aware_fixer_has_its_own_complaint_and_no_approval() -> None:
     examples = build("fixer-aware", reviews())
     assert len({feedback_in(example) for example in examples}) > len(examples) / 2
-    assert all("Conclude: incorrect." in feedback_in(example) for example in examples)
+    complained = [example for example in examples if feedback_in(example) != NO_COMPLAINT]
+    assert all("Conclude: incorrect." in feedback_in(example) for example in complained)
     assert not any("Conclude: correct." in feedback_in(example) for example in examples)
+
+
+def test_an_aware_fixer_learns_to_keep_a_right_sql_that_nobody_complains_about() -> None:
+    untold = [example for example in build("fixer-aware", reviews()) if feedback_in(example) == NO_COMPLAINT]
+    assert untold
+    for example in untold:
+        assert example.answer == prompt_of(example).partition("Generated SQL query: ")[2].splitlines()[0]
 
 
 def test_an_aware_fixer_is_told_what_the_gold_has_when_the_sql_is_wrong() -> None:
@@ -224,7 +232,7 @@ def test_an_aware_fixer_is_told_what_the_gold_has_when_the_sql_is_wrong() -> Non
 
 
 @pytest.mark.parametrize("mode", FixerCritique)
-def test_at_most_the_stated_share_answers_a_false_alarm(mode: FixerCritique) -> None:
+def test_at_most_the_stated_share_keeps_a_right_sql(mode: FixerCritique) -> None:
     examples = build(f"fixer-{mode.value}", reviews())
     kept = sum(example.answer == example.answer.lower() for example in examples)
     assert KEPT_SHARE * 0.9 <= kept / len(examples) <= KEPT_SHARE

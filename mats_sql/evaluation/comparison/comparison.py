@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from mats_sql.choices import SeedsVary
 from mats_sql.evaluation.comparison.intervals import Interval
 
 MINIMUM_DATABASES = 6
@@ -17,7 +18,7 @@ class Intervals:
 
     ``question`` is Tango's score interval for one run a side and a t interval over questions' mean differences
     otherwise; ``database`` is the cluster t interval (unknown for one database); ``seed`` adds the variance between
-    seeds to the question-level one (unknown with one seed a side).
+    seeds to the question-level one (unknown with one seed a side). What a seed varies is in the comparison.
     """
 
     question: Interval
@@ -65,7 +66,8 @@ class Comparison:
     seeds: the mean over all pairs of runs). ``decision_p`` is the largest p-value that applies: a difference is claimed
     only when every test claims it (an intersection-union test, so its size is at most ``alpha``). ``adjusted_p`` is
     that after Holm's correction when several comparisons were made together. ``control`` says which kind of baseline
-    this is when it is a control of the treatment and not the baseline that all treatments have.
+    this is when it is a control of the treatment and not the baseline that all treatments have. ``seeds_vary`` says
+    what the sides' seeds vary, and with that what the interval and the p-value over seeds cover.
     """
 
     question_set: str
@@ -83,6 +85,7 @@ class Comparison:
     minimal_detectable_effect: float
     baseline_seeds: SeedNoise
     treatment_seeds: SeedNoise
+    seeds_vary: SeedsVary
     databases: tuple[DatabaseGap, ...]
     control: str = ""
 
@@ -97,12 +100,17 @@ class Comparison:
         return self.adjusted_p <= self.alpha
 
     @property
+    def over_seeds(self) -> str:
+        """What the interval over seeds covers, in words."""
+        return f"over questions and {self.seeds_vary.covered}"
+
+    @property
     def verdict(self) -> str:
         """One sentence: the gap with its intervals, whether it is distinguishable from 0, and by which tests."""
         named = {
             "over questions": self.intervals.question,
             "over databases": self.intervals.database,
-            "over questions and seeds": self.intervals.seed,
+            self.over_seeds: self.intervals.seed,
         }
         spans = "; ".join(f"{_points(span)} {over}" for over, span in named.items() if span.known)
         finding = "distinguishable" if self.distinguishable else "not distinguishable"
@@ -135,7 +143,10 @@ class Comparison:
 
     def _reasons(self) -> str:
         single = len(self.baseline_seeds.accuracies) == len(self.treatment_seeds.accuracies) == 1
-        tests = {"mid-p McNemar" if single else "t over questions": self.p_values.question, "seeds": self.p_values.seed}
+        tests = {
+            "mid-p McNemar" if single else "t over questions": self.p_values.question,
+            self.seeds_vary.covered: self.p_values.seed,
+        }
         if len(self.databases) >= MINIMUM_DATABASES:
             tests |= {"sign-flip over databases": self.p_values.sign_flip, "cluster t": self.p_values.cluster}
         parts = [f"{name} p = {_p(value)}" for name, value in tests.items() if not math.isnan(value)]

@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from mats_sql.choices import SeedsVary
 from mats_sql.errors import StageInputError
 from mats_sql.evaluation.comparison.comparison import Comparison
 from mats_sql.evaluation.comparison.statistics import compare_teams, corrected
@@ -24,10 +25,11 @@ from mats_sql.evaluation.sets import ALL, QuestionSet
 
 @dataclass(frozen=True, slots=True)
 class ComparedTeam:
-    """One side of a comparison: its name, and the judged candidates of each of its training seeds."""
+    """One side of a comparison: its name, the judged candidates of each of its training seeds, and what those vary."""
 
     name: str
     seeds: Sequence[Sequence[JudgedCandidate]]
+    seeds_vary: SeedsVary = SeedsVary.ORPO
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +169,7 @@ def _family(
             _selected(treatment, chosen),
             names=(control.sides[treatment.name].name, treatment.name),
             question_set=chosen.name,
+            seeds_vary=SeedsVary.widest([control.sides[treatment.name].seeds_vary, treatment.seeds_vary]),
         )
         for treatment in treatments
         if treatment.name in control.sides

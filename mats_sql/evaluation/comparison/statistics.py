@@ -1,7 +1,7 @@
 """The paired comparison of two teams, with statistics that hold on about a thousand questions in about ten databases.
 
 What is covered: noise from the choice of questions, from the few databases they come from, and, with several training
-seeds a side, from training. What is not: one seed a side says nothing of other seeds (the verdict says so), and
+seeds a side, from what these vary. What is not: one seed a side says nothing of other seeds (the verdict says so), and
 nothing here makes a search's winner unbiased (:func:`~mats_sql.evaluation.comparison.power.best_of_n_overstatement`).
 """
 
@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy.stats import t
 
+from mats_sql.choices import SeedsVary
 from mats_sql.evaluation.comparison.comparison import (
     MINIMUM_DATABASES,
     Comparison,
@@ -22,7 +22,8 @@ from mats_sql.evaluation.comparison.comparison import (
     PValues,
     SeedNoise,
 )
-from mats_sql.evaluation.comparison.intervals import UNKNOWN, Interval, cluster_mean, student_interval, tango_interval
+from mats_sql.evaluation.comparison.intervals import cluster_mean, student_interval, tango_interval
+from mats_sql.evaluation.comparison.over_seeds import over_seeds, seed_noise, student_p, variance_of_mean
 from mats_sql.evaluation.comparison.paired import Paired, Run, pair_runs
 from mats_sql.evaluation.comparison.power import minimal_detectable_effect
 from mats_sql.evaluation.comparison.significance import holm, mcnemar_mid_p, sign_flip_p
@@ -34,15 +35,18 @@ def compare_teams(
     *,
     names: tuple[str, str] = ("baseline", "treatment"),
     question_set: str = "",
+    seeds_vary: SeedsVary = SeedsVary.ORPO,
     alpha: float = 0.05,
 ) -> Comparison:
     """Compare two teams on the same questions; each side is one run, or one run per training seed.
+
+    Seeds that vary more than ORPO are shared by the sides, run by run, in the order given.
 
     Raises :class:`~mats_sql.errors.StageInputError` when a side is empty or the runs differ in questions or databases.
     """
     data = pair_runs(baseline, treatment)
     seeds = _seed_noise(data.baseline), _seed_noise(data.treatment)
-    intervals, p_values = _inference(data, seeds, alpha)
+    intervals, p_values = _inference(data, seeds_vary, alpha)
     decision = _decision(data, p_values)
     gained, lost = data.discordant
     return Comparison(
@@ -58,9 +62,10 @@ def compare_teams(
         p_values=p_values,
         decision_p=decision,
         adjusted_p=decision,
-        minimal_detectable_effect=_detectable(data, seeds, alpha),
+        minimal_detectable_effect=_detectable(data, seeds_vary, alpha),
         baseline_seeds=seeds[0],
         treatment_seeds=seeds[1],
+        seeds_vary=seeds_vary,
         databases=tuple(_database_gap(name, values, alpha) for name, values in data.by_database.items()),
     )
 
@@ -87,30 +92,29 @@ def corrected(family: Sequence[Comparison]) -> tuple[Comparison, ...]:
     return tuple(replace(comparison, adjusted_p=adjusted[comparison.treatment]) for comparison in family)
 
 
-def _inference(data: Paired, seeds: tuple[SeedNoise, SeedNoise], alpha: float) -> tuple[Intervals, PValues]:
+def _inference(data: Paired, seeds_vary: SeedsVary, alpha: float) -> tuple[Intervals, PValues]:
     clusters = cluster_mean(data.by_database)
-    seed_interval, seed_p = _over_seeds(data, seeds, alpha)
+    seed_interval, seed_p = over_seeds(data, seeds_vary, alpha)
     if data.single:
         gained, lost = (round(count) for count in data.discordant)
         question_interval = tango_interval(gained, lost, data.questions, alpha=alpha)
         question_p = mcnemar_mid_p(gained, lost)
     else:
-        variance = _variance_of_mean(data.differences)
+        variance = variance_of_mean(data.differences)
         question_interval = student_interval(data.mean, variance, data.questions - 1, alpha=alpha)
-        question_p = _student_p(data.mean, variance, data.questions - 1)
+        question_p = student_p(data.mean, variance, data.questions - 1)
     return (
         Intervals(question_interval, clusters.interval(alpha), seed_interval),
         PValues(question_p, sign_flip_p(data.integer_sums), clusters.p_value, seed_p),
     )
 
 
-def _detectable(data: Paired, seeds: tuple[SeedNoise, SeedNoise], alpha: float) -> float:
-    noise = [side.deviation for side in seeds if not math.isnan(side.deviation)]
+def _detectable(data: Paired, seeds_vary: SeedsVary, alpha: float) -> float:
     return minimal_detectable_effect(
         data.questions,
         float(np.mean(data.differences**2)),
         seeds=min(len(data.baseline), len(data.treatment)),
-        seed_noise=float(np.sqrt(np.mean(np.square(noise)))) if noise else 0.0,
+        seed_noise=seed_noise(data, seeds_vary),
         alpha=alpha,
     )
 
@@ -122,25 +126,6 @@ def _decision(data: Paired, p_values: PValues) -> float:
     return max(p for p in applicable if not math.isnan(p))
 
 
-def _over_seeds(data: Paired, seeds: tuple[SeedNoise, SeedNoise], alpha: float) -> tuple[Interval, float]:
-    """Question variance plus what seeds vary beyond it, with Satterthwaite's degrees of freedom.
-
-    The variance of a side's accuracy between seeds holds per-question noise too, which the question-level variance of
-    the seed means already counts; only the excess is added.
-    """
-    if data.questions < 2 or not all(len(side) > 1 for side in (data.baseline, data.treatment)):
-        return UNKNOWN, math.nan
-    parts = [(_variance_of_mean(data.differences), data.questions - 1)]
-    for runs, noise in zip((data.baseline, data.treatment), seeds, strict=True):
-        shared = float(runs.var(axis=0, ddof=1).sum()) / data.questions**2
-        parts.append((max(0.0, noise.deviation**2 - shared) / len(runs), len(runs) - 1))
-    variance = sum(part for part, _ in parts)
-    if variance == 0:
-        return Interval(data.mean, data.mean), 1.0 if data.mean == 0 else 0.0
-    freedom = variance**2 / sum(part**2 / degrees for part, degrees in parts)
-    return student_interval(data.mean, variance, freedom, alpha=alpha), _student_p(data.mean, variance, freedom)
-
-
 def _seed_noise(runs: np.ndarray) -> SeedNoise:
     accuracies = runs.mean(axis=1)
     deviation = float(accuracies.std(ddof=1)) if len(accuracies) > 1 else math.nan
@@ -149,15 +134,5 @@ def _seed_noise(runs: np.ndarray) -> SeedNoise:
 
 def _database_gap(db_id: str, differences: np.ndarray, alpha: float) -> DatabaseGap:
     mean = float(differences.mean())
-    interval = student_interval(mean, _variance_of_mean(differences), len(differences) - 1, alpha=alpha)
+    interval = student_interval(mean, variance_of_mean(differences), len(differences) - 1, alpha=alpha)
     return DatabaseGap(db_id, len(differences), mean, interval)
-
-
-def _variance_of_mean(values: np.ndarray) -> float:
-    return float(values.var(ddof=1)) / len(values) if len(values) > 1 else math.nan
-
-
-def _student_p(mean: float, variance: float, freedom: float) -> float:
-    if variance == 0:
-        return 1.0 if mean == 0 else 0.0
-    return 2 * float(t.sf(abs(mean) / math.sqrt(variance), freedom))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         measure,
         result_tables,
         reward_table,
+        seed_table,
         stage_table,
         verdict_table,
     )
@@ -51,6 +52,7 @@ __all__ = [
     "print_tables",
     "result_tables",
     "reward_table",
+    "seed_table",
     "selector_by_seed",
     "stage_table",
     "team_bars",
@@ -72,6 +74,7 @@ __getattr__ = Face(
             "measure",
             "result_tables",
             "reward_table",
+            "seed_table",
             "stage_table",
             "verdict_table",
         ),

@@ -109,7 +109,7 @@ def gap_forest(comparison: Comparison) -> Figure:
         labels.append(f"{gap.db_id} ({gap.questions:,})")
     overall = {
         "all, over databases": comparison.intervals.database,
-        "all, over questions and seeds": comparison.intervals.seed,
+        f"all, {comparison.over_seeds}": comparison.intervals.seed,
         "all, over questions": comparison.intervals.question,
     }
     separator = len(labels) - 0.5

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import mean, stdev
 
 from mats_sql.agents import Validator
+from mats_sql.choices import SeedsVary
 from mats_sql.errors import StageInputError
 from mats_sql.evaluation.comparison.comparison import Comparison
 from mats_sql.evaluation.metrics import TeamMetrics, team_metrics
@@ -72,6 +74,26 @@ def result_table(teams: Sequence[tuple[str, TeamMetrics]], chosen: QuestionSet) 
         droppable=(("pick-rate",), (columns[4],), (columns[3],), ("planner@1",)),
         short={"planner@1": "planner", "pipeline@1": "pipeline", columns[3]: "oracle", columns[4]: "majority"}
         | {"selector EX": "selector", "pick-rate": "pick"},
+    )
+
+
+def seed_table(families: Mapping[str, Sequence[float]], seeds_vary: SeedsVary) -> ResultTable:
+    """Return how selector EX (fractions, one per seed) varies between the seeds of each team that has several."""
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (
+            name,
+            len(scores),
+            *(f"{100 * value:.2f}" for value in (mean(scores), stdev(scores), min(scores), max(scores))),
+        )
+        for name, scores in families.items()
+        if len(scores) > 1
+    )
+    return ResultTable(
+        f"Selector EX over {seeds_vary.covered}",
+        ("team", "seeds", "mean", "deviation", "lowest", "highest"),
+        rows,
+        "Percent, all usable dev questions. Teams share their questions: compare them by paired gaps.",
+        droppable=(("seeds",), ("lowest", "highest")),
     )
 
 
@@ -155,7 +177,7 @@ def comparison_table(comparisons: Sequence[Comparison], chosen: str = "") -> Res
         title,
         columns,
         rows,
-        "Intervals and tests: docs/statistics.md.",
+        _comparison_note(comparisons),
         droppable=(
             ("p questions", "p sign-flip"),
             ("MDE pp",),
@@ -165,6 +187,12 @@ def comparison_table(comparisons: Sequence[Comparison], chosen: str = "") -> Res
         short={"95% CI questions": "CI questions", "95% CI databases": "CI databases", "95% CI with seeds": "CI seeds"}
         | {"p questions": "p quest.", "p sign-flip": "p flip", "p adjusted": "p adj."},
     )
+
+
+def _comparison_note(comparisons: Sequence[Comparison]) -> str:
+    covered = sorted({one.over_seeds for one in comparisons if one.intervals.seed.known})
+    seeds = f"With seeds: {'; '.join(covered)}. " if covered else ""
+    return f"{seeds}Intervals and tests: docs/statistics.md."
 
 
 def _comparison_row(comparison: Comparison) -> tuple[Cell, ...]:

@@ -1,0 +1,72 @@
+"""Settings of teams that an experiment names: which of the trained agents each is made of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+from pydantic import Field
+
+from mats_sql.choices import Regime
+from mats_sql.config.regimes import is_own, known_regime, regime_label
+from mats_sql.config.section import Section
+from mats_sql.errors import ConfigError
+
+SFT_TEAMS = ("planner", "validators", "sft")
+"""What commands call the teams that are always there: PLANNER-only, VALIDATORS-no-fixer, SFT-VF."""
+
+_TITLES = ("planner-only", "validators-no-fixer", "sft-vf")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+class TeamMembers(Section):
+    """One named team: which planner, validators and fixer. Its selector is the one of its line.
+
+    `NAME` is what the team is called in tables and by `evaluate` and `compare`.
+    """
+
+    planner: Literal["sft", "orpo"] = Field(
+        "sft", description="The SFT planner, or the one after ORPO on its own plans."
+    )
+    validators: str = Field("sft", description="none, sft, or the regime that they were trained under with ORPO.")
+    fixer: Literal["none", "sft", "orpo"] = Field(
+        "sft", description="None, the line's own fixer, or that after ORPO on the line's pool."
+    )
+
+    @property
+    def preferred(self) -> bool:
+        """Whether an agent of it was trained with ORPO."""
+        return "orpo" in (self.planner, self.fixer) or self.validators not in ("none", "sft")
+
+    @property
+    def of_a_line(self) -> bool:
+        """Whether more of it than its selector differs between lines."""
+        return self.fixer != "none" or self.validators not in ("none", "sft")
+
+
+def check_teams(teams: Mapping[str, TeamMembers], regimes: Iterable[str]) -> None:
+    """Raise :class:`ValueError` for a name that is malformed or taken, and for validators that nothing trains."""
+    labels = (regime_label(regime) for regime in regimes)
+    taken = {name.lower() for name in (*SFT_TEAMS, *_TITLES, *Regime, *labels, "all")}
+    for name, members in teams.items():
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"a team's name must be letters, digits, - and _, but got {name!r} in teams; rename it")
+        if name.lower() in taken:
+            raise ValueError(f"a team's name must not be taken, but teams.{name} is; rename it")
+        taken.add(name.lower())
+        _check_validators(name, members.validators)
+
+
+def _check_validators(name: str, trained: str) -> None:
+    known = ("none", "sft", *Regime)
+    if is_own(trained):
+        try:
+            known_regime(trained)
+        except ConfigError as error:
+            raise ValueError(f"teams.{name}.validators: {error}") from None
+    elif trained not in known:
+        raise ValueError(
+            f"teams.{name}.validators must be one of {', '.join(known)}, or package.module:function, "
+            f"but got {trained!r}; choose one"
+        )
