@@ -188,13 +188,31 @@ def evaluate(config: Path, overrides: tuple[str, ...], team: str) -> None:
 
 @commands.command()
 @experiment_options
-def diagnose(config: Path, overrides: tuple[str, ...]) -> None:
-    """Show where a collaborative signal is lost between the fixer's answers and the selected SQL."""
+@click.option(
+    "--team",
+    default="none",
+    show_default=True,
+    help="Show the ladder of these teams alone, named as evaluate names them. none: the SFT team's ladder, and where a "
+    "collaborative signal is lost between the fixer's answers and the selected SQL.",
+)
+@click.option(
+    "--part",
+    type=click.Choice(["dev", "validation"]),
+    default="dev",
+    show_default=True,
+    help="Which questions a team's ladder is on; validation is no look at the final set.",
+)
+def diagnose(config: Path, overrides: tuple[str, ...], team: str, part: str) -> None:
+    """Show which station of a team is weakest, and where a collaborative signal is lost."""
 
     def body(workspace: Workspace) -> None:
-        from mats_sql.pipeline import diagnose_lines
+        from mats_sql.pipeline import diagnose_lines, show_ladders
 
-        diagnose_lines(workspace)
+        if team == "none":
+            _require_dev(part)
+            diagnose_lines(workspace)
+        else:
+            show_ladders(workspace, team, validation_only=part == "validation")
 
     run_command("diagnose", config, overrides, body)
 
@@ -340,6 +358,11 @@ def split_overrides(overrides: Sequence[str]) -> list[str]:
         return [part for override in overrides for part in shlex.split(override)]
     except ValueError as error:
         raise ConfigError(f"overrides must read key=value, but got {list(overrides)!r}: {error}; quote them") from None
+
+
+def _require_dev(part: str) -> None:
+    if part != "dev":
+        raise ConfigError(f"--part must be dev without --team, but got {part!r}; name the team of the ladder")
 
 
 def _load(config: Path, overrides: Sequence[str]) -> Experiment:

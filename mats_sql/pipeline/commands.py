@@ -12,6 +12,7 @@ from mats_sql.agents import FIXER, PLANNER, SELECTOR, Validator, validator_name
 from mats_sql.choices import PreferredAgent, SeedsVary
 from mats_sql.config import Experiment, is_own
 from mats_sql.errors import ConfigError, StageInputError
+from mats_sql.evaluation.diagnosis import ladder_tables, read_ladder
 from mats_sql.evaluation.report import EvaluatedTeam, print_tables, result_tables
 from mats_sql.pipeline import experiment as steps
 from mats_sql.pipeline.compare import Side
@@ -107,10 +108,17 @@ def compare_named(workspace: Workspace, baseline: str, treatment: str) -> None:
 
 
 def diagnose_lines(workspace: Workspace) -> None:
-    """Diagnose the pool and the teams of every line, and print the pages."""
+    """Diagnose the pool and the teams of every line, and print the SFT team's ladder and the pages."""
     for line in steps.lines(workspace.experiment):
-        result = steps.diagnosis(workspace, line)
-        _print_page(result)
+        diagnosed = steps.diagnosis(workspace, line)
+        _print_ladder(steps.supervised_ladder(workspace, line))
+        _print_page(diagnosed)
+
+
+def show_ladders(workspace: Workspace, name: str, *, validation_only: bool = False) -> None:
+    """Print the ladders of the teams of that name, on all usable dev questions or on the validation split."""
+    for team in steps.teams(workspace, name):
+        _print_ladder(steps.ladder(workspace, team, validation_only=validation_only))
 
 
 def show_lineage(experiment: Experiment, address: str) -> None:
@@ -142,6 +150,13 @@ def _print_judging(report: JudgeReport, receipt: Path) -> None:
     )
     if report.questions_without_database:
         console.print(f"{len(report.questions_without_database)} questions have no database here: gold_unavailable")
+
+
+def _print_ladder(result: StageResult) -> None:
+    ladder = read_ladder(result.outputs["ladder"].path)
+    console = result_console()
+    print_tables(console, ladder_tables(ladder), rest="ladder.md of the run")
+    console.print(f"{ladder.sentence}\n", markup=False, soft_wrap=True)
 
 
 def _print_page(result: StageResult) -> None:

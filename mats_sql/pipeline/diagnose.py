@@ -1,7 +1,8 @@
 """`diagnose`: tables, plots and one page of plain words that names where a collaborative signal is lost.
 
-Reads the questions table, a pool, its fixer, the teams trained on it and their comparison. Draws fixes under another
-question's critiques as a control. Writes the ``report``. It computes no gap: the comparison has it.
+Reads the questions table, a pool, its fixer, the SFT team's ladder, the teams trained on the pool and their comparison.
+Draws fixes under another question's critiques as a control. Writes the ``report``. It computes no gap: the comparison
+has it.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from mats_sql.evaluation.diagnosis import (
     Diagnosis,
     PoolDiagnosis,
     RegimeOutcome,
+    Signal,
     TrainedRegimes,
     causal_effects,
     diagnose_pool,
     diagnosis_page,
     pairs_by_k,
+    read_ladder,
 )
 from mats_sql.evaluation.diagnosis import diagnose as diagnose_regime
 from mats_sql.evaluation.report import confusion_figure
@@ -58,6 +61,7 @@ class Subject:
     scores: Artifact | None
     regimes: Mapping[str, RegimeRuns]
     comparisons: Artifact | None
+    ladder: Artifact
 
     def inputs(self) -> dict[str, Artifact]:
         """Return everything it rests on, by role."""
@@ -66,7 +70,8 @@ class Subject:
         first = {
             f"candidates_{regime_label(regime)}": runs.side.evaluations[0] for regime, runs in self.regimes.items()
         }
-        return {"questions": self.questions, "pool": self.pool, "fixer": self.fixer, **first, **given}
+        always = {"questions": self.questions, "pool": self.pool, "fixer": self.fixer, "ladder": self.ladder}
+        return {**always, **first, **given}
 
 
 def diagnose(workspace: Workspace, subject: Subject) -> StageResult:
@@ -100,8 +105,9 @@ def _compute(workspace: Workspace, run: StageRun, subject: Subject) -> None:
         regimes=tuple(dict.fromkeys([*Regime, *subject.regimes])),
     )
     outcomes = {regime: _outcome(regime, runs) for regime, runs in subject.regimes.items()}
+    signal = Signal(found, read_ladder(subject.ladder.path))
     gaps = None if subject.comparisons is None else read_comparisons(subject.comparisons.path)
-    diagnoses = [_diagnosis(found, regime, outcomes, subject, gaps) for regime in outcomes if regime != Regime.INDEP]
+    diagnoses = [_diagnosis(signal, regime, outcomes, subject, gaps) for regime in outcomes if regime != Regime.INDEP]
     look = workspace.look(run)
     page = f"{diagnosis_page(diagnoses, list(outcomes.values()))}\nLook number {look} at the final set.\n"
     report = run.work / "diagnosis.md"
@@ -118,7 +124,7 @@ def _log(run: StageRun, found: PoolDiagnosis, diagnoses: list[Diagnosis]) -> Non
     run.log_metrics(
         {
             "fixer/changed": found.sensitivity.changed.value,
-            "fixer/right_minus_wrong": found.sensitivity.right_wrong.difference,
+            "fixer/right_minus_wrong_verdict": found.sensitivity.right_wrong.difference,
             "flow_disagreement": found.flow_disagreement.value,
             **{f"pairs_per_question/{regime_label(regime)}": found.yield_of(regime) for regime in found.regimes},
         }
@@ -146,13 +152,13 @@ def _outcome(regime: str, runs: RegimeRuns) -> RegimeOutcome:
 
 
 def _diagnosis(
-    found: PoolDiagnosis,
+    signal: Signal,
     regime: str,
     outcomes: Mapping[str, RegimeOutcome],
     subject: Subject,
     gaps: Comparisons | None,
 ) -> Diagnosis:
     if gaps is None:
-        return diagnose_regime(found, regime)
+        return diagnose_regime(signal, regime)
     gap = gaps.of(ALL, subject.regimes[regime].side.name)
-    return diagnose_regime(found, regime, TrainedRegimes(outcomes[Regime.INDEP], outcomes[regime], gap))
+    return diagnose_regime(signal, regime, TrainedRegimes(outcomes[Regime.INDEP], outcomes[regime], gap))

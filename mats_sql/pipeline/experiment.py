@@ -33,6 +33,7 @@ from mats_sql.pipeline.balance import balance_pairs
 from mats_sql.pipeline.compare import Control, Side, compare
 from mats_sql.pipeline.diagnose import RegimeRuns, Subject, diagnose
 from mats_sql.pipeline.evaluate import evaluate
+from mats_sql.pipeline.ladder import ladder as climb_ladder
 from mats_sql.pipeline.orpo import PreferenceCourse, orpo
 from mats_sql.pipeline.pairs import pair_critiques, pair_fixes, pair_plans
 from mats_sql.pipeline.prepare import prepare
@@ -317,6 +318,17 @@ def evaluation(workspace: Workspace, team: TeamModels, *, validation_only: bool 
     return evaluate(workspace, questions(workspace), built, team, validation_only=validation_only)
 
 
+def ladder(workspace: Workspace, team: TeamModels, *, validation_only: bool = False) -> StageResult:
+    """Return a team's ladder on all usable dev questions, or on the validation split."""
+    built = assemble(workspace, team).outputs["team"]
+    return climb_ladder(workspace, questions(workspace), built, team, validation_only=validation_only)
+
+
+def supervised_ladder(workspace: Workspace, line: Line) -> StageResult:
+    """Return the ladder of a line's SFT team, the first seed's."""
+    return ladder(workspace, supervised_team(workspace, line, supervised_seeds(workspace.experiment)[0]))
+
+
 def comparison(
     workspace: Workspace, baseline: Side, treated: Sequence[Side], controls: Sequence[Control] = ()
 ) -> StageResult:
@@ -367,6 +379,7 @@ def diagnosis(workspace: Workspace, line: Line) -> StageResult:
         scores(workspace, line, seeds),
         {regime: regime_runs(workspace, regime, line) for regime in workspace.experiment.regimes},
         compared.outputs["comparisons"] if compared else None,
+        supervised_ladder(workspace, line).outputs["ladder"],
     )
     return diagnose(workspace, subject)
 

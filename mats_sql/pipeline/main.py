@@ -13,6 +13,7 @@ from mats_sql.agents import Validator
 from mats_sql.choices import Balance
 from mats_sql.evaluation import question_sets
 from mats_sql.evaluation.comparison import Comparisons, read_comparisons
+from mats_sql.evaluation.diagnosis import Ladder, ladder_tables, read_ladder
 from mats_sql.evaluation.report import (
     EvaluatedTeam,
     PairSet,
@@ -34,6 +35,7 @@ from mats_sql.evaluation.report import (
 from mats_sql.parquet import read_records
 from mats_sql.pipeline import experiment as steps
 from mats_sql.pipeline.evaluate import Evaluated, by_family, read_candidates, seed_tables, selector_scores
+from mats_sql.pipeline.ladder import read_perfect_gate
 from mats_sql.pipeline.progress import result_console
 from mats_sql.pipeline.questions import validation_ids
 from mats_sql.pipeline.replicates import seeds_of
@@ -41,16 +43,22 @@ from mats_sql.pipeline.workspace import Workspace
 from mats_sql.preference import PreferencePair, labellings
 from mats_sql.tracking import StageRun
 
+PERFECT_GATE = "PERFECT-GATE (bound)"
+"""The SFT team with its own critiques and a gate that fixes exactly the wrong plans: it reads gold, so is no team."""
+
 
 def run_experiment(workspace: Workspace) -> None:
     """Train, evaluate, compare and register every team of the experiment; print and log the result tables."""
     evaluated = [(team, steps.evaluation(workspace, team)) for team in steps.teams(workspace)]
+    ladders = [(line, steps.supervised_ladder(workspace, line)) for line in steps.lines(workspace.experiment)]
     compared = [steps.regime_comparison(workspace, line) for line in steps.lines(workspace.experiment)]
     gaps = [read_comparisons(result.outputs["comparisons"].path) for result in compared if result is not None]
-    tables = _tables(workspace, evaluated, gaps)
+    climbed = [read_ladder(result.outputs["ladder"].path) for _, result in ladders]
+    bounds = [EvaluatedTeam(f"{PERFECT_GATE}, {line.label}", read_perfect_gate(result)) for line, result in ladders]
+    tables = [*_tables(workspace, evaluated, bounds, gaps), *(table for one in climbed for table in ladder_tables(one))]
     if workspace.command is not None:
-        _log(workspace.command, tables, evaluated)
-    _print(tables, gaps, workspace.registered)
+        _log(workspace.command, tables, climbed, evaluated)
+    _print(tables, gaps, climbed, workspace.registered)
 
 
 def registered_text(versions: Sequence[str]) -> str:
@@ -65,12 +73,14 @@ def registered_text(versions: Sequence[str]) -> str:
     return "\n  " + "\n  ".join(f"{name}/{', '.join(numbers[name])}" for name in ordered)
 
 
-def _tables(workspace: Workspace, evaluated: Evaluated, gaps: Sequence[Comparisons]) -> list[ResultTable]:
+def _tables(
+    workspace: Workspace, evaluated: Evaluated, bounds: Sequence[EvaluatedTeam], gaps: Sequence[Comparisons]
+) -> list[ResultTable]:
     validation = validation_ids(steps.questions(workspace))
     teams = [EvaluatedTeam(team.label, read_candidates(result.outputs["candidates"])) for team, result in evaluated]
     everything = measure(teams, question_sets(teams[0].question_ids, validation)[0])
     return [
-        *result_tables(teams, validation),
+        *result_tables(teams, validation, bounds),
         *seed_tables(evaluated, workspace.experiment.seeds_vary),
         stage_table(everything),
         verdict_table(everything),
@@ -127,8 +137,9 @@ def _rewards(workspace: Workspace) -> list[RewardAccuracy]:
     return rewards
 
 
-def _log(run: StageRun, tables: Sequence[ResultTable], evaluated: Evaluated) -> None:
-    run.log_text("report.md", "\n".join(table.to_markdown() for table in tables))
+def _log(run: StageRun, tables: Sequence[ResultTable], ladders: Sequence[Ladder], evaluated: Evaluated) -> None:
+    parts = [*(table.to_markdown() for table in tables), *(f"**{ladder.sentence}**\n" for ladder in ladders)]
+    run.log_text("report.md", "\n".join(parts))
     run.log_text("results.csv", tables[0].to_csv())
     _log_figures(run, evaluated)
     for team, result in evaluated:
@@ -145,7 +156,9 @@ def _log_figures(run: StageRun, evaluated: Evaluated) -> None:
     run.log_figure("selector_ex_by_seed", selector_by_seed(selector_scores(evaluated)))
 
 
-def _print(tables: Sequence[ResultTable], gaps: Sequence[Comparisons], registered: Sequence[str]) -> None:
+def _print(
+    tables: Sequence[ResultTable], gaps: Sequence[Comparisons], ladders: Sequence[Ladder], registered: Sequence[str]
+) -> None:
     console = result_console()
     print_tables(console, tables)
     for family in gaps:
@@ -155,5 +168,7 @@ def _print(tables: Sequence[ResultTable], gaps: Sequence[Comparisons], registere
                 console.print(f"  {comparison.verdict}")
             for survival in family.survivals(name):
                 console.print(f"  {survival.sentence}")
+    for ladder in ladders:
+        console.print(ladder.sentence, markup=False, soft_wrap=True)
     console.print(f"\nRegistered: {registered_text(registered)}")
     console.print("Look at it: `make ui`, then the experiment's runs, models and charts.")

@@ -13,7 +13,7 @@ from mats_sql.faces import Face
 if TYPE_CHECKING:
     from mats_sql.rollout.content import with_right_content
     from mats_sql.rollout.labelled import labelled_candidates, labelled_plans
-    from mats_sql.rollout.pool import CritiqueRow, FixRow, PlanRow, Pool, ScoreRow, read_pool, write_pool
+    from mats_sql.rollout.pool import CritiqueRow, FixRow, PlanRow, Pool, ScoreRow, read_pool, review_id, write_pool
     from mats_sql.rollout.replay import NO_SCORES, Case, SelectorScores, cases, needs_scores
     from mats_sql.rollout.sample import Sampler, Source, reviews_of
     from mats_sql.rollout.scores import score_pool, scores_of
@@ -36,6 +36,7 @@ __all__ = [
     "labelled_plans",
     "needs_scores",
     "read_pool",
+    "review_id",
     "reviews_of",
     "score_pool",
     "scores_of",
@@ -48,7 +49,7 @@ __getattr__ = Face(
     {
         "content": ("with_right_content",),
         "labelled": ("labelled_candidates", "labelled_plans"),
-        "pool": ("CritiqueRow", "FixRow", "PlanRow", "Pool", "ScoreRow", "read_pool", "write_pool"),
+        "pool": ("CritiqueRow", "FixRow", "PlanRow", "Pool", "ScoreRow", "read_pool", "review_id", "write_pool"),
         "replay": ("Case", "NO_SCORES", "SelectorScores", "cases", "needs_scores"),
         "sample": ("Sampler", "Source", "reviews_of"),
         "scores": ("score_pool", "scores_of"),

@@ -13,11 +13,11 @@ from mats_sql.seeds import derive_random
 
 
 def swapped_feedback(pool: Pool, seed: int) -> dict[str, str]:
-    """Return, per wrong SQL of the pool, a right complaint about a wrong SQL of another question.
+    """Return, per wrong SQL of the pool, a complaint about a wrong SQL of another question.
 
     Empty when fewer than two questions have one.
     """
-    complaints = _right_complaints(pool)
+    complaints = _complaints(pool)
     plans = pool.reviews()
     donors = sorted(complaints)
     found = {}
@@ -37,7 +37,7 @@ def draw_swapped_fixes(
     return greedy.fixes_under(source, reviews, [(identity, (0, 0), text) for identity, text in feedback.items()], fixer)
 
 
-def _right_complaints(pool: Pool) -> dict[str, str]:
+def _complaints(pool: Pool) -> dict[str, str]:
     plans = pool.reviews()
     return {
         identity: feedback_text(critiques)

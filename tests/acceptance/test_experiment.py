@@ -70,6 +70,9 @@ def test_main_prints_the_result_table_the_gap_and_what_was_registered(finished: 
         "ORPO COLLAB_V2",
         "VALIDATORS-no-fixer",
         "collab-no-fixer, aware fixer, seed 0",
+        "PERFECT-GATE (bound)",
+        "The ladder of SFT-VF",
+        "the weakest station is",
         "Validator reward accuracies",
         "outside the validation split",
         "95% CI",
@@ -87,6 +90,30 @@ def test_the_printed_selector_ex_is_what_the_teams_evaluation_measured(
     measured = evaluated[0].data.metrics["selector_ex"]
     rows = [line.split() for line in finished[1].stdout.splitlines() if team in line]
     assert any(f"{100 * measured:.2f}" in row for row in rows), (measured, rows)
+
+
+def test_the_perfect_gate_is_a_row_of_the_result_and_nowhere_else(finished: Finished, client: MlflowClient) -> None:
+    printed = finished[1].stdout
+    rows = [line for line in printed.splitlines() if line.strip().startswith("PERFECT-GATE")]
+    assert len(rows) == 2, "once per question set"
+    assert not [line for line in printed.splitlines() if "PERFECT-GATE" in line and "−" in line]
+    names = {model.name for model in client.search_registered_models()}
+    assert not [name for name in names if "gate" in name or "ladder" in name]
+    assert not [key for run in runs(client, "main") for key in run.data.metrics if "gate" in key]
+
+
+def test_diagnose_shows_the_ladder_of_a_team_without_another_look(finished: Finished, client: MlflowClient) -> None:
+    before = looks(client)
+    done = finished[0].run("diagnose", "--team", "sft")
+    assert done.returncode == 0, done.stderr
+    assert "The ladder of SFT-VF" in done.stdout
+    assert "✓" not in done.stderr
+    assert looks(client) == before
+    validation = finished[0].run("diagnose", "--team", "sft", "--part", "validation")
+    assert "20 validation questions" in validation.stdout, validation.stderr
+    refused = finished[0].run("diagnose", "--part", "validation")
+    assert refused.returncode == 2
+    assert "name the team" in refused.stderr
 
 
 def test_the_power_of_the_comparison_is_told_before_it_is_made(finished: Finished) -> None:

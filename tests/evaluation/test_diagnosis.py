@@ -14,7 +14,7 @@ from mats_sql.evaluation.comparison.comparisons import ComparedTeam, compare_que
 from mats_sql.evaluation.diagnosis.fixer_sensitivity import fixer_sensitivity
 from mats_sql.evaluation.diagnosis.page import diagnosis_page
 from mats_sql.evaluation.diagnosis.pool import diagnose_pool
-from mats_sql.evaluation.diagnosis.signal import RegimeOutcome, Station, TrainedRegimes, diagnose
+from mats_sql.evaluation.diagnosis.signal import RegimeOutcome, Signal, Station, TrainedRegimes, diagnose
 from mats_sql.evaluation.metrics import team_metrics, verdict_accuracy
 from mats_sql.evaluation.sets import ALL, question_sets
 from mats_sql.preference.pairing import validator_pairs
@@ -160,7 +160,7 @@ def test_any_pool_can_be_diagnosed_whatever_its_row_order(pool):
     turned = Pool(pool.plans[::-1], pool.critiques[::-1], pool.fixes[::-1])
     one, two = (diagnose_pool(item, policy=Policy(), max_pairs_per_prompt=2) for item in (pool, turned))
     assert repr(one) == repr(two)
-    first, second = (diagnosis_page([diagnose(item, regime) for regime in Regime]) for item in (one, two))
+    first, second = (diagnosis_page([diagnose(Signal(item), regime) for regime in Regime]) for item in (one, two))
     assert first == second
     assert all(f"**{regime.value.upper()}: " in first for regime in Regime)
 
@@ -192,23 +192,23 @@ def against_indep(shape, *, seed=3, pool=LISTENING, treatment=None):
     outcomes, found = compared({Regime.COLLAB_V2: (shape, seed)})
     own = replace(outcomes[Regime.COLLAB_V2], **(treatment or {}))
     trained = TrainedRegimes(outcomes[Regime.INDEP], own, found.of(ALL, "collab_v2"))
-    return diagnose(diagnosed(**pool), Regime.COLLAB_V2, trained)
+    return diagnose(Signal(diagnosed(**pool)), Regime.COLLAB_V2, trained)
 
 
 def test_with_a_deaf_fixer_the_signal_is_lost_at_the_fixer():
-    found = diagnose(diagnosed(**DEAF), Regime.COLLAB)
+    found = diagnose(Signal(diagnosed(**DEAF)), Regime.COLLAB)
     assert found.lost_at is Station.FIXER
     assert "lost at the fixer: the fix changes for 0.00% of plans" in found.sentence
 
 
 def test_when_generation_and_inference_differ_collab_loses_it_between_them():
     pool = diagnose_pool(pool_of(skill=0.7, listening=0.7), policy=Policy(gate=Gate.ON_ERROR), max_pairs_per_prompt=2)
-    assert diagnose(pool, Regime.COLLAB).lost_at is Station.FLOW
-    assert diagnose(pool, Regime.COLLAB_V2).lost_at is not Station.FLOW
+    assert diagnose(Signal(pool), Regime.COLLAB).lost_at is Station.FLOW
+    assert diagnose(Signal(pool), Regime.COLLAB_V2).lost_at is not Station.FLOW
 
 
 def test_a_healthy_pool_loses_nothing_up_to_the_pairs():
-    found = diagnose(diagnosed(**LISTENING), Regime.COLLAB_V2)
+    found = diagnose(Signal(diagnosed(**LISTENING)), Regime.COLLAB_V2)
     assert found.lost_at is None
     assert "nothing is lost up to the pairs" in found.sentence
 
@@ -243,12 +243,13 @@ def test_a_gain_within_noise_is_not_called_an_arrival():
 def test_the_page_shows_the_pools_numbers_and_ends_with_the_sentence():
     found = against_indep(TeamShape(validator_skill=0.6))
     page = diagnosis_page([found], [found.trained.baseline, found.trained.treatment])
-    seen, effect = found.pool.sensitivity, found.pool.sensitivity.right_wrong
-    indep = " | ".join(f"{found.pool.yield_of(Regime.INDEP, k):.2f}" for k in (2, 3, 4))
+    pool = found.signal.pool
+    seen, effect = pool.sensitivity, pool.sensitivity.right_wrong
+    indep = " | ".join(f"{pool.yield_of(Regime.INDEP, k):.2f}" for k in (2, 3, 4))
     assert f"| indep | {indep} | " in page
     assert f"| the same among plans whose feedback differs, % | {seen.changed_given_feedback.percent} |" in page
-    assert f"| right against wrong critique, same plan | {effect.shown} ({effect.plans:,}) |" in page
-    assert f"(inference; open for {found.pool.gate_open.percent}%) | {found.pool.gated.rescues.percent} | " in page
+    assert f"| right against wrong verdict, same plan | {effect.shown} ({effect.plans:,}) |" in page
+    assert f"(inference; open for {pool.gate_open.percent}%) | {pool.gated.rescues.percent} | " in page
     assert f" | {found.trained.treatment.metrics.scores.selector_ex.percent} |" in page
     assert page.endswith(f"**{found.sentence}**\n")
 
@@ -266,7 +267,7 @@ def test_the_diagnosis_and_the_comparison_give_one_verdict_where_holm_decides():
     for regime in shapes:
         comparison = found.of(ALL, regime.value)
         trained = TrainedRegimes(outcomes[Regime.INDEP], outcomes[regime], comparison)
-        sentence = diagnose(diagnosed(**LISTENING), regime, trained).sentence
+        sentence = diagnose(Signal(diagnosed(**LISTENING)), regime, trained).sentence
         assert ("not distinguishable" in sentence) == ("not distinguishable" in comparison.verdict)
         assert ("the signal arrives" in sentence) == comparison.distinguishable
         assert f"{100 * comparison.difference:+.2f} pp" in sentence

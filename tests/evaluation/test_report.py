@@ -96,6 +96,18 @@ def test_teams_on_different_questions_do_not_share_a_table():
         result_tables([TEAMS[0], EvaluatedTeam("short", SFT[:-16])], ())
 
 
+def test_a_bound_stands_below_the_teams_and_is_said_to_read_gold():
+    table = result_tables(TEAMS[:2], (), [EvaluatedTeam("PERFECT-GATE (bound)", TEAMS[2].candidates)])[0]
+    assert [row[0] for row in table.rows] == ["PLANNER-only", "SFT-VF", "PERFECT-GATE (bound)"]
+    assert table.note.endswith("PERFECT-GATE (bound): reads gold, a bound and no team.")
+    assert "gold" not in result_tables(TEAMS[:2], ())[0].note
+
+
+def test_a_bound_on_other_questions_is_refused():
+    with pytest.raises(StageInputError, match="same questions"):
+        result_tables(TEAMS[:2], (), [EvaluatedTeam("PERFECT-GATE (bound)", SFT[:-16])])
+
+
 def test_markdown_shows_percent_and_csv_keeps_fractions():
     table = ResultTable("t", ("a", "b", "c", "d"), (("x | y", Proportion(1, 3), None, 0.5),), "note")
     assert "| x \\| y | 33.33 | – | 0.500 |" in table.to_markdown()

@@ -1,6 +1,7 @@
-"""Whether a fixer listens: how its answers change with the critique, and whether right critiques make right fixes.
+"""Whether a fixer listens: how its answers change with the critique, and whether right verdicts make right fixes.
 
-Pure functions over a pool's greedy fixes (sample 0).
+A right verdict says what the judge says. Whether the critique's words are right too is the ladder's to tell. Pure
+functions over a pool's greedy fixes (sample 0).
 """
 
 from __future__ import annotations
@@ -47,8 +48,9 @@ class FixerSensitivity:
 
     ``changed`` is over plans with at least two critiques, ``changed_given_feedback`` over those whose critiques gave at
     least two different feedback texts (approving critiques are blanked, so many do not). ``right_wrong`` compares right
-    with wrong critiques; ``on_wrong_plans`` and ``on_right_plans`` are its parts (rescuing, and not harming).
-    ``swapped`` compares own right critiques with those of another question (None when none were drawn).
+    with wrong verdicts; ``on_wrong_plans`` and ``on_right_plans`` are its parts (rescuing, and not harming).
+    ``swapped`` compares own critiques that have the right verdict with those of another question (None when none were
+    drawn).
     """
 
     changed: Proportion

@@ -27,12 +27,14 @@ def diagnosis_page(diagnoses: Sequence[Diagnosis], outcomes: Sequence[RegimeOutc
     It ends with one sentence per regime that names where the signal is lost. ``outcomes`` are the trained
     teams to show in the translation table (reward accuracy against selector EX).
     """
-    pool = diagnoses[0].pool
+    signal = diagnoses[0].signal
+    pool, ladder = signal.pool, signal.ladder
     parts = [
         "# Diagnosis: where does the collaborative signal go?",
         f"A pool of {pool.questions:,} questions and {pool.plans:,} distinct SQL, up to {pool.k} critiques of each by "
         "each validator, and the fixer's greedy answer to every critique. The terms are defined in docs/metrics.md.",
         *(table.to_markdown() for table in diagnosis_tables(pool)),
+        *([f"**{ladder.sentence}** The tables of the ladder are in its own run."] if ladder else []),
         *([translation_table(outcomes).to_markdown()] if outcomes else []),
         *(check_table(diagnosis).to_markdown() for diagnosis in diagnoses),
         "## Where the signal is lost",
@@ -91,13 +93,14 @@ def sensitivity_table(pool: PoolDiagnosis) -> ResultTable:
         ("critiques per plan", f"{seen.critiques_per_plan:.2f}"),
         ("distinct feedback texts per plan", f"{seen.distinct_feedbacks_per_plan:.2f}"),
         ("distinct fixes per plan", f"{seen.distinct_fixes_per_plan:.2f}"),
-        ("right against wrong critique, same plan", _effect_cell(seen.right_wrong)),
+        ("right against wrong verdict, same plan", _effect_cell(seen.right_wrong)),
         ("… where the plan is wrong (rescuing)", _effect_cell(seen.on_wrong_plans)),
         ("… where the plan is right (not harming)", _effect_cell(seen.on_right_plans)),
-        ("own right against another question's critique", _effect_cell(seen.swapped)),
+        ("own complaint against another question's", _effect_cell(seen.swapped)),
     ]
     note = (
-        "The last rows: how much likelier a correct fix is, with a cluster t interval over databases (plans compared)."
+        "The last rows: how much likelier a correct fix is, with a cluster t interval over databases (plans "
+        "compared). A right verdict says what the judge says; whether the words are right too, the ladder tells."
     )
     return ResultTable("Does the fixer listen?", ("measure", "value"), tuple(rows), note)
 
@@ -173,20 +176,20 @@ def pairs_by_k(pool: PoolDiagnosis) -> Figure:
 
 
 def causal_effects(pool: PoolDiagnosis) -> Figure:
-    """Return how much likelier a correct fix is under a right critique, with intervals."""
+    """Return how much likelier a correct fix is under a critique with the right verdict, with intervals."""
     seen = pool.sensitivity
     effects = {
         "all plans": seen.right_wrong,
         "wrong plans (rescuing)": seen.on_wrong_plans,
         "right plans (not harming)": seen.on_right_plans,
-        "against another question's critique": seen.swapped,
+        "against another question's complaint": seen.swapped,
     }
     drawn = [(name, effect) for name, effect in reversed(effects.items()) if effect is not None and effect.plans]
     figure = new_figure(
-        "P(correct fix | right critique) − P(correct fix | wrong critique)",
+        "P(correct fix | right verdict) − P(correct fix | wrong verdict)",
         width=8.0,
         height=1.7 + 0.45 * len(drawn),
-        subtitle="Within the same plan; 95% cluster t interval over databases. At 0 the fixer ignores critiques.",
+        subtitle="Within the same plan; 95% cluster t interval over databases. At 0 verdicts make no difference.",
     )
     axes = plain_axes(figure.add_subplot(), grid="x")
     for row, (_, effect) in enumerate(drawn):

@@ -120,8 +120,9 @@ def diagnose_pool(
     swapped_fixes: Sequence[FixRow] = (),
     regimes: Sequence[str] = tuple(Regime),
 ) -> PoolDiagnosis:
-    """Diagnose a pool; ``swapped_fixes`` are fixes of its plans under right critiques of *other* questions, if drawn.
+    """Diagnose a pool.
 
+    ``swapped_fixes`` are fixes of its plans under complaints about wrong SQL of *other* questions, if drawn.
     ``regimes`` are those that label it, all built-in ones among them; ``scores`` are the selector's of the pool, where
     the policy leaves it a choice between a plan and its fix.
 

@@ -3,14 +3,16 @@
 The way has stations, in this order; each has one check with a documented threshold. When the treatment's selector EX
 does not rise, the first failing station is named:
 
-1. *fixer*: its fix must change with the critique, and right critiques must make right fixes likelier;
-2. *flow* (regime ``collab`` only): data generation must end as inference does;
-3. *labels*: the regime must label otherwise than INDEP does;
-4. *pairs*: enough questions must give a pair;
-5. *training*: held-out pairs must be ranked well (each regime's on its own labels, so not compared with INDEP's);
-6. *inference*: the fixer must net more correct SQL (rescues - harms) than under INDEP's critiques;
-7. *pool*: the oracle must rise with it;
-8. *selector*: and what is picked must rise with the oracle.
+1. *fixer*: its fix must change with the critique, and true critiques must repair more than none (from the ladder);
+2. *critiques*: right verdicts must make right fixes likelier. Where the fixer listens and they do not, it is their
+   words: the ladder says how many complaints ask for the right thing;
+3. *flow* (regime ``collab`` only): data generation must end as inference does;
+4. *labels*: the regime must label otherwise than INDEP does;
+5. *pairs*: enough questions must give a pair;
+6. *training*: held-out pairs must be ranked well (each regime's on its own labels, so not compared with INDEP's);
+7. *inference*: the fixer must net more correct SQL (rescues - harms) than under INDEP's critiques;
+8. *pool*: the oracle must rise with it;
+9. *selector*: and what is picked must rise with the oracle.
 """
 
 from __future__ import annotations
@@ -24,13 +26,17 @@ from mats_sql.agents import Validator
 from mats_sql.choices import Regime
 from mats_sql.config import regime_label
 from mats_sql.evaluation.comparison.comparison import Comparison
+from mats_sql.evaluation.diagnosis.ladder import Ladder, PlanGroup
+from mats_sql.evaluation.diagnosis.ladder_rows import CritiqueKind
 from mats_sql.evaluation.diagnosis.pool import PoolDiagnosis
 from mats_sql.evaluation.metrics import TeamMetrics
 
 MINIMUM_CHANGED = 0.20
 """Share of plans with differing feedback whose fix must differ: below, critiques hardly reach the fixer's output."""
+MINIMUM_REPAIRED = 0.10
+"""Of wrong plans, how many more the fixer must repair under the teacher's true critique than under none."""
 MINIMUM_EFFECT = 0.05
-"""How much likelier a correct fix must be under a right critique of the same plan; its interval must exclude 0 too."""
+"""How much likelier a correct fix must be under a right verdict on the same plan; its interval must exclude 0 too."""
 MAXIMUM_FLOW_DISAGREEMENT = 0.10
 """Share of critiques on which data generation and inference may end differently."""
 MAXIMUM_AGREEMENT = 0.98
@@ -49,6 +55,7 @@ class Station(StrEnum):
     """Where the signal can be lost, in order."""
 
     FIXER = "the fixer"
+    CRITIQUES = "the validators' critiques"
     FLOW = "the step from data generation to inference"
     LABELS = "the labels"
     PAIRS = "pair formation"
@@ -80,6 +87,17 @@ class TrainedRegimes:
 
 
 @dataclass(frozen=True, slots=True)
+class Signal:
+    """What is known before preference training: the pool, and the ladder of the team that drew it, where there is one.
+
+    Without a ladder nothing says whether the fixer would follow true critiques.
+    """
+
+    pool: PoolDiagnosis
+    ladder: Ladder | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """One check of one station: what was found in words, and whether the signal gets through."""
 
@@ -96,20 +114,20 @@ class Diagnosis:
     """
 
     regime: str
-    pool: PoolDiagnosis
+    signal: Signal
     checks: tuple[Check, ...]
     trained: TrainedRegimes | None
     lost_at: Station | None
     sentence: str
 
 
-def diagnose(pool: PoolDiagnosis, regime: str, trained: TrainedRegimes | None = None) -> Diagnosis:
-    """Diagnose one collaborative regime against INDEP; without trained teams only what the pool itself shows.
+def diagnose(signal: Signal, regime: str, trained: TrainedRegimes | None = None) -> Diagnosis:
+    """Diagnose one collaborative regime against INDEP; without trained teams only what the pool and the ladder show.
 
     The gap and whether it is distinguishable are read from the comparison and computed nowhere else, so that this page
     and the comparison's say the same.
     """
-    checks = list(_pool_checks(pool, regime))
+    checks = list(_pool_checks(signal, regime))
     if trained is None:
         failed = _first_failed(checks)
         sentence = _pool_sentence(regime, failed)
@@ -118,12 +136,15 @@ def diagnose(pool: PoolDiagnosis, regime: str, trained: TrainedRegimes | None = 
         weakest = _first_failed(checks)
         sentence = _team_sentence(regime, weakest, trained)
         failed = weakest if trained.comparison.difference < MINIMUM_RISE else None
-    return Diagnosis(regime, pool, tuple(checks), trained, failed.station if failed else None, sentence)
+    return Diagnosis(regime, signal, tuple(checks), trained, failed.station if failed else None, sentence)
 
 
-def _pool_checks(pool: PoolDiagnosis, regime: str) -> Iterator[Check]:
+def _pool_checks(signal: Signal, regime: str) -> Iterator[Check]:
+    pool = signal.pool
     yield _changed(pool)
-    yield _effect(pool)
+    if signal.ladder is not None and signal.ladder.rungs:
+        yield _repaired(signal.ladder)
+    yield _effect(pool, signal.ladder)
     if regime == Regime.COLLAB:
         share = pool.flow_disagreement
         finding = f"data generation and inference end differently for {share.percent}% of critiques"
@@ -148,11 +169,29 @@ def _changed(pool: PoolDiagnosis) -> Check:
     return Check(Station.FIXER, share.value >= MINIMUM_CHANGED, _at_least(finding, MINIMUM_CHANGED))
 
 
-def _effect(pool: PoolDiagnosis) -> Check:
+def _repaired(ladder: Ladder) -> Check:
+    true, none = (ladder.rung(PlanGroup.WRONG, kind).proportion for kind in (CritiqueKind.TRUE, CritiqueKind.NONE))
+    finding = f"the fixer repairs {true.percent}% of wrong plans under true critiques, {none.percent}% under none"
+    passed = true.value - none.value >= MINIMUM_REPAIRED
+    return Check(Station.FIXER, passed, _at_least(finding, MINIMUM_REPAIRED, " pp more"))
+
+
+def _effect(pool: PoolDiagnosis, ladder: Ladder | None) -> Check:
     effect = pool.sensitivity.right_wrong
     passed = effect.difference >= MINIMUM_EFFECT and not effect.interval.low <= 0
-    finding = f"a correct fix is {effect.shown} likelier under a right critique than under a wrong one of the same plan"
-    return Check(Station.FIXER, passed, _at_least(finding, MINIMUM_EFFECT, " pp, its interval above 0"))
+    finding = (
+        f"a correct fix is {effect.shown} likelier under a critique with the right verdict than under one with the "
+        "wrong verdict on the same plan"
+    )
+    content = _content(ladder) if ladder is not None else ""
+    return Check(Station.CRITIQUES, passed, content + _at_least(finding, MINIMUM_EFFECT, " pp, its interval above 0"))
+
+
+def _content(ladder: Ladder) -> str:
+    """Return how many complaints about wrong plans ask for the right thing, by validator, as the head of a finding."""
+    shares = [(seen.validator, seen.content[PlanGroup.WRONG].proportion) for seen in ladder.validators]
+    told = " and ".join(f"{share.percent}% ({name})" for name, share in shares if share.total)
+    return f"{told} of complaints about wrong plans have the right content, and " if told else ""
 
 
 def _agreement_with_indep(pool: PoolDiagnosis, regime: str) -> list[float]:

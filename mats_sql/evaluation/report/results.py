@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import mean, stdev
 
 from mats_sql.agents import Validator
@@ -41,14 +41,22 @@ class RewardAccuracy:
     pairs: int
 
 
-def result_tables(teams: Sequence[EvaluatedTeam], validation_ids: Collection[int]) -> tuple[ResultTable, ...]:
+def result_tables(
+    teams: Sequence[EvaluatedTeam], validation_ids: Collection[int], bounds: Sequence[EvaluatedTeam] = ()
+) -> tuple[ResultTable, ...]:
     """Return one result table per question set, in the shape of the handoff's section 1.
 
+    ``bounds`` are what teams would come to with a part that reads gold: they stand below the teams, and a note says so.
     Raises :class:`StageInputError` when the teams were not evaluated on the same questions.
     """
-    _require_same_questions(teams)
-    sets = question_sets(teams[0].question_ids, validation_ids)
-    return tuple(result_table(measure(teams, chosen), chosen) for chosen in sets)
+    rows = [*teams, *bounds]
+    _require_same_questions(rows)
+    sets = question_sets(rows[0].question_ids, validation_ids)
+    tables = (result_table(measure(rows, chosen), chosen) for chosen in sets)
+    if not bounds:
+        return tuple(tables)
+    names = ", ".join(bound.name for bound in bounds)
+    return tuple(replace(table, note=f"{table.note} {names}: reads gold, a bound and no team.") for table in tables)
 
 
 def measure(teams: Sequence[EvaluatedTeam], chosen: QuestionSet) -> tuple[tuple[str, TeamMetrics], ...]:
