@@ -91,7 +91,7 @@ def test_a_rule_of_ones_own_may_replay_the_policy_so_it_is_given_the_selectors_s
         ("mine.rules:NUMBER", "mine.rules has no such function; define it there"),
         ("mine.rules:alone", "it cannot be called with two arguments (too many positional arguments); take both"),
         ("mine.rules:three", "it cannot be called with two arguments (missing a required argument: 'more'); take both"),
-        ("mine.rules", "must be one of indep, collab, collab_v2, strict, advantage or package.module:function"),
+        ("mine.rules", "or package.module:function, but got 'mine.rules'; name one"),
         ("../mine:f", "or package.module:function, but got '../mine:f'; name one"),
     ],
 )
