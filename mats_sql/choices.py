@@ -46,9 +46,9 @@ class SeedsVary(StrEnum):
         return {"orpo": "ORPO seeds", "pool": "seeds of pool and ORPO", "all": "seeds of SFT, pool and ORPO"}[self]
 
     @staticmethod
-    def widest(found: Iterable[SeedsVary]) -> SeedsVary:
-        """Return the one that varies the most."""
-        return max(found, key=list(SeedsVary).index)
+    def narrowest(found: Iterable[SeedsVary]) -> SeedsVary:
+        """Return the one that varies the least: what may be claimed of all."""
+        return min(found, key=list(SeedsVary).index)
 
 
 class FixerCritique(StrEnum):

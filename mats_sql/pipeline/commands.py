@@ -180,6 +180,7 @@ def _side(workspace: Workspace, reference: str) -> Side:
     if not all("candidates" in result.outputs for result in results):
         raise StageInputError(f"a side must be runs of evaluate, but got {reference!r}; see the runs named evaluate")
     tags = [workspace.store.run(result.run_id).data.tags for result in results]
-    varied = SeedsVary.widest(SeedsVary(one.get("seeds_vary", SeedsVary.ORPO)) for one in tags)
+    # number 0 is the same work whatever seeds vary, so its run may be tagged by another experiment
+    varied = [SeedsVary(one["seeds_vary"]) for one in tags if "seeds_vary" in one and one.get("seed", "0") != "0"]
     evaluations = [result.outputs["candidates"] for result in results]
-    return Side(tags[0].get("team", reference), evaluations, varied)
+    return Side(tags[0].get("team", reference), evaluations, SeedsVary.narrowest(varied or [SeedsVary.ORPO]))

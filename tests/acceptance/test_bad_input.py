@@ -81,7 +81,7 @@ def test_a_regime_for_an_agent_without_one_is_named(place: Place, entry_point: s
 
 
 def test_an_unknown_team_is_named(place: Place) -> None:
-    assert_refused(place, "evaluate", "--team", "nobody", saying="collab-no-fixer, but got 'nobody'")
+    assert_refused(place, "evaluate", "--team", "nobody", saying="collab-no-fixer, all, but got 'nobody'")
 
 
 def test_an_unknown_run_is_named(place: Place) -> None:

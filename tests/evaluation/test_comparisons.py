@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from mats_sql.choices import SeedsVary
 from mats_sql.errors import StageInputError
 from mats_sql.evaluation.comparison.comparisons import (
     ComparedControl,
@@ -46,6 +47,12 @@ def test_every_treatment_is_compared_on_both_question_sets():
     assert FOUND.question_sets == (ALL, REST)
     assert [one.treatment for one in FOUND.on(REST)] == ["COLLAB", "STRICT"]
     assert (FOUND.of(ALL, "STRICT").questions, FOUND.of(REST, "STRICT").questions) == (220, 160)
+
+
+def test_a_gap_claims_of_its_seeds_only_what_both_sides_vary():
+    sides = [replace(side, seeds_vary=vary) for side, vary in ((INDEP, SeedsVary.ALL), (COLLAB, SeedsVary.POOL))]
+    found = compare_question_sets(SETS, sides[0], sides[1:]).of(ALL, "COLLAB")
+    assert "over questions and seeds of pool and ORPO" in found.verdict
 
 
 def test_without_a_validation_split_there_is_one_set():

@@ -105,7 +105,7 @@ def test_a_named_team_is_evaluated_compared_and_promoted_by_its_name(
 
 
 def test_an_unknown_team_is_refused_with_those_there_are(named: Workspace) -> None:
-    with pytest.raises(ConfigError, match=r"validators, sft, .*planner-orpo, .*bare, but got 'nobody'"):
+    with pytest.raises(ConfigError, match=r"validators, sft, .*planner-orpo, .*bare, all, but got 'nobody'"):
         next(steps.teams(named, "nobody"))
 
 

@@ -169,7 +169,7 @@ def _family(
             _selected(treatment, chosen),
             names=(control.sides[treatment.name].name, treatment.name),
             question_set=chosen.name,
-            seeds_vary=SeedsVary.widest([control.sides[treatment.name].seeds_vary, treatment.seeds_vary]),
+            seeds_vary=SeedsVary.narrowest([control.sides[treatment.name].seeds_vary, treatment.seeds_vary]),
         )
         for treatment in treatments
         if treatment.name in control.sides
