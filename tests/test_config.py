@@ -94,8 +94,8 @@ WRONG = [
     ("policy: {k: two}", "policy.k: Input should be a valid integer"),
     (
         "regimes: [both]",
-        "a regime must be one of indep, collab, collab_v2, strict, advantage or package.module:function, but got "
-        "'both'; name one ({path})",
+        "a regime must be one of indep, collab, collab_v2, strict, advantage, content or package.module:function, but "
+        "got 'both'; name one ({path})",
     ),
     ("pairs: {balance: match}", "pairs.matched_to must name a regime exactly when pairs.balance is match"),
     ("name: 'a b'", "name: String should match pattern"),
@@ -110,7 +110,7 @@ WRONG = [
     ("seeds: [0, 1, 0]", "seeds must differ from one another, but got [0, 1, 0]; leave out the repeated"),
     (
         "teams: {a: {validators: colab}}",
-        "teams.a.validators must be one of none, sft, indep, collab, collab_v2, strict, advantage, or "
+        "teams.a.validators must be one of none, sft, indep, collab, collab_v2, strict, advantage, content, or "
         "package.module:function, but got 'colab'; choose one",
     ),
     (

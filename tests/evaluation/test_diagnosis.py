@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import cache
 
@@ -76,7 +77,7 @@ def test_a_fixer_that_ignores_critiques_gives_collab_no_pairs_and_indep_many():
 
 def test_confusion_counts_every_labelled_critique_once():
     totals = [sum(agreement.counts.values()) for agreement in diagnosed(**LISTENING).agreements]
-    assert totals == [240 * 4] * (10 * len(Validator))  # ten pairs of five regimes
+    assert totals == [240 * 4] * (math.comb(len(Regime), 2) * len(Validator))
 
 
 def test_strict_never_chooses_what_indep_rejects():
