@@ -208,10 +208,13 @@ TRUE = {
 IDEAL: dict[str, str | None] = {"w1": "r1", "w2": "r1", "r1": "r1", "r2": "r2"}
 
 
+def taught(groups: list[list[Candidate]]) -> list[list[Candidate]]:
+    return [[replace(row, critiques=TRUE.get(row.sql or "", ())) for row in group] for group in groups]
+
+
 def climbed(policy: Policy, groups: list[list[Candidate]], fixes: dict[str, str | None]) -> Gates:
-    taught = [[replace(row, critiques=TRUE.get(row.sql or "", ())) for row in group] for group in groups]
     made = FixedAnswers(
-        everything(policy, groups, fixes), everything(policy, taught, fixes), everything(policy, groups, IDEAL)
+        everything(policy, groups, fixes), everything(policy, taught(groups), fixes), everything(policy, groups, IDEAL)
     )
     return gates_of(policy, made, CORRECT)
 
@@ -233,6 +236,8 @@ def test_the_teams_own_gate_gives_the_teams_own_answers(
     assert gated(policy, everything(policy, groups, fixes), CORRECT, Maker.OWN) == own
     found = climbed(policy, groups, fixes)
     assert found.ex(Maker.OWN, Maker.OWN).proportion == Proportion(ex(own), len(groups))
+    told_true = answered(policy, taught(groups), fixes)
+    assert found.ex(Maker.OWN, Maker.PERFECT).proportion == Proportion(ex(told_true), len(groups))
 
 
 @settings(deadline=None)
