@@ -118,24 +118,26 @@ def test_borrowed_critiques_complain_about_a_wrong_plan_of_another_question(
 # Shares and gains
 
 
-def test_a_share_with_variance_between_databases_has_a_cluster_interval_and_one_without_has_wilsons() -> None:
-    spread = clustered_share([("a", True)] * 30 + [("b", False)] * 30 + [("c", True)] * 30)
-    assert spread.proportion == Proportion(60, 90)
-    assert (spread.interval.low, spread.interval.high) == (0.0, 1.0), "three databases that differ wholly say little"
-    alone = clustered_share([("a", index < 5) for index in range(20)])
-    assert (alone.interval.low, alone.interval.high) == Proportion(5, 20).wilson_interval()
-    none = clustered_share([("a", False)] * 10 + [("b", False)] * 10)
-    assert none.interval.high > 0.1, "0 of 20 is not certainly 0%"
+def test_a_share_has_a_cluster_interval_over_six_databases_or_more_that_differ_and_else_wilsons() -> None:
+    spread = clustered_share([(f"db{number}", number % 2 == 0) for number in range(6) for _ in range(30)])
+    assert spread.proportion == Proportion(90, 180)
+    assert (spread.interval.low, spread.interval.high) == (0.0, 1.0), "six databases that differ wholly say little"
+    few = clustered_share([(f"db{number}", number % 2 == 0) for number in range(4) for _ in range(30)])
+    assert (few.interval.low, few.interval.high) == Proportion(60, 120).wilson_interval()
+    none = clustered_share([(f"db{number}", False) for number in range(6) for _ in range(4)])
+    assert none.interval.high > 0.1, "0 of 24 is not certainly 0%"
     assert clustered_share([]).proportion.total == 0
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans(), st.booleans()), min_size=2, max_size=30))
+@given(st.lists(st.tuples(st.sampled_from("abcdefg"), st.booleans(), st.booleans()), min_size=2, max_size=30))
 def test_a_gain_is_the_difference_of_the_shares_and_its_interval_holds_it(pairs: list[tuple[str, bool, bool]]) -> None:
     gain = clustered_gain(pairs)
     before, after = (clustered_share((pair[0], bool(pair[side])) for pair in pairs).proportion for side in (1, 2))
     assert gain.difference == pytest.approx(after.value - before.value)
     assert gain.interval.low <= gain.difference + 1e-9
     assert gain.interval.high >= gain.difference - 1e-9
+    assert gain.interval.low >= -1
+    assert gain.interval.high <= 1
 
 
 # Gates
