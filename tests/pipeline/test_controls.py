@@ -23,11 +23,13 @@ from mats_sql.pipeline.workspace import Workspace
 from mats_sql.preference.balance import VerdictMix, reachable, verdict_mix
 from mats_sql.preference.labelling import Labelling
 from mats_sql.preference.pair import PreferencePair
+from mats_sql.preference.regimes import label_critiques
 from mats_sql.rollout.pool import read_pool
 from mats_sql.tracking.stage import StageResult
 
-INDEP, STRICT = Labelling("indep"), Labelling("strict")
-BALANCED, MATCHED = Labelling("indep", Balance.VERDICT), Labelling("indep", Balance.MATCH, STRICT)
+RULES = "rules_of_mine"
+INDEP, SHORTER = Labelling("indep"), Labelling(f"{RULES}:shorter")
+BALANCED, MATCHED = Labelling("indep", Balance.VERDICT), Labelling("indep", Balance.MATCH, SHORTER)
 FIRST = Seeds()
 RULE = """\
 from mats_sql.agents import Verdict
@@ -35,6 +37,10 @@ from mats_sql.agents import Verdict
 
 def by_rescue(case, policy):
     return case.plan.correct == (case.critique.verdict is Verdict.CORRECT)
+
+
+def shorter(case, policy):  # has pairs, of both verdicts, whatever the agents of the day can do
+    return -len(case.critique.text)
 """
 
 
@@ -56,20 +62,21 @@ def line(workspace: Workspace) -> Line:
 @pytest.fixture
 def own_rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A file of the user's with a regime, in the folder that the command runs in."""
-    path = tmp_path / "rules_of_mine.py"
+    path = tmp_path / f"{RULES}.py"
     path.write_text(RULE)
     monkeypatch.chdir(tmp_path)
     yield path
-    sys.modules.pop("rules_of_mine", None)
+    sys.modules.pop(RULES, None)
     sys.path[:] = [entry for entry in sys.path if entry != str(tmp_path)]
 
 
+@pytest.mark.usefixtures("own_rule")
 @pytest.mark.parametrize("labelling", [BALANCED, MATCHED], ids=lambda one: one.key)
 def test_a_control_trains_on_a_part_of_indeps_pairs_with_the_wanted_mix(
     labelling: Labelling, workspace: Workspace, line: Line
 ) -> None:
     result = steps.critique_pairs(workspace, labelling, line, FIRST)
-    base, target = (steps.critique_pairs(workspace, one, line, FIRST) for one in (INDEP, STRICT))
+    base, target = (steps.critique_pairs(workspace, one, line, FIRST) for one in (INDEP, SHORTER))
     for validator in Validator:
         pairs, every = trained_on(result, validator), trained_on(base, validator)
         assert {pair.pair_id for pair in pairs} <= {pair.pair_id for pair in every}
@@ -94,24 +101,25 @@ def test_the_pairs_run_says_how_many_chosen_critiques_are_complaints(workspace: 
         assert result.metrics[f"{validator.value}/chosen_incorrect"] == said.count(Verdict.INCORRECT) / len(pairs)
 
 
+@pytest.mark.usefixtures("own_rule")
 def test_every_regime_is_compared_with_indep_with_balanced_indep_and_with_indep_matched_to_it(
     workspace: Workspace, line: Line, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    own = with_settings(workspace, regimes=["indep", "strict"], controls=True)
+    own = with_settings(workspace, regimes=["indep", SHORTER.regime], controls=True)
     names = [team.name for team in steps.teams(own)]
-    assert names[3:] == ["ORPO INDEP", "ORPO STRICT", "ORPO INDEP (balanced)", "ORPO INDEP (matched to STRICT)"]
+    assert names[3:] == ["ORPO INDEP", "ORPO SHORTER", "ORPO INDEP (balanced)", "ORPO INDEP (matched to SHORTER)"]
     assert [team.regime for team in steps.teams(own, "indep (balanced)")] == ["indep (balanced)"]
     compared = steps.regime_comparison(own, line)
     assert compared is not None
     gaps = read_comparisons(compared.outputs["comparisons"].path)
-    strict = f"STRICT ({line.label})"
+    shorter = f"SHORTER ({line.label})"
     [survival] = gaps.survivals(ALL)
     assert [(gap.treatment, gap.baseline) for gap in survival.gaps] == [
-        (strict, f"INDEP ({line.label})"),
-        (strict, f"INDEP (balanced) ({line.label})"),
-        (strict, f"INDEP (matched to STRICT) ({line.label})"),
+        (shorter, f"INDEP ({line.label})"),
+        (shorter, f"INDEP (balanced) ({line.label})"),
+        (shorter, f"INDEP (matched to SHORTER) ({line.label})"),
     ]
-    assert gaps.of(ALL, strict).baseline == f"INDEP ({line.label})"
+    assert gaps.of(ALL, shorter).baseline == f"INDEP ({line.label})"
     run_experiment(own)
     page = " ".join(capsys.readouterr().out.split())
     assert survival.sentence in page
@@ -119,9 +127,10 @@ def test_every_regime_is_compared_with_indep_with_balanced_indep_and_with_indep_
     assert "What the controls leave" in page
 
 
+@pytest.mark.usefixtures("own_rule")
 def test_without_controls_a_regime_is_compared_with_indep_alone(workspace: Workspace, line: Line) -> None:
-    own = with_settings(workspace, regimes=["indep", "strict"], controls=False)
-    assert [team.name for team in steps.teams(own)][3:] == ["ORPO INDEP", "ORPO STRICT"]
+    own = with_settings(workspace, regimes=["indep", SHORTER.regime], controls=False)
+    assert [team.name for team in steps.teams(own)][3:] == ["ORPO INDEP", "ORPO SHORTER"]
     compared = steps.regime_comparison(own, line)
     assert compared is not None
     assert read_comparisons(compared.outputs["comparisons"].path).controls == ()
@@ -151,7 +160,7 @@ def test_a_changed_rule_labels_anew_and_an_unchanged_one_does_not(
 
     before = run_id()
     assert run_id() == before
-    own_rule.write_text(RULE.replace(" == ", " != "))
+    own_rule.write_text(f"{RULE}# changed\n")
     assert run_id() != before
 
 
@@ -166,4 +175,9 @@ def test_the_advantage_is_taken_over_several_fixes_that_are_really_drawn(workspa
     assert any(len(set(texts)) > 1 for texts in drawn.values()), "the fixes after the greedy one are sampled"
     greedy = read_pool(steps.pool(workspace, line, FIRST).path)
     assert greedy.fixes == tuple(fix for fix in pool.fixes if fix.sample_index == 0)
-    assert steps.critique_pairs(own, Labelling("advantage"), line, FIRST).metrics["select/training_pairs"] > 0
+    built = steps.critique_pairs(own, Labelling("advantage"), line, FIRST)
+    for validator in Validator:
+        labels = label_critiques(pool, validator, "advantage", own.experiment.policy)
+        worth = {item.critique.critique_id: item.worth for item in labels}
+        pairs = trained_on(built, validator)
+        assert all(worth[pair.chosen_source] > worth[pair.rejected_source] for pair in pairs)
