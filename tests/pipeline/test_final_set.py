@@ -16,6 +16,7 @@ from mats_sql.pipeline.workspace import Workspace
 from mats_sql.tracking.looks import looks
 from mats_sql.tracking.stage import Stage, StageKey, load_result, run_stage
 from mats_sql.tracking.stage_run import StageRun
+from tests.pipeline.test_teams import changed
 
 
 def test_a_search_evaluates_every_trial_on_the_validation_split_alone(workspace: Workspace) -> None:
@@ -33,6 +34,7 @@ def test_a_search_evaluates_every_trial_on_the_validation_split_alone(workspace:
 
 
 def test_a_command_that_shows_new_results_on_the_final_set_is_one_look(workspace: Workspace) -> None:
+    workspace.experiment = changed(workspace.experiment, {"policy": {"k": 3}})  # a team that no other test has shown
     before = looks(workspace.store)
     as_command(workspace, "evaluate", "sft")
     assert looks(workspace.store) == before + 1

@@ -52,7 +52,9 @@ def test_without_a_setting_a_seed_varies_orpo_alone(workspace: Workspace) -> Non
     vary(workspace, SeedsVary.ORPO)
     line = next(steps.lines(workspace.experiment))
     first, second = (digests(team) for team in steps.teams(workspace, "indep"))
-    assert [first[name] == second[name] for name in (*SFT, *VALIDATORS)] == [True] * 3 + [False] * 2
+    assert [first[name] == second[name] for name in SFT] == [True] * 3
+    # so few pairs may be one step, which has no order for a seed to change
+    assert any(first[name] != second[name] for name in VALIDATORS)
     assert len({steps.pool(workspace, line, seeds).digest for seeds in seeds_of(workspace.experiment)}) == 1
 
 
