@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from mats_sql.lab.databases import LabColumn, LabDatabase
-from mats_sql.lab.forms import guess
+from mats_sql.lab.forms import guess, invent
 from mats_sql.lab.phrases import AGGREGATES
 from mats_sql.lab.query import Condition, Expr, Literal, Query, Ref, map_refs, render
 
@@ -29,15 +29,16 @@ _UNQUALIFIED_SHARE = 0.06
 def corrupt(rng: random.Random, query: Query, database: LabDatabase) -> str:
     """Return a SQL that differs from the query's in one edit, sometimes two. It may still give the same rows."""
     gold = render(query)
-    edits = 2 if rng.random() < 0.2 else 1
+    count = 2 if rng.random() < 0.2 else 1
     if rng.random() < _OVERSIGHT_SHARE:
-        overlooked = [edit(rng, query, database) for edit in _OVERSIGHTS]
-        changes = [changed for changed in overlooked if changed is not None and render(changed) != gold]
-        if changes:
-            return render(rng.choice(changes))
+        overlooked = {edit: edit(rng, query, database) for edit in _OVERSIGHTS}
+        changes = {edit: render(changed) for edit, changed in overlooked.items() if changed is not None}
+        edits = [edit for edit, sql in changes.items() if sql != gold]
+        if edits:
+            return changes[rng.choices(edits, [_OVERSIGHTS[edit] for edit in edits])[0]]
     for _ in range(50):
         changed: Query | None = query
-        for _ in range(edits):
+        for _ in range(count):
             edit = rng.choices(_EDITS, _WEIGHTS)[0]
             changed = edit(rng, changed, database) if changed is not None else None
         if changed is not None and render(changed) != gold:
@@ -70,19 +71,50 @@ def take_decoy(rng: random.Random, query: Query, database: LabDatabase) -> Query
 
 def take_twin(rng: random.Random, query: Query, database: LabDatabase) -> Query | None:
     """Take the column of the same name that holds only zeros."""
-    refs: set[Ref] = set()
-
-    def note(ref: Ref) -> Ref:
-        refs.add(ref)
-        return ref
-
-    map_refs(query, note)
-    columns = {ref: _column(ref, database) for ref in refs}
+    columns = {ref: _column(ref, database) for ref in _refs(query)}
     twins = {ref: column.twin for ref, column in columns.items() if column is not None and column.twin}
     if not twins:
         return None
-    taken = rng.choice(sorted(twins, key=lambda ref: (ref.table, ref.column)))
+    taken = rng.choice(list(twins))
     return map_refs(query, lambda ref: Ref(ref.table, twins[ref]) if ref == taken else ref)
+
+
+def misname_column(rng: random.Random, query: Query, database: LabDatabase) -> Query | None:
+    """Read a column that there is not: with another digit, without its own, or a key of a table that has none."""
+    read = [ref for ref in _refs(query) if ref.column not in ("id", "name", "title")]
+    if not read:
+        return None
+    taken = rng.choice(read)
+    if taken.column.endswith(("_id", "_ref")):
+        made = Ref(taken.table, f"{rng.choice(database.tables).name}_{rng.choice(('id', 'ref'))}")
+    else:
+        bare = taken.column.rstrip("0123456789")
+        made = Ref(taken.table, rng.choice([name for name in (bare, f"{bare}1", f"{bare}2") if name != taken.column]))
+    return map_refs(query, lambda ref: made if ref == taken else ref)
+
+
+def turn_link(rng: random.Random, query: Query, _database: LabDatabase) -> Query | None:
+    """Look for the key in the wrong one of two tables."""
+    if not query.joins:
+        return None
+    position = rng.randrange(len(query.joins))
+    join = query.joins[position]
+    turned = replace(join, left=_turned(join.left, join.right), right=_turned(join.right, join.left))
+    return replace(query, joins=(*query.joins[:position], turned, *query.joins[position + 1 :]))
+
+
+def misname_table(rng: random.Random, query: Query, _database: LabDatabase) -> Query | None:
+    """Read a table of a like-sounding name that there is not."""
+    if query.joins:
+        return None
+    return replace(query, table=invent(rng, (query.table, query.table[::-1], "table")))
+
+
+def forget_condition(rng: random.Random, query: Query, _database: LabDatabase) -> Query | None:
+    """Keep only one of two conditions."""
+    if len(query.where) < 2:
+        return None
+    return replace(query, where=(rng.choice(query.where),))
 
 
 def forget_cast(_rng: random.Random, query: Query, _database: LabDatabase) -> Query | None:
@@ -108,15 +140,18 @@ def forget_missing(_rng: random.Random, query: Query, _database: LabDatabase) ->
     return replace(query, where=tuple(c for c in query.where if c.operator != "IS NOT NULL"))
 
 
-_OVERSIGHTS: tuple[Corruption, ...] = (
-    misspell,
-    misspell,
-    take_decoy,
-    take_twin,
-    forget_cast,
-    count_doubles,
-    forget_missing,
-)
+_OVERSIGHTS: dict[Corruption, float] = {
+    misspell: 4,
+    take_decoy: 3,
+    take_twin: 3,
+    forget_cast: 2,
+    count_doubles: 1,
+    forget_missing: 1,
+    forget_condition: 2,
+    misname_column: 1,
+    turn_link: 1,
+    misname_table: 0.3,
+}
 
 
 def swap_item(rng: random.Random, query: Query, database: LabDatabase) -> Query | None:
@@ -333,6 +368,23 @@ def _other_column(rng: random.Random, ref: Ref, query: Query, database: LabDatab
         return Ref(name, rng.choice(others))
     foreign = rng.choice(database.tables)
     return Ref(ref.table, rng.choice(foreign.columns).name)
+
+
+def _refs(query: Query) -> list[Ref]:
+    """Return the query's columns in their order, each once."""
+    found: dict[Ref, None] = {}
+
+    def note(ref: Ref) -> Ref:
+        found[ref] = None
+        return ref
+
+    map_refs(query, note)
+    return list(found)
+
+
+def _turned(near: Ref, far: Ref) -> Ref:
+    """Return a side of a join as it were if the other side held the key."""
+    return Ref(near.table, f"{far.table}_id" if near.column == "id" else "id")
 
 
 def _without_cast(expr: Expr) -> Expr:

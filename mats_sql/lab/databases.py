@@ -27,8 +27,11 @@ TWIN_SHARE = 0.24
 """Part of the tables in which one number has two columns, of which one holds only zeros."""
 DECOY_SHARE = 0.35
 """Part of the links that two key columns claim, of which one refers to no row."""
-INVENTED_SHARE = 0.15
+INVENTED_SHARE = 0.25
 """Part of a pretraining database's entities and word columns that are named by invented words."""
+
+
+_KNOWN = tuple(word for word in words.pretraining_words() if word.isalpha() and word.islower() and len(word) > 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +45,21 @@ class Vocabulary:
         if not self.for_pretraining or attribute.kind is Kind.CODE:
             return attribute.values
         if attribute.kind is Kind.CATEGORY and rng.random() < INVENTED_SHARE:
-            return tuple(dict.fromkeys(invent(rng) for _ in range(8)))
+            return tuple(dict.fromkeys(invent(rng, _KNOWN) for _ in range(8)))
         return words.open_words(attribute.values)
 
-    def titles(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Return the first and second words of titles."""
+    def titles(self, rng: random.Random) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the first and second words of titles; pretraining invents the second ones at times."""
         if not self.for_pretraining:
             return words.TITLE_FIRST, words.TITLE_SECOND
+        if rng.random() < INVENTED_SHARE:
+            return words.open_words(words.TITLE_FIRST), tuple(invent(rng, _KNOWN).capitalize() for _ in range(12))
         return words.open_words(words.TITLE_FIRST), words.open_words(words.TITLE_SECOND)
 
     def entity(self, rng: random.Random, entity: Entity) -> Entity:
         """Return the entity, sometimes under an invented name."""
         if self.for_pretraining and rng.random() < INVENTED_SHARE:
-            return replace(entity, name=invent(rng))
+            return replace(entity, name=invent(rng, _KNOWN))
         return entity
 
 
@@ -303,7 +308,7 @@ def _cells(
 def _labels(rng: random.Random, names: tuple[str, ...], count: int, vocabulary: Vocabulary) -> list[str]:
     if len(names) >= count:
         return rng.sample(names, count)
-    first, second = vocabulary.titles()
+    first, second = vocabulary.titles(rng)
     titles = [f"{one} {other}" for one in first for other in second]
     return rng.sample(titles, count)
 

@@ -51,12 +51,27 @@ def guess(rng: random.Random, word: str) -> str:
     return spell(rng, word, rng.choice((Form.PLAIN, Form.PLAIN, Form.CASE, Form.CLIPPED, Form.NUMBERED)))
 
 
-_ONSETS = ["b", "d", "f", "g", "k", "l", "m", "n", "p", "r", "t", "v", "br", "dr", "gr", "kl", "pl", "tr", "st"]
-_VOWELS = ["a", "e", "i", "o", "u"]
-_ENDS = ["n", "l", "r", "m", "t", "k", "d", "x"]
+_SHORTEST, _LONGEST = 4, 9
 
 
-def invent(rng: random.Random) -> str:
-    """Return a word of two syllables that no list has, for pretraining: names are to be copied, not known."""
-    middle = rng.choice(_ONSETS) + rng.choice(_VOWELS)
-    return rng.choice(_ONSETS) + rng.choice(_VOWELS) + middle + rng.choice(_ENDS)
+def invent(rng: random.Random, known: Sequence[str]) -> str:
+    """Return a word that no list has, for pretraining: names are to be copied, not known.
+
+    Half of the words are the beginning of one known word and the end of another, so that their pieces are a
+    language's; the others are letters at random. It ends in no ``s``, for the plural's sake.
+    """
+    while True:
+        word = _spliced(rng, known) if rng.random() < 0.5 else _random_letters(rng)
+        if _SHORTEST <= len(word) <= _LONGEST and word[-1] not in "si" and word not in known:
+            return word
+
+
+def _spliced(rng: random.Random, known: Sequence[str]) -> str:
+    first, second = rng.choice(known).lower(), rng.choice(known).lower()
+    return first[: rng.randint(1, len(first))] + second[rng.randrange(len(second)) :]
+
+
+def _random_letters(rng: random.Random) -> str:
+    letters = (rng.choice("bcdfghjklmnprstvwz") + rng.choice("aeiou") for _ in range(rng.randint(2, 4)))
+    word = "".join(letters)
+    return word[rng.randrange(2) :] + rng.choice(("", "n", "r", "l", "t", "d"))
