@@ -78,7 +78,7 @@ class PretrainSettings(Section):
     )
     copy_tokens: Positive = Field(40, description="Tokens of such a sequence before it is repeated.")
     examples: Positive = Field(
-        85_000, description="Examples of the agents' tasks, each seen once: the base model's skill."
+        180_000, description="Examples of the agents' tasks, each seen once: the base model's skill."
     )
     batch_size: Positive = Field(12, description="Examples per step and process.")
     learning_rate: Rate = Field(2e-3, description="The highest rate; a cosine takes it down to a twentieth.")

@@ -7,7 +7,17 @@ from dataclasses import replace
 
 from mats_sql.lab import words
 from mats_sql.lab.databases import LabDatabase
-from mats_sql.lab.draft import Draft, pick_chain, pick_filter, pick_link, pick_table, plain_numbers, see, shown_columns
+from mats_sql.lab.draft import (
+    Draft,
+    pick_chain,
+    pick_filter,
+    pick_link,
+    pick_subject,
+    pick_table,
+    plain_numbers,
+    see,
+    shown_columns,
+)
 from mats_sql.lab.moderate import COUNT, extreme, linked, named_extreme
 from mats_sql.lab.phrases import AGGREGATES, LEAD, aggregates, expr, plural, shown
 from mats_sql.lab.query import Condition, Expr, Query, Ref
@@ -95,17 +105,15 @@ def frequent_values(rng: random.Random, database: LabDatabase) -> Draft | None:
     if not categories:
         return None
     key = rng.choice(categories)
-    found = pick_filter(rng, table) if rng.random() < 0.5 else None
-    if found is not None and found.reads(key):
+    subject = pick_subject(rng, table, 0.5, key)
+    if subject is None:
         return None
     least = rng.randint(1, 9)
-    subject = found.phrase(plural(table.name)) if found else plural(table.name)
-    text = f"Which {key.word} values have more than {least} {subject}?"
+    text = f"Which {key.word} values have more than {least} {subject.named}?"
     grouped = Ref(table.name, key.name)
-    where = (found.condition,) if found else ()
     having = Condition(COUNT, ">", least)
-    query = Query((Expr(grouped),), table.name, where=where, group=grouped, having=having)
-    return Draft(text, query, found.evidence if found else "")
+    query = Query((Expr(grouped),), table.name, where=subject.where, group=grouped, having=having)
+    return Draft(text, query, subject.evidence)
 
 
 def common_value(rng: random.Random, database: LabDatabase) -> Draft | None:
@@ -115,16 +123,14 @@ def common_value(rng: random.Random, database: LabDatabase) -> Draft | None:
     if not categories:
         return None
     key = rng.choice(categories)
-    found = pick_filter(rng, table) if rng.random() < 0.6 else None
-    if found is not None and found.reads(key):
+    subject = pick_subject(rng, table, 0.6, key)
+    if subject is None:
         return None
     most = rng.random() < 0.7
-    subject = found.phrase(plural(table.name)) if found else plural(table.name)
-    text = f"What is the {'most' if most else 'least'} common {key.word} of {subject}?"
-    grouped = Ref(table.name, key.name)
-    where = (found.condition,) if found else ()
+    text = f"What is the {'most' if most else 'least'} common {key.word} of {subject.named}?"
+    grouped, where = Ref(table.name, key.name), subject.where
     query = Query((Expr(grouped),), table.name, where=where, group=grouped, order=COUNT, descending=most, limit=1)
-    return Draft(text, query, found.evidence if found else "")
+    return Draft(text, query, subject.evidence)
 
 
 def grouped_join(rng: random.Random, database: LabDatabase) -> Draft | None:
@@ -274,19 +280,16 @@ def tied_rows(rng: random.Random, database: LabDatabase) -> Draft | None:
     if not numbers:
         return None
     column = rng.choice(numbers)
-    found = pick_filter(rng, table) if rng.random() < 0.6 else None
-    if found is not None and found.reads(column):
+    subject = pick_subject(rng, table, 0.6, column)
+    if subject is None:
         return None
     highest = rng.random() < 0.5
-    where = (found.condition,) if found else ()
-    best = Query((expr(table, column, "MAX" if highest else "MIN"),), table.name, where=where)
-    subject = found.phrase(plural(table.name)) if found else plural(table.name)
-    columns, named = some_columns(rng, table, 1, 2, found)
-    among = " among them" if found else ""
-    text = f"{rng.choice(LEAD)} the {named} of all {subject} that have the {extreme(highest)} {column.word}{among}."
+    best = Query((expr(table, column, "MAX" if highest else "MIN"),), table.name, where=subject.where)
+    columns, named = some_columns(rng, table, 1, 2, subject.kept)
+    rows = f"all {subject.named} that have the {extreme(highest)} {column.word}{' among them' if subject.kept else ''}"
     items = tuple(shown(table, asked) for asked in columns)
-    query = Query(items, table.name, where=(Condition(expr(table, column), "=", best), *where))
-    return Draft(text, query, found.evidence if found else "")
+    query = Query(items, table.name, where=(Condition(expr(table, column), "=", best), *subject.where))
+    return Draft(f"{rng.choice(LEAD)} the {named} of {rows}.", query, subject.evidence)
 
 
 def spread(rng: random.Random, database: LabDatabase) -> Draft | None:
@@ -296,11 +299,9 @@ def spread(rng: random.Random, database: LabDatabase) -> Draft | None:
     if not numbers:
         return None
     column = rng.choice(numbers)
-    found = pick_filter(rng, table) if rng.random() < 0.7 else None
-    if found is not None and found.reads(column):
+    subject = pick_subject(rng, table, 0.7, column)
+    if subject is None:
         return None
-    subject = found.phrase(plural(table.name)) if found else plural(table.name)
-    text = f"What is the difference between the highest and the lowest {column.word} of {subject}?"
+    text = f"What is the difference between the highest and the lowest {column.word} of {subject.named}?"
     difference = replace(expr(table, column, "MAX"), minus=expr(table, column, "MIN"))
-    query = Query((difference,), table.name, where=(found.condition,) if found else ())
-    return Draft(text, query, found.evidence if found else "")
+    return Draft(text, Query((difference,), table.name, where=subject.where), subject.evidence)

@@ -1,7 +1,7 @@
 """Realistic wrong SQL: edits of a gold query that models make too, some of which do not even execute.
 
 Where a database hides something (the form of a word, a dead column or key, a number in a text), the mistake that
-overlooks it is the likeliest.
+overlooks it (``oversights``) is the likeliest; now and then the pen slips besides (``slips``).
 """
 
 from __future__ import annotations
@@ -10,148 +10,40 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 
-from mats_sql.lab.databases import LabColumn, LabDatabase
-from mats_sql.lab.forms import guess, invent
+from mats_sql.lab.databases import LabDatabase
+from mats_sql.lab.oversights import Edit, overlook
 from mats_sql.lab.phrases import AGGREGATES
-from mats_sql.lab.query import Condition, Expr, Literal, Query, Ref, map_refs, render
-
-Corruption = Callable[[random.Random, Query, LabDatabase], Query | None]
-"""Edits a query, or returns ``None`` where the edit does not apply."""
+from mats_sql.lab.query import Condition, Expr, Literal, Query, Ref, render, with_item
+from mats_sql.lab.slips import slip
 
 _OPERATORS = (">", "<", ">=", "<=", "=", "!=")
 
-
-_OVERSIGHT_SHARE = 0.55
-"""How often the mistake is one of :data:`_OVERSIGHTS`, where one of them applies."""
-_UNQUALIFIED_SHARE = 0.06
+_OVERSIGHT_SHARE = 0.6
+"""How often the mistake is an oversight, where one applies."""
+_SLIP_SHARE = 0.12
+"""How often the pen slips besides."""
 
 
 def corrupt(rng: random.Random, query: Query, database: LabDatabase) -> str:
-    """Return a SQL that differs from the query's in one edit, sometimes two. It may still give the same rows."""
-    gold = render(query)
+    """Return a SQL that differs from the query's in one mistake, sometimes in more. It may still give the same rows."""
+    changed = overlook(rng, query, database) if rng.random() < _OVERSIGHT_SHARE else None
+    changed = changed or _edited(rng, query, database)
+    sql = f"SELECT * FROM {query.table}" if changed is None else render(changed)
+    slipped = slip(rng, sql, query) if rng.random() < _SLIP_SHARE else sql
+    return sql if slipped == render(query) else slipped
+
+
+def _edited(rng: random.Random, query: Query, database: LabDatabase) -> Query | None:
+    """Return the query with one edit, sometimes two; ``None`` where fifty tries changed nothing."""
     count = 2 if rng.random() < 0.2 else 1
-    if rng.random() < _OVERSIGHT_SHARE:
-        overlooked = {edit: edit(rng, query, database) for edit in _OVERSIGHTS}
-        changes = {edit: render(changed) for edit, changed in overlooked.items() if changed is not None}
-        edits = [edit for edit, sql in changes.items() if sql != gold]
-        if edits:
-            return changes[rng.choices(edits, [_OVERSIGHTS[edit] for edit in edits])[0]]
     for _ in range(50):
         changed: Query | None = query
         for _ in range(count):
             edit = rng.choices(_EDITS, _WEIGHTS)[0]
             changed = edit(rng, changed, database) if changed is not None else None
-        if changed is not None and render(changed) != gold:
-            return _unqualified(rng, render(changed), changed) if rng.random() < _UNQUALIFIED_SHARE else render(changed)
-    return f"SELECT * FROM {query.table}"
-
-
-def misspell(rng: random.Random, query: Query, database: LabDatabase) -> Query | None:
-    """Write a word as the question says it, or in another form than the database's."""
-    position = rng.randrange(len(query.where)) if query.where else -1
-    if position >= 0:
-        changed = _misspelled(rng, query.where[position], database)
-        if changed is not None:
-            return replace(query, where=(*query.where[:position], changed, *query.where[position + 1 :]))
-    return _misspelled_case(rng, query, database)
-
-
-def take_decoy(rng: random.Random, query: Query, database: LabDatabase) -> Query | None:
-    """Join, or look into, the key column that refers to no row."""
-    used = {(ref.table, ref.column) for join in query.joins for ref in (join.left, join.right)}
-    nested = [c.value.items[0].ref for c in query.where if isinstance(c.value, Query) and c.operator == "NOT IN"]
-    used |= {(ref.table, ref.column) for ref in nested if ref is not None}
-    links = [link for link in database.links if link.decoy and (link.child, link.key) in used]
-    if not links:
-        return None
-    link = rng.choice(links)
-    key, decoy = Ref(link.child, link.key), Ref(link.child, link.decoy)
-    return map_refs(query, lambda ref: decoy if ref == key else ref)
-
-
-def take_twin(rng: random.Random, query: Query, database: LabDatabase) -> Query | None:
-    """Take the column of the same name that holds only zeros."""
-    columns = {ref: _column(ref, database) for ref in _refs(query)}
-    twins = {ref: column.twin for ref, column in columns.items() if column is not None and column.twin}
-    if not twins:
-        return None
-    taken = rng.choice(list(twins))
-    return map_refs(query, lambda ref: Ref(ref.table, twins[ref]) if ref == taken else ref)
-
-
-def misname_column(rng: random.Random, query: Query, database: LabDatabase) -> Query | None:
-    """Read a column that there is not: with another digit, without its own, or a key of a table that has none."""
-    read = [ref for ref in _refs(query) if ref.column not in ("id", "name", "title")]
-    if not read:
-        return None
-    taken = rng.choice(read)
-    if taken.column.endswith(("_id", "_ref")):
-        made = Ref(taken.table, f"{rng.choice(database.tables).name}_{rng.choice(('id', 'ref'))}")
-    else:
-        bare = taken.column.rstrip("0123456789")
-        made = Ref(taken.table, rng.choice([name for name in (bare, f"{bare}1", f"{bare}2") if name != taken.column]))
-    return map_refs(query, lambda ref: made if ref == taken else ref)
-
-
-def turn_link(rng: random.Random, query: Query, _database: LabDatabase) -> Query | None:
-    """Look for the key in the wrong one of two tables."""
-    if not query.joins:
-        return None
-    position = rng.randrange(len(query.joins))
-    join = query.joins[position]
-    turned = replace(join, left=_turned(join.left, join.right), right=_turned(join.right, join.left))
-    return replace(query, joins=(*query.joins[:position], turned, *query.joins[position + 1 :]))
-
-
-def misname_table(rng: random.Random, query: Query, _database: LabDatabase) -> Query | None:
-    """Read a table of a like-sounding name that there is not."""
-    if query.joins:
-        return None
-    return replace(query, table=invent(rng, (query.table, query.table[::-1], "table")))
-
-
-def forget_condition(rng: random.Random, query: Query, _database: LabDatabase) -> Query | None:
-    """Keep only one of two conditions."""
-    if len(query.where) < 2:
-        return None
-    return replace(query, where=(rng.choice(query.where),))
-
-
-def forget_cast(_rng: random.Random, query: Query, _database: LabDatabase) -> Query | None:
-    """Compare, order or aggregate numbers as the texts they are stored as, or divide as integers."""
-    return replace(
-        query,
-        items=tuple(_without_cast(item) for item in query.items),
-        where=tuple(replace(condition, expr=_without_cast(condition.expr)) for condition in query.where),
-        order=None if query.order is None else _without_cast(query.order),
-    )
-
-
-def count_doubles(_rng: random.Random, query: Query, _database: LabDatabase) -> Query | None:
-    """Count rows that a join has multiplied."""
-    items = tuple(Expr(None, "COUNT") if item.function == "COUNT" and item.distinct else item for item in query.items)
-    return replace(query, items=items, distinct=False)
-
-
-def forget_missing(_rng: random.Random, query: Query, _database: LabDatabase) -> Query | None:
-    """Take a missing value for the lowest."""
-    if query.order is None:
-        return None
-    return replace(query, where=tuple(c for c in query.where if c.operator != "IS NOT NULL"))
-
-
-_OVERSIGHTS: dict[Corruption, float] = {
-    misspell: 4,
-    take_decoy: 3,
-    take_twin: 3,
-    forget_cast: 2,
-    count_doubles: 1,
-    forget_missing: 1,
-    forget_condition: 2,
-    misname_column: 1,
-    turn_link: 1,
-    misname_table: 0.3,
-}
+        if changed is not None and render(changed) != render(query):
+            return changed
+    return None
 
 
 def swap_item(rng: random.Random, query: Query, database: LabDatabase) -> Query | None:
@@ -164,7 +56,7 @@ def swap_item(rng: random.Random, query: Query, database: LabDatabase) -> Query 
     changed = replace(
         item, ref=column, minus=replace(item.minus, ref=column) if item.minus and item.function else item.minus
     )
-    return _with_item(query, position, changed)
+    return with_item(query, position, changed)
 
 
 def drop_item(rng: random.Random, query: Query, _database: LabDatabase) -> Query | None:
@@ -199,7 +91,7 @@ def change_aggregate(rng: random.Random, query: Query, database: LabDatabase) ->
         changed = Expr(item.ref, rng.choice([name for name in ("", "COUNT", *AGGREGATES) if name != item.function]))
     else:
         changed = Expr(None, "COUNT") if rng.random() < 0.5 else Expr(item.ref, rng.choice(list(AGGREGATES)))
-    return _with_item(query, position, changed)
+    return with_item(query, position, changed)
 
 
 def change_operator(rng: random.Random, query: Query, _database: LabDatabase) -> Query | None:
@@ -311,7 +203,7 @@ def wrong_table(rng: random.Random, query: Query, database: LabDatabase) -> Quer
     return replace(query, table=rng.choice(others)) if others else None
 
 
-_EDITS: tuple[Corruption, ...] = (
+_EDITS: tuple[Edit, ...] = (
     swap_item,
     drop_item,
     add_item,
@@ -370,67 +262,11 @@ def _other_column(rng: random.Random, ref: Ref, query: Query, database: LabDatab
     return Ref(ref.table, rng.choice(foreign.columns).name)
 
 
-def _refs(query: Query) -> list[Ref]:
-    """Return the query's columns in their order, each once."""
-    found: dict[Ref, None] = {}
-
-    def note(ref: Ref) -> Ref:
-        found[ref] = None
-        return ref
-
-    map_refs(query, note)
-    return list(found)
-
-
-def _turned(near: Ref, far: Ref) -> Ref:
-    """Return a side of a join as it were if the other side held the key."""
-    return Ref(near.table, f"{far.table}_id" if near.column == "id" else "id")
-
-
-def _without_cast(expr: Expr) -> Expr:
-    return replace(expr, cast="", exact=False, minus=None if expr.minus is None else _without_cast(expr.minus))
-
-
-def _misspelled(rng: random.Random, condition: Condition, database: LabDatabase) -> Condition | None:
-    ref, value = condition.expr.ref, condition.value
-    column = None if ref is None else _column(ref, database)
-    if column is None or not isinstance(value, str) or not column.spoken:
-        return None
-    return replace(condition, value=guess(rng, str(column.said(value))))
-
-
-def _misspelled_case(rng: random.Random, query: Query, database: LabDatabase) -> Query | None:
-    for position, item in enumerate(query.items):
-        changed = _misspelled(rng, item.case, database) if item.case is not None else None
-        if changed is not None:
-            return _with_item(query, position, replace(item, case=changed))
-    return None
-
-
-def _unqualified(rng: random.Random, sql: str, query: Query) -> str:
-    """Return the SQL with one column that does not say its table."""
-    prefix = rng.choice(query.tables) + "."
-    places = [place for place in range(len(sql)) if sql.startswith(prefix, place)]
-    if not places:
-        return sql
-    place = rng.choice(places)
-    return sql[:place] + sql[place + len(prefix) :]
-
-
-def _column(ref: Ref, database: LabDatabase) -> LabColumn | None:
-    """Return a column; ``None`` for one that an edit made up."""
-    return next((column for column in database.table(ref.table).columns if column.name == ref.column), None)
-
-
 def _values(ref: Ref, database: LabDatabase) -> list[Literal]:
     """Return a column's values; none for a column that an earlier edit made up."""
-    table, column = database.table(ref.table), _column(ref, database)
+    table, column = database.table(ref.table), database.column(ref)
     return [] if column is None else [value for value in table.values(column) if value is not None]
 
 
 def _any_column(rng: random.Random, name: str, database: LabDatabase) -> Ref:
     return Ref(name, rng.choice(database.table(name).columns[1:]).name)
-
-
-def _with_item(query: Query, position: int, item: Expr) -> Query:
-    return replace(query, items=(*query.items[:position], item, *query.items[position + 1 :]))

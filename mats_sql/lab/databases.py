@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 
 from mats_sql.benchmark import Column, ForeignKey, Schema, Table
 from mats_sql.lab import words
-from mats_sql.lab.forms import Form, draw_form, invent, spell_all
-from mats_sql.lab.query import Literal
+from mats_sql.lab.forms import Form, draw_form, spell_all
+from mats_sql.lab.invention import invent, invent_like
+from mats_sql.lab.query import Literal, Ref
 from mats_sql.lab.words import Attribute, Entity, Kind
 
 Cell = Literal | None
@@ -28,10 +29,7 @@ TWIN_SHARE = 0.24
 DECOY_SHARE = 0.35
 """Part of the links that two key columns claim, of which one refers to no row."""
 INVENTED_SHARE = 0.25
-"""Part of a pretraining database's entities and word columns that are named by invented words."""
-
-
-_KNOWN = tuple(word for word in words.pretraining_words() if word.isalpha() and word.islower() and len(word) > 3)
+"""Part of a pretraining database's entities, words and names that are invented: they are to be copied, not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,25 +40,24 @@ class Vocabulary:
 
     def values(self, rng: random.Random, attribute: Attribute) -> tuple[str, ...]:
         """Return the words that a column of the attribute may hold."""
-        if not self.for_pretraining or attribute.kind is Kind.CODE:
-            return attribute.values
-        if attribute.kind is Kind.CATEGORY and rng.random() < INVENTED_SHARE:
-            return tuple(dict.fromkeys(invent(rng, _KNOWN) for _ in range(8)))
-        return words.open_words(attribute.values)
+        return attribute.values if attribute.kind is Kind.CODE else self._some_invented(rng, attribute.values)
 
     def titles(self, rng: random.Random) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Return the first and second words of titles; pretraining invents the second ones at times."""
-        if not self.for_pretraining:
-            return words.TITLE_FIRST, words.TITLE_SECOND
-        if rng.random() < INVENTED_SHARE:
-            return words.open_words(words.TITLE_FIRST), tuple(invent(rng, _KNOWN).capitalize() for _ in range(12))
-        return words.open_words(words.TITLE_FIRST), words.open_words(words.TITLE_SECOND)
+        """Return the first and second words of titles."""
+        return self._some_invented(rng, words.TITLE_FIRST), self._some_invented(rng, words.TITLE_SECOND)
 
     def entity(self, rng: random.Random, entity: Entity) -> Entity:
         """Return the entity, sometimes under an invented name."""
         if self.for_pretraining and rng.random() < INVENTED_SHARE:
-            return replace(entity, name=invent(rng, _KNOWN))
+            return replace(entity, name=invent(rng))
         return entity
+
+    def _some_invented(self, rng: random.Random, values: tuple[str, ...]) -> tuple[str, ...]:
+        """Return a list as it is for benchmarks; for pretraining without the reserved words, and some invented."""
+        if not self.for_pretraining:
+            return values
+        drawn = (invent_like(rng, word) if rng.random() < INVENTED_SHARE else word for word in words.open_words(values))
+        return tuple(dict.fromkeys(drawn))
 
 
 ALL_WORDS = Vocabulary()
@@ -155,6 +152,10 @@ class LabDatabase:
     def table(self, name: str) -> LabTable:
         """Return the table of that name."""
         return next(table for table in self.tables if table.name == name)
+
+    def column(self, ref: Ref) -> LabColumn | None:
+        """Return a column; ``None`` for one that a corruption made up."""
+        return next((column for column in self.table(ref.table).columns if column.name == ref.column), None)
 
 
 def build_database(

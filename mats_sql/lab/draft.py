@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mats_sql.lab.databases import LabColumn, LabDatabase, LabTable, Link
-from mats_sql.lab.phrases import Filter, random_filter
-from mats_sql.lab.query import Join, Query, Ref
+from mats_sql.lab.phrases import Filter, plural, random_filter
+from mats_sql.lab.query import Condition, Join, Query, Ref
 from mats_sql.lab.words import Kind
 
 
@@ -38,6 +38,24 @@ class Linked:
     def near(self) -> Ref:
         """The asked table's side of the connection."""
         return self.join.left
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The rows of a table that a question is about, as it names them: all, or those that a filter keeps."""
+
+    named: str
+    kept: Filter | None = None
+
+    @property
+    def where(self) -> tuple[Condition, ...]:
+        """The filter's condition, if there is one."""
+        return (self.kept.condition,) if self.kept else ()
+
+    @property
+    def evidence(self) -> str:
+        """The evidence that the filter needs."""
+        return self.kept.evidence if self.kept else ""
 
 
 def shown_columns(table: LabTable) -> list[LabColumn]:
@@ -89,3 +107,14 @@ def pick_filter(rng: random.Random, table: LabTable, tries: int = 4) -> Filter |
         if found is not None:
             return found
     return None
+
+
+def pick_subject(rng: random.Random, table: LabTable, filtered: float, about: LabColumn) -> Subject | None:
+    """Return a table's rows, a part of the time those that a filter keeps.
+
+    ``None`` for a filter that reads the column the question is about: the answer would be in the question.
+    """
+    found = pick_filter(rng, table) if rng.random() < filtered else None
+    if found is not None and found.reads(about):
+        return None
+    return Subject(found.phrase(plural(table.name)) if found else plural(table.name), found)

@@ -55,11 +55,11 @@ class ExampleKind(StrEnum):
 
 
 KIND_SHARES = {
-    ExampleKind.PLAN: 0.32,
+    ExampleKind.PLAN: 0.30,
     ExampleKind.SELECT: 0.14,
     ExampleKind.CONDITION: 0.24,
-    ExampleKind.FIX: 0.20,
-    ExampleKind.CHOOSE: 0.10,
+    ExampleKind.FIX: 0.24,
+    ExampleKind.CHOOSE: 0.08,
 }
 """Plans get a third: a critique has to find what the planner overlooked, and most lies in the conditions."""
 

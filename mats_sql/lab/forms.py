@@ -49,29 +49,3 @@ def spell_all(rng: random.Random, words: Sequence[str], form: Form) -> dict[str,
 def guess(rng: random.Random, word: str) -> str:
     """Return what someone who does not know the form may write for a word."""
     return spell(rng, word, rng.choice((Form.PLAIN, Form.PLAIN, Form.CASE, Form.CLIPPED, Form.NUMBERED)))
-
-
-_SHORTEST, _LONGEST = 4, 9
-
-
-def invent(rng: random.Random, known: Sequence[str]) -> str:
-    """Return a word that no list has, for pretraining: names are to be copied, not known.
-
-    Half of the words are the beginning of one known word and the end of another, so that their pieces are a
-    language's; the others are letters at random. It ends in no ``s``, for the plural's sake.
-    """
-    while True:
-        word = _spliced(rng, known) if rng.random() < 0.5 else _random_letters(rng)
-        if _SHORTEST <= len(word) <= _LONGEST and word[-1] not in "si" and word not in known:
-            return word
-
-
-def _spliced(rng: random.Random, known: Sequence[str]) -> str:
-    first, second = rng.choice(known).lower(), rng.choice(known).lower()
-    return first[: rng.randint(1, len(first))] + second[rng.randrange(len(second)) :]
-
-
-def _random_letters(rng: random.Random) -> str:
-    letters = (rng.choice("bcdfghjklmnprstvwz") + rng.choice("aeiou") for _ in range(rng.randint(2, 4)))
-    word = "".join(letters)
-    return word[rng.randrange(2) :] + rng.choice(("", "n", "r", "l", "t", "d"))

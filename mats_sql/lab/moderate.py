@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from mats_sql.lab.databases import LabColumn, LabDatabase, LabTable
-from mats_sql.lab.draft import Draft, pick_filter, pick_link, pick_table, shown_columns
+from mats_sql.lab.draft import Draft, pick_filter, pick_link, pick_subject, pick_table, shown_columns
 from mats_sql.lab.phrases import AGGREGATES, LEAD, aggregates, expr, plural, shown, superlative
 from mats_sql.lab.query import Expr, Query, Ref
 from mats_sql.lab.simple import known, some_columns
@@ -92,10 +92,9 @@ def group(rng: random.Random, database: LabDatabase) -> Draft | None:
     if not categories:
         return None
     key = rng.choice(categories)
-    found = pick_filter(rng, table) if rng.random() < 0.3 else None
-    if found is not None and found.reads(key):
+    subject = pick_subject(rng, table, 0.3, key)
+    if subject is None:
         return None
-    subject = found.phrase(plural(table.name)) if found else plural(table.name)
     if numbers and rng.random() < 0.5:
         column = rng.choice(numbers)
         function = rng.choice(aggregates(column))
@@ -103,22 +102,21 @@ def group(rng: random.Random, database: LabDatabase) -> Draft | None:
         named = f"{rng.choice(AGGREGATES[function])} {column.word}"
         text = rng.choice(
             (
-                f"For each {key.word}, what is the {named} of {subject}?",
-                f"{rng.choice(LEAD)} the {named} of {subject} per {key.word}.",
+                f"For each {key.word}, what is the {named} of {subject.named}?",
+                f"{rng.choice(LEAD)} the {named} of {subject.named} per {key.word}.",
             )
         )
     else:
         measure = COUNT
         text = rng.choice(
             (
-                f"How many {subject} are there for each {key.word}?",
-                f"{rng.choice(LEAD)} the number of {subject} per {key.word}.",
+                f"How many {subject.named} are there for each {key.word}?",
+                f"{rng.choice(LEAD)} the number of {subject.named} per {key.word}.",
             )
         )
-    where = (found.condition,) if found else ()
     grouped = Ref(table.name, key.name)
     return Draft(
-        text, Query((Expr(grouped), measure), table.name, where=where, group=grouped), found.evidence if found else ""
+        text, Query((Expr(grouped), measure), table.name, where=subject.where, group=grouped), subject.evidence
     )
 
 

@@ -118,6 +118,11 @@ def map_refs(query: Query, change: Callable[[Ref], Ref]) -> Query:
     )
 
 
+def with_item(query: Query, position: int, item: Expr) -> Query:
+    """Return the query with another expression at a place of its select list."""
+    return replace(query, items=(*query.items[:position], item, *query.items[position + 1 :]))
+
+
 def _map_expr(expr: Expr, change: Callable[[Ref], Ref]) -> Expr:
     return replace(
         expr,

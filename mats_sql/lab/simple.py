@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from mats_sql.lab.databases import LabColumn, LabDatabase, LabTable
-from mats_sql.lab.draft import Draft, pick_filter, pick_table, shown_columns
+from mats_sql.lab.draft import Draft, pick_filter, pick_subject, pick_table, shown_columns
 from mats_sql.lab.phrases import AGGREGATES, LEAD, Filter, aggregates, expr, plural, shown
 from mats_sql.lab.query import Condition, Expr, Query, Ref
 from mats_sql.lab.words import Kind
@@ -64,20 +64,19 @@ def aggregate(rng: random.Random, database: LabDatabase) -> Draft | None:
     column = rng.choice(numbers)
     function = rng.choice(aggregates(column))
     name = rng.choice(AGGREGATES[function])
-    found = pick_filter(rng, table) if rng.random() < 0.8 else None
-    if found is not None and found.reads(column):
+    subject = pick_subject(rng, table, 0.8, column)
+    if subject is None:
         return None
-    subject = found.phrase(plural(table.name)) if found else f"all {plural(table.name)}"
+    rows = subject.named if subject.kept else f"all {subject.named}"
     text = rng.choice(
         (
-            f"What is the {name} {column.word} of {subject}?",
-            f"{rng.choice(LEAD)} the {name} {column.word} of {subject}.",
-            f"For {subject}, what is the {name} {column.word}?",
+            f"What is the {name} {column.word} of {rows}?",
+            f"{rng.choice(LEAD)} the {name} {column.word} of {rows}.",
+            f"For {rows}, what is the {name} {column.word}?",
         )
     )
-    where = (found.condition,) if found else ()
-    query = Query((expr(table, column, function),), table.name, where=where)
-    return Draft(text, query, found.evidence if found else "")
+    query = Query((expr(table, column, function),), table.name, where=subject.where)
+    return Draft(text, query, subject.evidence)
 
 
 def distinct_values(rng: random.Random, database: LabDatabase) -> Draft | None:

@@ -293,6 +293,13 @@ def open_themes() -> list[str]:
     return sorted(set(THEMES) - set(RESERVED_THEMES))
 
 
+def reserved_words() -> list[str]:
+    """Return every word that only benchmarks have."""
+    listed = (*TITLE_FIRST, *TITLE_SECOND, *(value for a in ATTRIBUTES.values() for value in a.values))
+    entities = [entity.name for theme in RESERVED_THEMES for entity in THEMES[theme]]
+    return sorted({*entities, *(word for word in listed if is_reserved(word))})
+
+
 def pretraining_words() -> list[str]:
     """Return every word that pretraining may use, invented ones aside, each once, in a fixed order."""
     found: dict[str, None] = {}

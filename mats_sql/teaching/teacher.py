@@ -80,7 +80,8 @@ def write_critique(validator: Validator, sql: str, gold_sql: str, schema: Schema
     found, wanted = outline(sql, schema), outline(gold_sql, schema)
     correct = _agree(validator, found, wanted) if found and wanted else statement(sql) == statement(gold_sql)
     shown = _shown(validator, found)
-    text = critique_answer(validator, shown, shown if correct else _shown(validator, wanted), correct=correct)
+    asked = shown if correct else _asked(validator, found, wanted)
+    text = critique_answer(validator, shown, asked, correct=correct)
     return Critique(validator, text, Verdict.CORRECT if correct else Verdict.INCORRECT)
 
 
@@ -94,6 +95,13 @@ def _agree(validator: Validator, found: Outline, wanted: Outline) -> bool:
         # A join that only one of them has makes other columns equal in its keys; the same text is the same list still.
         return found.selects == wanted.selects or found.select_key == wanted.select_key
     return found.condition_key == wanted.condition_key
+
+
+def _asked(validator: Validator, found: Outline | None, wanted: Outline | None) -> str:
+    """Return what the gold does; its joins are said where the SQL's own are along no foreign key."""
+    if validator is Validator.CONDITION and found is not None and wanted is not None and found.joins_astray:
+        return wanted.keeps_with_joins
+    return _shown(validator, wanted)
 
 
 def _shown(validator: Validator, found: Outline | None) -> str:

@@ -49,8 +49,8 @@ def test_corrupted_sql_is_mostly_wrong_and_sometimes_fails_to_execute(asked: Ask
         execution, rows = run_sql(connection, corrupt(rng, question.query, database))
         outcomes["error" if not execution.ran else "right" if rows == gold[1] else "wrong"] += 1
     total = outcomes.total()
-    assert outcomes["wrong"] / total > 0.6, outcomes
-    assert 0.02 < outcomes["error"] / total < 0.35, outcomes
+    assert outcomes["wrong"] / total > 0.5, outcomes
+    assert 0.15 < outcomes["error"] / total < 0.45, outcomes
 
 
 def test_equal_randomness_gives_equal_corruption(asked: Asked) -> None:

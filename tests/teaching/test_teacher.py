@@ -299,6 +299,16 @@ def test_a_join_along_the_only_foreign_key_goes_without_saying_and_any_other_is_
     assert missing.text.splitlines()[2] == "The question asks for: FROM singer, concert"
 
 
+def test_a_join_along_no_foreign_key_is_answered_with_the_golds_join(schema: Schema) -> None:
+    gold = "SELECT name FROM singer JOIN concert ON singer.id = concert.singer_id"
+    turned = "SELECT name FROM singer JOIN concert ON singer.concert_id = concert.id"
+    critique = write_critique(Validator.CONDITION, turned, gold, schema)
+    assert "The query keeps: FROM singer, concert ON singer.concert_id = concert.id\n" in critique.text
+    assert "The question asks for: FROM singer, concert ON singer.id = concert.singer_id\n" in critique.text
+    forgotten = write_critique(Validator.CONDITION, "SELECT name FROM singer WHERE age > 3", gold, schema)
+    assert "The question asks for: FROM singer, concert\n" in forgotten.text, "its own joins are not astray"
+
+
 @pytest.mark.parametrize(
     ("sql", "shown"),
     [

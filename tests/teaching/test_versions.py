@@ -55,7 +55,7 @@ MODEL_ANSWERS = [
     f"SELECT.\n{GOLD}\nConclude: incorrect.",
     "SELECT.\nfine",
 ]
-DIGESTS = {"rule-teacher-1": "cc72ffce8712c6e5", "large-model-teacher-1": "3fc86cb4829fe772"}
+DIGESTS = {"rule-teacher-2": "cc72ffce8712c6e5", "large-model-teacher-1": "3fc86cb4829fe772"}
 
 
 @pytest.fixture

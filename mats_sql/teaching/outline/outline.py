@@ -18,7 +18,7 @@ from mats_sql.teaching.outline.dialect import parse_query
 from mats_sql.teaching.outline.keys import condition_key, select_key
 from mats_sql.teaching.outline.names import resolve_names, schema_tables
 from mats_sql.teaching.outline.parts import QueryParts, query_parts
-from mats_sql.teaching.outline.text import conditions_text, keeps_text, selects_text, tables_of
+from mats_sql.teaching.outline.text import conditions_text, joins_astray, keeps_text, selects_text, tables_of
 
 MAX_SQL_CHARACTERS = 8000
 
@@ -29,12 +29,15 @@ _OPENING = re.compile(r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*(?:select|with)\b", re.IG
 class Outline:
     """``selects`` and ``keeps`` are for critiques, ``condition`` and ``tables`` (with ``selects``) for plans.
 
+    ``keeps`` leaves a join along the only foreign key unsaid, ``keeps_with_joins`` says every join.
     ``select_key`` is equal for two SQLs that select the same, ``condition_key`` for two that read, keep, group, order
     and limit the same.
     """
 
     selects: str
     keeps: str
+    keeps_with_joins: str
+    joins_astray: bool
     condition: str
     tables: tuple[str, ...]
     select_key: str
@@ -58,6 +61,8 @@ def outline(sql: str, schema: Schema) -> Outline | None:
         return Outline(
             selects=selects_text(query),
             keeps=keeps_text(query, schema.foreign_keys),
+            keeps_with_joins=keeps_text(query, ()),
+            joins_astray=joins_astray(query, schema.foreign_keys),
             condition=conditions_text(query),
             tables=tables_of(tree),
             select_key=select_key(query),

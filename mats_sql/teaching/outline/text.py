@@ -8,7 +8,7 @@ from sqlglot import exp
 
 from mats_sql.benchmark import ForeignKey, quote_name
 from mats_sql.teaching.outline.dialect import sql_text
-from mats_sql.teaching.outline.parts import Joined, QueryParts, SelectParts
+from mats_sql.teaching.outline.parts import Edge, Joined, QueryParts, SelectParts
 
 
 def selects_text(query: QueryParts) -> str:
@@ -34,6 +34,13 @@ def keeps_text(query: QueryParts, keys: Iterable[ForeignKey]) -> str:
     named = ", ".join(f"{quote_name(name)} AS ({sql_text(body)})" for name, body in query.named)
     parts = (f"WITH {named}" if named else "", _with_operators(query, texts), _tail_text(query))
     return " ".join(part for part in parts if part) or "none"
+
+
+def joins_astray(query: QueryParts, keys: Iterable[ForeignKey]) -> bool:
+    """Whether a query joins along columns that no foreign key connects."""
+    along = {_ends(key) for key in keys}
+    edges = (edge for select in query.selects for joined in select.joined for edge in joined.edges)
+    return any(_edge_text(edge) not in along for edge in edges)
 
 
 def tables_of(query: exp.Expression) -> tuple[str, ...]:
@@ -89,7 +96,7 @@ def _joined_text(joined: Joined, known: frozenset[frozenset[str]], index: int) -
     told = [
         f"{sql_text(left)} = {sql_text(right)}"
         for left, right in joined.edges
-        if frozenset((sql_text(left).lower(), sql_text(right).lower())) not in known
+        if _edge_text((left, right)) not in known
     ]
     told += [_operand_text(condition) for condition in joined.filters]
     on = " ON " + " AND ".join(told) if told else ""
@@ -99,9 +106,19 @@ def _joined_text(joined: Joined, known: frozenset[frozenset[str]], index: int) -
 def _unique_keys(keys: Iterable[ForeignKey]) -> frozenset[frozenset[str]]:
     between: dict[frozenset[str], list[frozenset[str]]] = {}
     for key in keys:
-        ends = (
+        between.setdefault(frozenset((key.table.lower(), key.to_table.lower())), []).append(_ends(key))
+    return frozenset(pairs[0] for pairs in between.values() if len(pairs) == 1)
+
+
+def _ends(key: ForeignKey) -> frozenset[str]:
+    return frozenset(
+        (
             f"{quote_name(key.table)}.{quote_name(key.column)}".lower(),
             f"{quote_name(key.to_table)}.{quote_name(key.to_column)}".lower(),
         )
-        between.setdefault(frozenset((key.table.lower(), key.to_table.lower())), []).append(frozenset(ends))
-    return frozenset(pairs[0] for pairs in between.values() if len(pairs) == 1)
+    )
+
+
+def _edge_text(edge: Edge) -> frozenset[str]:
+    left, right = edge
+    return frozenset((sql_text(left).lower(), sql_text(right).lower()))

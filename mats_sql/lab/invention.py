@@ -1,0 +1,50 @@
+"""Words that no list has, for pretraining: a model that meets new ones every time learns to copy them."""
+
+from __future__ import annotations
+
+import random
+
+from mats_sql.lab import words
+
+_SHORTEST, _LONGEST = 4, 9
+_KNOWN = tuple(word for word in words.pretraining_words() if word.isalpha() and word.islower() and len(word) > 3)
+_TAKEN = frozenset(word.lower() for word in (*words.pretraining_words(), *words.reserved_words()))
+
+
+def invent(rng: random.Random) -> str:
+    """Return an invented lower-case word whose regular plural can be told from it.
+
+    Half of the words are the beginning of one known word and the end of another, so that their pieces are a
+    language's; the others are syllables at random.
+    """
+    while True:
+        word = _spliced(rng) if rng.random() < 0.5 else _syllables(rng)
+        if _SHORTEST <= len(word) <= _LONGEST and word[-1] not in "si" and word not in _TAKEN:
+            return word
+
+
+def invent_like(rng: random.Random, word: str) -> str:
+    """Return an invented word with a capital letter where the word has one."""
+    return invent(rng).capitalize() if word[0].isupper() else invent(rng)
+
+
+def mistake(rng: random.Random, word: str) -> str:
+    """Return what may be written for a word that was not copied well: a known word, an invented one, or a part of it.
+
+    It keeps the capital letter, and never is the word itself.
+    """
+    made = rng.choice((rng.choice(_KNOWN), invent(rng), word[: rng.randint(1, len(word))].lower() + rng.choice(_KNOWN)))
+    made = made[:_LONGEST]
+    if made == word.lower():
+        return mistake(rng, word)
+    return made.capitalize() if word[0].isupper() else made
+
+
+def _spliced(rng: random.Random) -> str:
+    first, second = rng.choice(_KNOWN), rng.choice(_KNOWN)
+    return first[: rng.randint(1, len(first))] + second[rng.randrange(len(second)) :]
+
+
+def _syllables(rng: random.Random) -> str:
+    letters = (rng.choice("bcdfghjklmnprstvwz") + rng.choice("aeiou") for _ in range(rng.randint(2, 4)))
+    return "".join(letters)[rng.randrange(2) :] + rng.choice(("", "n", "r", "l", "t", "d"))
