@@ -194,6 +194,7 @@ def _run_steps(
     for step, (batch, place) in enumerate(batches(rank, tokenizer, settings, begun.step, begun.place), begun.step + 1):
         rate = settings.learning_rate * _schedule(step, settings, steps)
         recent.append(_step(accelerator, loss_of, optimizer, batch, rate))
+        _end_with_the_caller()
         if step % _LOG_EVERY == 0 or step in (settings.copy_steps, steps):
             name = "copy_loss" if step <= settings.copy_steps else "loss"
             if on_metrics is not None:
@@ -203,6 +204,13 @@ def _run_steps(
             _save_snapshot(model, tokenizer, settings, snapshot_folder(state, _examples_seen(step, settings)))
         if step % settings.checkpoint_steps == 0 and step < steps:
             write_state(accelerator, state, step, place, recent, model, optimizer)
+
+
+def _end_with_the_caller() -> None:
+    """End this process when the one that started it was killed: nobody would take the model."""
+    caller = multiprocessing.parent_process()
+    if caller is not None and not caller.is_alive():
+        raise SystemExit(1)
 
 
 def _examples_seen(step: int, settings: PretrainSettings) -> int:

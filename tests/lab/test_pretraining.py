@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +99,29 @@ def test_a_stopped_pretraining_goes_on_and_ends_with_the_same_bytes(
     pretrain(tmp_path / "resumed", settings, lambda step, _: steps.append(step), tmp_path / "state")
     assert digest_tree(tmp_path / "resumed") == digest_tree(trained.folder)
     assert steps[-1] == step_count(SMALL)
+
+
+def test_a_killed_command_leaves_no_process_behind(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(
+        "from pathlib import Path\nfrom mats_sql.config import PretrainSettings\n"
+        "from mats_sql.lab.pretraining import pretrain\n"
+        "import multiprocessing, sys\n"
+        "def say(step, metrics):\n"
+        "    print(*(child.pid for child in multiprocessing.active_children()), flush=True)\n"
+        "if __name__ == '__main__':\n"
+        f"    settings = PretrainSettings.model_validate_json({SMALL.model_dump_json()!r})\n"
+        "    pretrain(Path(sys.argv[1]), settings.model_copy(update={'examples': 1_000_000}), say)\n"
+    )
+    with subprocess.Popen([sys.executable, script, tmp_path / "out"], stdout=subprocess.PIPE, text=True) as command:
+        assert command.stdout is not None
+        children = [int(pid) for pid in command.stdout.readline().split()]
+        command.kill()
+    assert len(children) == SMALL.processes
+    deadline = time.monotonic() + 60
+    while any(Path(f"/proc/{pid}").exists() for pid in children) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in children)
 
 
 def test_snapshots_along_the_way_load_and_the_last_is_the_model(tmp_path: Path, trained: Trained) -> None:
