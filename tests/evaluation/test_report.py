@@ -18,7 +18,7 @@ from mats_sql.choices import Gate
 from mats_sql.config import Policy
 from mats_sql.errors import StageInputError
 from mats_sql.evaluation.comparison.proportion import Proportion
-from mats_sql.evaluation.comparison.statistics import compare_all
+from mats_sql.evaluation.comparison.statistics import compare_teams, corrected
 from mats_sql.evaluation.diagnosis.page import causal_effects, pairs_by_k
 from mats_sql.evaluation.diagnosis.pool import diagnose_pool
 from mats_sql.evaluation.metrics import team_metrics
@@ -59,10 +59,11 @@ TEAMS = [
 RUNS = {team.name: selections(question_results(team.candidates)) for team in TEAMS}
 SFT_IDS = frozenset(row.question_id for row in SFT)
 LINE = "(aware fixer, iteration 2)"
-COMPARISONS = compare_all(
-    RUNS["ORPO INDEP"],
-    {f"COLLAB_V2 {LINE}": RUNS["ORPO COLLAB_V2, aware fixer, seed 1"], f"SFT {LINE}": RUNS["SFT-VF"]},
-    baseline_name=f"INDEP {LINE}",
+COMPARISONS = corrected(
+    [
+        compare_teams(RUNS["ORPO INDEP"], RUNS[team], names=(f"INDEP {LINE}", f"{regime} {LINE}"))
+        for regime, team in (("COLLAB_V2", "ORPO COLLAB_V2, aware fixer, seed 1"), ("SFT", "SFT-VF"))
+    ]
 )
 
 

@@ -21,7 +21,7 @@ from mats_sql.evaluation.comparison.power import (
     power_notice,
 )
 from mats_sql.evaluation.comparison.significance import holm, mcnemar_mid_p, sign_flip_p
-from mats_sql.evaluation.comparison.statistics import compare_all, compare_teams
+from mats_sql.evaluation.comparison.statistics import compare_teams, corrected
 from mats_sql.evaluation.report.results import comparison_table
 
 
@@ -368,7 +368,9 @@ def test_repeating_one_seed_is_no_more_evidence_on_databases_than_one():
 def test_several_regimes_are_corrected_together():
     base = run([i % 10 < 5 for i in range(330)])
     better = run([i % 10 < 5 or i % 30 == 9 for i in range(330)])
-    both = compare_all(base, {"COLLAB": better, "STRICT": base}, baseline_name="INDEP")
+    both = corrected(
+        [compare_teams(base, runs, names=("INDEP", name)) for name, runs in (("COLLAB", better), ("STRICT", base))]
+    )
     alone = compare_teams(base, better)
     assert [comparison.treatment for comparison in both] == ["COLLAB", "STRICT"]
     assert both[0].adjusted_p == pytest.approx(2 * alone.decision_p)

@@ -8,7 +8,7 @@ nothing here makes a search's winner unbiased (:func:`~mats_sql.evaluation.compa
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -68,22 +68,6 @@ def compare_teams(
         seeds_vary=seeds_vary,
         databases=tuple(_database_gap(name, values, alpha) for name, values in data.by_database.items()),
     )
-
-
-def compare_all(
-    baseline: Run | Sequence[Run],
-    treatments: Mapping[str, Run | Sequence[Run]],
-    *,
-    baseline_name: str = "baseline",
-    question_set: str = "",
-    alpha: float = 0.05,
-) -> tuple[Comparison, ...]:
-    """Compare several treatments (regimes) with one baseline, their decisions corrected together by Holm."""
-    comparisons = {
-        name: compare_teams(baseline, runs, names=(baseline_name, name), question_set=question_set, alpha=alpha)
-        for name, runs in treatments.items()
-    }
-    return corrected(tuple(comparisons.values()))
 
 
 def corrected(family: Sequence[Comparison]) -> tuple[Comparison, ...]:
