@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from mats_sql.benchmark import Column, ForeignKey, Schema, Table
 from mats_sql.lab import words
 from mats_sql.lab.forms import Form, draw_form, spell_all
-from mats_sql.lab.invention import invent, invent_like
+from mats_sql.lab.invention import invent_like, invent_table
 from mats_sql.lab.query import Literal, Ref
 from mats_sql.lab.words import Attribute, Entity, Kind
 
@@ -49,7 +49,7 @@ class Vocabulary:
     def entity(self, rng: random.Random, entity: Entity) -> Entity:
         """Return the entity, sometimes under an invented name."""
         if self.for_pretraining and rng.random() < INVENTED_SHARE:
-            return replace(entity, name=invent(rng))
+            return replace(entity, name=invent_table(rng))
         return entity
 
     def _some_invented(self, rng: random.Random, values: tuple[str, ...]) -> tuple[str, ...]:

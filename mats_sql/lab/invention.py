@@ -6,6 +6,36 @@ import random
 
 from mats_sql.lab import words
 
+_NO_NAMES = frozenset(
+    (
+        "alter",
+        "check",
+        "collate",
+        "commit",
+        "create",
+        "default",
+        "delete",
+        "drop",
+        "escape",
+        "except",
+        "foreign",
+        "index",
+        "insert",
+        "intersect",
+        "into",
+        "isnull",
+        "notnull",
+        "nothing",
+        "primary",
+        "raise",
+        "returning",
+        "then",
+        "unique",
+        "update",
+        "using",
+    )
+)
+"""SQLite's reserved words that could be invented: no table is called so without quotes."""
 _SHORTEST, _LONGEST = 4, 9
 _KNOWN = tuple(word for word in words.pretraining_words() if word.isalpha() and word.islower() and len(word) > 3)
 _TAKEN = frozenset(word.lower() for word in (*words.pretraining_words(), *words.reserved_words()))
@@ -20,6 +50,14 @@ def invent(rng: random.Random) -> str:
     while True:
         word = _spliced(rng) if rng.random() < 0.5 else _syllables(rng)
         if _SHORTEST <= len(word) <= _LONGEST and word[-1] not in "si" and word not in _TAKEN:
+            return word
+
+
+def invent_table(rng: random.Random) -> str:
+    """Return an invented word that may name a table."""
+    while True:
+        word = invent(rng)
+        if word not in _NO_NAMES:
             return word
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 import re
+import sqlite3
+from contextlib import closing
 
 from mats_sql.lab import slips, words
-from mats_sql.lab.invention import invent, invent_like, mistake
+from mats_sql.lab.invention import invent, invent_like, invent_table, mistake
 from mats_sql.lab.query import Condition, Expr, Join, Query, Ref, render
 
 QUERY = Query(
@@ -57,6 +59,12 @@ def test_invented_words_are_no_ones_and_have_a_regular_plural() -> None:
     assert not listed.intersection(found)
     assert all(4 <= len(word) <= 9 and word.isalpha() and word.islower() and word[-1] not in "si" for word in found)
     assert len(set(found)) > 1900
+
+
+def test_an_invented_table_can_be_made() -> None:
+    for name in {invent_table(rng) for rng in draws(2000)} | {"temp", "left", "plan"}:
+        with closing(sqlite3.connect(":memory:")) as connection:
+            connection.execute(f"CREATE TABLE {name} (id INTEGER)")
 
 
 def test_an_invented_word_has_the_capital_of_what_it_stands_for() -> None:
