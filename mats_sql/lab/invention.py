@@ -3,36 +3,15 @@
 from __future__ import annotations
 
 import random
+import re
 
 from mats_sql.lab import words
 
 _NO_NAMES = frozenset(
-    (
-        "alter",
-        "check",
-        "collate",
-        "commit",
-        "create",
-        "default",
-        "delete",
-        "drop",
-        "escape",
-        "except",
-        "foreign",
-        "index",
-        "insert",
-        "intersect",
-        "into",
-        "isnull",
-        "notnull",
-        "nothing",
-        "primary",
-        "raise",
-        "returning",
-        "then",
-        "unique",
-        "update",
-        "using",
+    re.findall(
+        r"\w+",
+        "alter check collate commit create default delete drop escape except foreign index insert intersect "
+        "into isnull notnull nothing primary raise returning then unique update using ",
     )
 )
 """SQLite's reserved words that could be invented: no table is called so without quotes."""
