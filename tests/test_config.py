@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -85,6 +86,52 @@ def test_of_two_overrides_of_a_key_the_last_holds(tmp_path: Path) -> None:
     path = tmp_path / "e.yaml"
     path.write_text("")
     assert load_experiment(path, ["orpo.beta=0.1", "orpo.beta=0.2"]).orpo.beta == 0.2
+
+
+SET = {"MATS_PLACE": "/srv/data", "MATS_EMPTY": "", "MATS_NESTED": "${MATS_PLACE}", "MATS_SIZE": "7"}
+REFERENCES = [
+    ("${MATS_PLACE}/bird", "/srv/data/bird"),
+    ("${MATS_PLACE:-../shared}/bird", "/srv/data/bird"),
+    ("${MATS_ABSENT:-../shared}/data/bird", "../shared/data/bird"),
+    ("${MATS_ABSENT:-}bird", "bird"),
+    ("${MATS_EMPTY:-here}", "here"),
+    ("${MATS_EMPTY}bird", "bird"),
+    ("${MATS_ABSENT:-a}/${MATS_ABSENT:-b}${MATS_SIZE}", "a/b7"),
+    ("${MATS_NESTED}/x", "${MATS_PLACE}/x"),
+    ("$MATS_PLACE ${} ${a b} $5 {x}", "$MATS_PLACE ${} ${a b} $5 {x}"),
+]
+
+
+@pytest.mark.parametrize(("text", "resolved"), REFERENCES, ids=[text for text, _ in REFERENCES])
+def test_a_text_of_a_config_or_override_may_refer_to_environment_variables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, resolved: str
+) -> None:
+    monkeypatch.delenv("MATS_ABSENT", raising=False)
+    for name, value in SET.items():
+        monkeypatch.setenv(name, value)
+    path = tmp_path / "e.yaml"
+    path.write_text(yaml.safe_dump({"benchmark": {"kind": "bird", "root": text}}))
+    assert load_experiment(path).benchmark.root == Path(resolved)
+    path.write_text("benchmark: {kind: bird}")
+    assert load_experiment(path, [f"benchmark.root={json.dumps(text)}"]).benchmark.root == Path(resolved)
+
+
+def test_a_variable_may_stand_for_a_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MATS_SIZE", "7")
+    path = tmp_path / "e.yaml"
+    path.write_text("benchmark: {dev_questions: '${MATS_SIZE}'}\nseeds: [1, '${MATS_SIZE}']\n")
+    loaded = load_experiment(path)
+    assert (loaded.benchmark.dev_questions, loaded.seeds) == (7, (1, 7))
+
+
+def test_a_variable_without_value_or_default_is_named_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MATS_ABSENT", raising=False)
+    assert _refusal(tmp_path, "benchmark: {kind: bird, root: '${MATS_ABSENT}/bird'}") == (
+        "an environment variable of the config must be set, but ${MATS_ABSENT} is not; export MATS_ABSENT, or write "
+        "${MATS_ABSENT:-default}"
+    )
 
 
 TAKEN = ("all", "planner", "sft", "validators", "collab_v2", "SFT-VF")
