@@ -156,15 +156,16 @@ WRONG = [
     ("seeds: [0, 1, 0]", "seeds must differ from one another, but got [0, 1, 0]; leave out the repeated"),
     (
         "teams: {a: {validators: colab}}",
-        f"teams.a.validators must be one of none, sft, {', '.join(Regime)}, or package.module:function, but got "
+        f"teams.a.validators must be one of none, base, sft, {', '.join(Regime)}, or package.module:function, but got "
         "'colab'; choose one",
     ),
     (
         "teams: {a: {validators: 'nowhere_at_all:rule'}}",
         "teams.a.validators: a regime of one's own must be a function of (case, policy), but of 'nowhere_at_all:rule'",
     ),
-    ("teams: {a: {planner: none}}", "teams.a.planner: Input should be 'sft' or 'orpo', but got 'none'"),
-    ("teams: {a: {selector: sft}}", "every key must be known, but {path} has 'teams.a.selector'"),
+    ("teams: {a: {planner: none}}", "teams.a.planner: Input should be 'base', 'sft' or 'orpo', but got 'none'"),
+    ("teams: {a: {selector: orpo}}", "teams.a.selector: Input should be 'none', 'base' or 'sft', but got 'orpo'"),
+    ("teams: {a: {judge: sft}}", "every key must be known, but {path} has 'teams.a.judge'"),
     ("teams: {a b: {}}", "a team's name must be letters, digits, - and _, but got 'a b' in teams; rename it"),
     *((f"teams: {{{name}: {{}}}}", f"a team's name must not be taken, but teams.{name} is") for name in TAKEN),
     ("teams: {one: {}, One: {}}", "a team's name must not be taken, but teams.One is; rename it"),

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mats_sql.benchmark.splits import split_questions
     from mats_sql.benchmark.sqlite_schema import schema_from_sqlite
     from mats_sql.benchmark.usable import Exclusion, usable_questions
-    from mats_sql.benchmark.values import tokenize
+    from mats_sql.benchmark.words import tokenize
 
 __all__ = [
     "Benchmark",
@@ -71,6 +71,6 @@ __getattr__ = Face(
         "splits": ("split_questions",),
         "sqlite_schema": ("schema_from_sqlite",),
         "usable": ("Exclusion", "usable_questions"),
-        "values": ("tokenize",),
+        "words": ("tokenize",),
     },
 )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mats_sql.benchmark.benchmark import Benchmark
 from mats_sql.benchmark.question import Question
+from mats_sql.benchmark.schema_budget import FittedSchema, fit_schema
 from mats_sql.benchmark.schema_prompt import RetrievedValues, SchemaStyle, schema_text
 from mats_sql.config import BenchmarkSettings
 
@@ -22,6 +23,7 @@ class SchemaTexts:
     def __init__(self, benchmark: Benchmark, settings: BenchmarkSettings) -> None:
         self._schemas = benchmark.schemas
         self._databases = benchmark.databases
+        self._characters = settings.schema_characters
         self._values_per_column = settings.values_per_column
         self._style = SchemaStyle(
             types=settings.show_types,
@@ -32,12 +34,19 @@ class SchemaTexts:
         self._indexes: dict[str, ValueIndex] = {}
 
     def text_for(self, question: Question) -> str:
-        """Return the schema text of the question's database.
+        """Return the schema text of the question's database, within ``benchmark.schema_characters`` where it is set.
 
         A database whose file is missing has no values. Raises :class:`~mats_sql.errors.DatabaseError` for a file
         that cannot be read.
         """
-        return schema_text(self._schemas[question.db_id], self._values_for(question), self._style)
+        return self.fitted(question).text
+
+    def fitted(self, question: Question) -> FittedSchema:
+        """Return that text and how many columns were left out of it."""
+        schema, values = self._schemas[question.db_id], self._values_for(question)
+        if self._characters is None:
+            return FittedSchema(schema_text(schema, values, self._style))
+        return fit_schema(schema, question, values, self._style, self._characters)
 
     def _values_for(self, question: Question) -> RetrievedValues:
         db_id = question.db_id

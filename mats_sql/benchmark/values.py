@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,18 +13,12 @@ import numpy as np
 from mats_sql.benchmark.database_file import columns_in_file, quote_identifier
 from mats_sql.benchmark.schema import Schema, Table
 from mats_sql.benchmark.schema_prompt import RetrievedValues
+from mats_sql.benchmark.words import tokenize
 from mats_sql.sql import open_database
 
 MAX_VALUE_CHARACTERS = 50
 MAX_VALUES_PER_COLUMN = 500_000
 
-_TOKEN = re.compile(r"[^\W_]+")
-_ENGLISH_FILLERS = (
-    "a all an and any are as at be been by did do does each every find for from give had has have how in is it its "
-    "list many me much of on or please show than that the their them there these they this those to was were what "
-    "when where which who whose with"
-)
-_STOP_WORDS = frozenset(_ENGLISH_FILLERS.split())
 _TEXT_TYPES = ("text", "char", "clob", "string")
 
 
@@ -78,11 +71,6 @@ class ValueIndex:
             if known:
                 found[index.table, index.column] = index.best(known, per_column)
         return found
-
-
-def tokenize(text: str) -> list[str]:
-    """Return the words of a text: runs of letters and digits, case folded, without stop words."""
-    return [word for word in _TOKEN.findall(text.casefold()) if word not in _STOP_WORDS]
 
 
 def _table_indexes(connection: sqlite3.Connection, table: Table) -> list[_ColumnIndex]:

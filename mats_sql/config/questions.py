@@ -34,10 +34,25 @@ class BenchmarkSettings(Section):
     show_types: bool = Field(True, description="Whether a prompt's schema says each column's type.")
     show_meanings: bool = Field(True, description="Whether it says what the benchmark's descriptions say of a column.")
     show_nulls: bool = Field(True, description="Whether it marks columns with missing values.")
+    schema_characters: int | None = Field(
+        None,
+        ge=1,
+        description="The most characters of a prompt's schema: columns that the question is least about are left out "
+        "until it fits, keys never; none: all columns.",
+    )
 
     def prompt_settings(self) -> dict[str, bool | int]:
         """Return the settings that can change a prompt."""
-        return self.model_dump(mode="json", include={"values_per_column", "show_types", "show_meanings", "show_nulls"})
+        kept = {"values_per_column", "show_types", "show_meanings", "show_nulls"}
+        return self.model_dump(mode="json", include=kept | self._budget())
+
+    def question_settings(self) -> dict[str, object]:
+        """Return the settings that can change which questions there are, or their prompts: all but the place."""
+        return self.model_dump(mode="json", exclude={"root", "schema_characters"} - self._budget())
+
+    def _budget(self) -> set[str]:
+        # without a budget the settings read as they did before there was one, so what was computed is found again
+        return set() if self.schema_characters is None else {"schema_characters"}
 
     @model_validator(mode="after")
     def _root_is_given(self) -> BenchmarkSettings:

@@ -120,8 +120,8 @@ def _require_train(experiment: Experiment) -> None:
     """Raise :class:`BenchmarkError` when there is nothing to train on."""
     if not has_train_split(experiment):
         raise BenchmarkError(
-            f"training needs a train split, but {benchmark_root(experiment)} has none; "
-            "put the benchmark's train files there"
+            f"training needs a train split, but {benchmark_root(experiment)} has none; put the benchmark's train "
+            "files there, or evaluate a team of given checkpoints (docs/benchmarks.md)"
         )
 
 
