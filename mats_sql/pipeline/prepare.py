@@ -16,7 +16,6 @@ from mats_sql.benchmark import (
     Benchmark,
     Exclusion,
     Question,
-    SchemaTexts,
     check_no_leak,
     drop_shared_texts,
     make_receipt,
@@ -28,7 +27,15 @@ from mats_sql.config import Experiment
 from mats_sql.errors import BenchmarkError
 from mats_sql.lab import check_reserved
 from mats_sql.parquet import write_records
-from mats_sql.pipeline.questions import DEV, TRAIN, QuestionRow, has_train_split, read_split, split_digest
+from mats_sql.pipeline.questions import (
+    DEV,
+    TRAIN,
+    QuestionRow,
+    has_train_split,
+    read_split,
+    schema_texts,
+    split_digest,
+)
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.seeds import derive_seed
 from mats_sql.sql import Execution, JudgeItem
@@ -108,7 +115,7 @@ def _tell_left_out(
     assert limit is not None
     shortened = []
     for split, benchmark in benchmarks.items():
-        texts = SchemaTexts(benchmark, settings)
+        texts = schema_texts(workspace.experiment, benchmark)
         for question in kept[split]:
             fitted = texts.fitted(question)
             row = _Shortened(split, question.question_id, question.db_id, len(fitted.text), fitted.columns_left_out)
