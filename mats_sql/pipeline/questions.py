@@ -7,11 +7,11 @@ for the tasks of a split. Gold stays beside the tasks, in a :class:`~mats_sql.ro
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from mats_sql.benchmark import Benchmark, Question, SchemaTexts, folds_of, read_bird, read_spider
+from mats_sql.benchmark import Benchmark, Question, SchemaTexts, folds_of, read_bird, read_spider, split_off
 from mats_sql.config import BenchmarkSettings, Experiment
 from mats_sql.digests import digest_json
 from mats_sql.errors import BenchmarkError
@@ -74,7 +74,7 @@ def train_folds(experiment: Experiment, source: Source) -> list[frozenset[int]]:
 
 def read_split(experiment: Experiment, split: str) -> Benchmark:
     """Return one split of the experiment's benchmark, as its own files have it; read once per process."""
-    return _read(experiment.benchmark.kind, benchmark_root(experiment), split)
+    return _read(_place(experiment), split)
 
 
 def split_digest(experiment: Experiment, split: str) -> str:
@@ -82,7 +82,7 @@ def split_digest(experiment: Experiment, split: str) -> str:
 
     A database file is read only when its size or modification time is not that of its last digest.
     """
-    return _digest(experiment.benchmark.kind, _place(experiment), split)
+    return _digest(_place(experiment), split)
 
 
 def schema_texts(experiment: Experiment, benchmark: Benchmark) -> SchemaTexts:
@@ -96,7 +96,9 @@ def cache_folder(experiment: Experiment) -> Path:
 
 
 def has_train_split(experiment: Experiment) -> bool:
-    """Return whether the benchmark's folder holds training questions."""
+    """Return whether the benchmark's folder holds training questions, or the experiment takes some from dev."""
+    if experiment.benchmark.train_databases:
+        return True
     root = benchmark_root(experiment)
     names = ("train_spider.json", "train_spider_min.json") if experiment.benchmark.kind == "spider" else ("train.json",)
     return any((root / folder / name).exists() for folder in ("", "train") for name in names)
@@ -143,29 +145,36 @@ def _require_train(experiment: Experiment) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a benchmark lies, and where what was computed of it is kept."""
+    """Where a benchmark lies and how it is read, and where what was computed of it is kept."""
 
+    kind: str
     root: Path
+    train_databases: tuple[str, ...]
     cache: Path
 
 
 def _place(experiment: Experiment) -> _Place:
-    return _Place(benchmark_root(experiment), cache_folder(experiment))
+    settings = experiment.benchmark
+    return _Place(settings.kind, benchmark_root(experiment), settings.train_databases, cache_folder(experiment))
 
 
 @lru_cache(maxsize=4)
 def _split_source(settings: BenchmarkSettings, place: _Place, split: str, ids: tuple[int, ...]) -> Source:
-    return source(_read(settings.kind, place.root, split), ids, settings, place.cache)
+    return source(_read(place, split), ids, settings, place.cache)
 
 
 @lru_cache(maxsize=8)
-def _read(kind: str, root: Path, split: str) -> Benchmark:
-    return (read_spider if kind == "spider" else read_bird)(root, split)
+def _read(place: _Place, split: str) -> Benchmark:
+    read = read_spider if place.kind == "spider" else read_bird
+    if not place.train_databases:
+        return read(place.root, split)
+    train, dev = split_off(read(place.root, DEV), place.train_databases)
+    return dev if split == DEV else replace(train, name=f"{place.kind}-{TRAIN}")
 
 
 @lru_cache(maxsize=8)
-def _digest(kind: str, place: _Place, split: str) -> str:
-    benchmark = _read(kind, place.root, split)
+def _digest(place: _Place, split: str) -> str:
+    benchmark = _read(place, split)
     with FileDigests(place.cache / DIGESTS_FILE) as digests:
         databases = {name: digests.digest(path) for name, path in sorted(benchmark.databases.items())}
     return digest_json(

@@ -147,5 +147,6 @@ def test_without_a_budget_the_settings_read_as_before_there_was_one() -> None:
         "validation_questions": 150,
         **settings.prompt_settings(),
     }
+    assert BenchmarkSettings(train_databases=("a",)).question_settings()["train_databases"] == ["a"]
     bounded = BenchmarkSettings(schema_characters=9)
     assert bounded.prompt_settings()["schema_characters"] == bounded.question_settings()["schema_characters"] == 9

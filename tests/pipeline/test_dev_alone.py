@@ -15,7 +15,7 @@ from mats_sql.pipeline import experiment as steps
 from mats_sql.pipeline.commands import compare_named, evaluate_teams, train_supervised
 from mats_sql.pipeline.prepare import prepare
 from mats_sql.pipeline.progress import Progress
-from mats_sql.pipeline.questions import dev_source
+from mats_sql.pipeline.questions import dev_source, read_split, train_source
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.tracking.store import connect
 
@@ -25,13 +25,18 @@ TEAMS = {
 }
 
 
-def opened(folder: Path, root: Path, schema_characters: int | None = None) -> Workspace:
+def opened(folder: Path, root: Path, **settings: object) -> Workspace:
     experiment = Experiment.model_validate(
         {
             "name": "dev-alone",
             "work_dir": folder / "work",
-            "benchmark": {"kind": "bird", "root": root, "dev_questions": 4, "validation_questions": 2}
-            | ({"schema_characters": schema_characters} if schema_characters else {}),
+            "benchmark": {
+                "kind": "bird",
+                "root": root,
+                "dev_questions": 4,
+                "validation_questions": 2,
+                **settings,
+            },
             "generation": {"plan_tokens": 64, "critique_tokens": 32, "fix_tokens": 32},
             "policy": {"k": 1},
             "teams": TEAMS,
@@ -82,8 +87,29 @@ def test_what_trains_is_refused_with_what_to_do(dev_alone: Workspace, root: Path
     )
 
 
+def test_dev_databases_may_be_the_train_split(folder: Path, tracked: None, root: Path) -> None:  # noqa: ARG001
+    with opened(folder, root) as whole:
+        asked = {question.db_id for question in read_split(whole.experiment, "dev").questions}
+    first, *others = sorted(asked)
+    with opened(folder, root, train_databases=[first]) as parted:
+        train, dev = (read_split(parted.experiment, split) for split in ("train", "dev"))
+        questions = prepare(parted).outputs["questions"]
+        trained = train_source(parted.experiment, questions).tasks.values()
+        evaluated = dev_source(parted.experiment, questions).tasks.values()
+    assert (set(train.schemas), set(dev.schemas)) == ({first}, set(others))
+    assert len(trained) == len(train.questions)
+    assert {task.question.db_id for task in trained} == {first}
+    assert {task.question.db_id for task in evaluated} == set(others)
+    with opened(folder, root, train_databases=["nowhere"]) as unknown, pytest.raises(BenchmarkError) as caught:
+        read_split(unknown.experiment, "train")
+    assert str(caught.value) == (
+        "benchmark.train_databases must name databases of bird-dev, but no question asks about nowhere; "
+        f"name some of {', '.join(sorted(asked))}"
+    )
+
+
 def test_prepare_counts_what_a_budget_leaves_out_of_the_schemas(folder: Path, tracked: None, root: Path) -> None:  # noqa: ARG001
-    with opened(folder, root) as whole, opened(folder, root, 500) as bounded:
+    with opened(folder, root) as whole, opened(folder, root, schema_characters=500) as bounded:
         free, bound = prepare(whole), prepare(bounded)
         questions = free.outputs["questions"]
         assert questions.digest == bound.outputs["questions"].digest
