@@ -33,6 +33,11 @@ One YAML file is one experiment. Unknown keys are errors; `--set key=value` over
 defaults are those of the code; `configs/` has experiments to start from. Their first line names `configs/schema.json`:
 editors that speak YAML's language server complete and check a config with it.
 
+A text may refer to environment variables: `root: ${MATS_SHARED:-../shared}/data/bird` is the variable's value, or what
+stands after `:-` where it is unset or empty. Without a default an unset variable is an error. In `--set` use single
+quotes, so that the shell leaves it alone, and in YAML's `{key: value}` form double ones. Where a benchmark lies is in
+no fingerprint: the same files below another root are the same benchmark.
+
 This page is written by `python docs/generate_config.py`.
 """
 _AGENTS = "`agent` is planner, validator (both), fixer or selector."

@@ -31,6 +31,14 @@ def own_code() -> Iterator[None]:
     sys.path[:] = [entry for entry in sys.path if not entry.endswith("artifacts/code")]
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What a served team keeps lies with the tests' other files."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MATS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
     """The first questions of a small lab."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -87,6 +88,52 @@ def test_of_two_overrides_of_a_key_the_last_holds(tmp_path: Path) -> None:
     assert load_experiment(path, ["orpo.beta=0.1", "orpo.beta=0.2"]).orpo.beta == 0.2
 
 
+SET = {"MATS_PLACE": "/srv/data", "MATS_EMPTY": "", "MATS_NESTED": "${MATS_PLACE}", "MATS_SIZE": "7"}
+REFERENCES = [
+    ("${MATS_PLACE}/bird", "/srv/data/bird"),
+    ("${MATS_PLACE:-../shared}/bird", "/srv/data/bird"),
+    ("${MATS_ABSENT:-../shared}/data/bird", "../shared/data/bird"),
+    ("${MATS_ABSENT:-}bird", "bird"),
+    ("${MATS_EMPTY:-here}", "here"),
+    ("${MATS_EMPTY}bird", "bird"),
+    ("${MATS_ABSENT:-a}/${MATS_ABSENT:-b}${MATS_SIZE}", "a/b7"),
+    ("${MATS_NESTED}/x", "${MATS_PLACE}/x"),
+    ("$MATS_PLACE ${} ${a b} $5 {x}", "$MATS_PLACE ${} ${a b} $5 {x}"),
+]
+
+
+@pytest.mark.parametrize(("text", "resolved"), REFERENCES, ids=[text for text, _ in REFERENCES])
+def test_a_text_of_a_config_or_override_may_refer_to_environment_variables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, resolved: str
+) -> None:
+    monkeypatch.delenv("MATS_ABSENT", raising=False)
+    for name, value in SET.items():
+        monkeypatch.setenv(name, value)
+    path = tmp_path / "e.yaml"
+    path.write_text(yaml.safe_dump({"benchmark": {"kind": "bird", "root": text}}))
+    assert load_experiment(path).benchmark.root == Path(resolved)
+    path.write_text("benchmark: {kind: bird}")
+    assert load_experiment(path, [f"benchmark.root={json.dumps(text)}"]).benchmark.root == Path(resolved)
+
+
+def test_a_variable_may_stand_for_a_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MATS_SIZE", "7")
+    path = tmp_path / "e.yaml"
+    path.write_text("benchmark: {dev_questions: '${MATS_SIZE}'}\nseeds: [1, '${MATS_SIZE}']\n")
+    loaded = load_experiment(path)
+    assert (loaded.benchmark.dev_questions, loaded.seeds) == (7, (1, 7))
+
+
+def test_a_variable_without_value_or_default_is_named_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MATS_ABSENT", raising=False)
+    assert _refusal(tmp_path, "benchmark: {kind: bird, root: '${MATS_ABSENT}/bird'}") == (
+        "an environment variable of the config must be set, but ${MATS_ABSENT} is not; export MATS_ABSENT, or write "
+        "${MATS_ABSENT:-default}"
+    )
+
+
 TAKEN = ("all", "planner", "sft", "validators", "collab_v2", "SFT-VF")
 WRONG = [
     ("orpo: {betta: 1}", "every key must be known, but {path} has 'orpo.betta'; remove it or see docs/config.md"),
@@ -109,15 +156,16 @@ WRONG = [
     ("seeds: [0, 1, 0]", "seeds must differ from one another, but got [0, 1, 0]; leave out the repeated"),
     (
         "teams: {a: {validators: colab}}",
-        f"teams.a.validators must be one of none, sft, {', '.join(Regime)}, or package.module:function, but got "
+        f"teams.a.validators must be one of none, base, sft, {', '.join(Regime)}, or package.module:function, but got "
         "'colab'; choose one",
     ),
     (
         "teams: {a: {validators: 'nowhere_at_all:rule'}}",
         "teams.a.validators: a regime of one's own must be a function of (case, policy), but of 'nowhere_at_all:rule'",
     ),
-    ("teams: {a: {planner: none}}", "teams.a.planner: Input should be 'sft' or 'orpo', but got 'none'"),
-    ("teams: {a: {selector: sft}}", "every key must be known, but {path} has 'teams.a.selector'"),
+    ("teams: {a: {planner: none}}", "teams.a.planner: Input should be 'base', 'sft' or 'orpo', but got 'none'"),
+    ("teams: {a: {selector: orpo}}", "teams.a.selector: Input should be 'none', 'base' or 'sft', but got 'orpo'"),
+    ("teams: {a: {judge: sft}}", "every key must be known, but {path} has 'teams.a.judge'"),
     ("teams: {a b: {}}", "a team's name must be letters, digits, - and _, but got 'a b' in teams; rename it"),
     *((f"teams: {{{name}: {{}}}}", f"a team's name must not be taken, but teams.{name} is") for name in TAKEN),
     ("teams: {one: {}, One: {}}", "a team's name must not be taken, but teams.One is; rename it"),

@@ -26,7 +26,7 @@ FLOORS = (
     ("agents",),
     ("benchmark",),
     ("sql",),
-    ("config", "links", "parquet", "threads"),
+    ("config", "file_digests", "links", "parquet", "threads"),
     ("choices", "digests", "seeds"),
     ("errors", "faces"),
 )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from mats_sql.faces import Face
 
 if TYPE_CHECKING:
-    from mats_sql.benchmark.benchmark import Benchmark, require_questions_for_databases
+    from mats_sql.benchmark.benchmark import Benchmark, require_questions_for_databases, split_off
     from mats_sql.benchmark.bird import read_bird
     from mats_sql.benchmark.folds import folds_of
     from mats_sql.benchmark.leaks import check_no_leak, drop_shared_texts, normalized_text
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mats_sql.benchmark.splits import split_questions
     from mats_sql.benchmark.sqlite_schema import schema_from_sqlite
     from mats_sql.benchmark.usable import Exclusion, usable_questions
-    from mats_sql.benchmark.values import tokenize
+    from mats_sql.benchmark.words import tokenize
 
 __all__ = [
     "Benchmark",
@@ -50,6 +50,7 @@ __all__ = [
     "require_questions_for_databases",
     "schema_from_sqlite",
     "schema_text",
+    "split_off",
     "split_questions",
     "tokenize",
     "usable_questions",
@@ -58,7 +59,7 @@ __all__ = [
 __getattr__ = Face(
     __name__,
     {
-        "benchmark": ("Benchmark", "require_questions_for_databases"),
+        "benchmark": ("Benchmark", "require_questions_for_databases", "split_off"),
         "bird": ("read_bird",),
         "folds": ("folds_of",),
         "leaks": ("check_no_leak", "drop_shared_texts", "normalized_text"),
@@ -71,6 +72,6 @@ __getattr__ = Face(
         "splits": ("split_questions",),
         "sqlite_schema": ("schema_from_sqlite",),
         "usable": ("Exclusion", "usable_questions"),
-        "values": ("tokenize",),
+        "words": ("tokenize",),
     },
 )

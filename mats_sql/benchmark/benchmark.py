@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mats_sql.benchmark.question import Gold, Question
@@ -26,6 +26,35 @@ class Benchmark:
     golds: Mapping[int, Gold]
     schemas: Mapping[str, Schema]
     databases: Mapping[str, Path]
+
+
+def split_off(benchmark: Benchmark, db_ids: Iterable[str]) -> tuple[Benchmark, Benchmark]:
+    """Return the part that asks about the named databases, and the rest.
+
+    Raises :class:`BenchmarkError` for a database that no question asks about, and when nothing is left.
+    """
+    named = frozenset(db_ids)
+    asked = {question.db_id for question in benchmark.questions}
+    if unknown := sorted(named - asked):
+        raise BenchmarkError(
+            f"benchmark.train_databases must name databases of {benchmark.name}, but no question asks about "
+            f"{', '.join(unknown)}; name some of {', '.join(sorted(asked))}"
+        )
+    if named == asked:
+        raise BenchmarkError(
+            f"benchmark.train_databases must leave {benchmark.name} a database, but got all {len(named)}; name fewer"
+        )
+    return _about(benchmark, named), _about(benchmark, asked - named)
+
+
+def _about(benchmark: Benchmark, db_ids: Set[str]) -> Benchmark:
+    return replace(
+        benchmark,
+        questions=tuple(question for question in benchmark.questions if question.db_id in db_ids),
+        golds={number: gold for number, gold in benchmark.golds.items() if gold.db_id in db_ids},
+        schemas={db_id: schema for db_id, schema in benchmark.schemas.items() if db_id in db_ids},
+        databases={db_id: path for db_id, path in benchmark.databases.items() if db_id in db_ids},
+    )
 
 
 def unused_databases(benchmark: Benchmark) -> tuple[str, ...]:

@@ -41,12 +41,13 @@ def quote_name(name: str) -> str:
     return name if _PLAIN_NAME.match(name) else "`" + name.replace("`", "``") + "`"
 
 
-def _table_text(table: Table, values: RetrievedValues, style: SchemaStyle) -> str:
-    lines = (_column_text(table, column, values, style) for column in table.columns)
-    return f"table {quote_name(table.name)} , columns = [\n" + "\n".join(lines) + "\n]"
+def table_head(table: Table) -> str:
+    """Return what stands before a table's columns, line break included."""
+    return f"table {quote_name(table.name)} , columns = [\n"
 
 
-def _column_text(table: Table, column: Column, values: RetrievedValues, style: SchemaStyle) -> str:
+def column_text(table: Table, column: Column, values: RetrievedValues, style: SchemaStyle) -> str:
+    """Return a column's line."""
     attributes = []
     if column.primary_key:
         attributes.append("primary key")
@@ -61,3 +62,8 @@ def _column_text(table: Table, column: Column, values: RetrievedValues, style: S
         attributes.append("values: " + " , ".join(found))
     name = f"{quote_name(table.name)}.{quote_name(column.name)}"
     return f"{name} | {' ; '.join(attributes)}" if attributes else name
+
+
+def _table_text(table: Table, values: RetrievedValues, style: SchemaStyle) -> str:
+    lines = (column_text(table, column, values, style) for column in table.columns)
+    return table_head(table) + "\n".join(lines) + "\n]"

@@ -2,121 +2,94 @@
 
 from __future__ import annotations
 
-import re
+import math
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
-import bm25s
 import numpy as np
+from numpy.typing import NDArray
 
-from mats_sql.benchmark.database_file import columns_in_file, quote_identifier
-from mats_sql.benchmark.schema import Schema, Table
+from mats_sql.benchmark.schema import Schema
 from mats_sql.benchmark.schema_prompt import RetrievedValues
-from mats_sql.sql import open_database
+from mats_sql.benchmark.value_writer import write_index
+from mats_sql.benchmark.words import tokenize
 
-MAX_VALUE_CHARACTERS = 50
-MAX_VALUES_PER_COLUMN = 500_000
+K1, B = 1.5, 0.75
+"""BM25's saturation of repeated words and its weight of a value's length, with Lucene's idf."""
 
-_TOKEN = re.compile(r"[^\W_]+")
-_ENGLISH_FILLERS = (
-    "a all an and any are as at be been by did do does each every find for from give had has have how in is it its "
-    "list many me much of on or please show than that the their them there these they this those to was were what "
-    "when where which who whose with"
-)
-_STOP_WORDS = frozenset(_ENGLISH_FILLERS.split())
-_TEXT_TYPES = ("text", "char", "clob", "string")
-
-
-@dataclass(frozen=True, slots=True)
-class _ColumnIndex:
-    """The distinct values of one column, sorted, and their BM25 weights."""
-
-    table: str
-    column: str
-    values: tuple[str, ...]
-    tokens: frozenset[str]
-    bm25: bm25s.BM25
-
-    def best(self, tokens: Sequence[str], count: int) -> tuple[str, ...]:
-        """Return the best values that share a token, best first; equal scores in the values' order."""
-        scores = self.bm25.get_scores(list(tokens))
-        hits = np.flatnonzero(scores > 0)
-        order = np.argsort(-scores[hits], kind="stable")[:count]
-        return tuple(self.values[position] for position in hits[order])
+_POSTING = np.dtype([("text", "<u4"), ("times", "u1"), ("words", "u1")])
+_Postings = NDArray[np.void]
 
 
 class ValueIndex:
-    """An index of the text values of one database, built once and asked once per question.
+    """An index of the text values of one database, asked once per question.
 
-    It holds the distinct values of at most :data:`MAX_VALUE_CHARACTERS` characters of every column whose declared type
-    is text. A value is found only when it shares a word with the question, stop words aside: there is no arbitrary
-    first value where nothing was found. *Not covered*: word forms (``singers`` does not find ``singer``), typing
-    errors, values in number or date columns, and columns with more than :data:`MAX_VALUES_PER_COLUMN` distinct values
-    beyond the first ones.
+    Its file (:mod:`~mats_sql.benchmark.value_writer`) is read as far as a question needs it.
+
+    It holds the distinct values of at most :data:`~mats_sql.benchmark.value_writer.MAX_VALUE_CHARACTERS` characters of
+    every column whose declared type is text. A value is found only when it shares a word with the question, stop words
+    aside: there is no arbitrary first value where nothing was found. *Not covered*: word forms (``singers`` does not
+    find ``singer``), typing errors, values in number or date columns, and columns with more than
+    :data:`~mats_sql.benchmark.value_writer.MAX_VALUES_PER_COLUMN` distinct values beyond the first ones.
     """
 
-    def __init__(self, columns: Sequence[_ColumnIndex]) -> None:
-        self._columns = tuple(columns)
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        rows = connection.execute("SELECT id, table_name, column_name, first, texts, words FROM columns")
+        self._columns = {column_id: (table, column, *counts) for column_id, table, column, *counts in rows}
 
     @classmethod
     def build(cls, database: Path, schema: Schema) -> ValueIndex:
-        """Read the values of a database. Raises :class:`~mats_sql.errors.DatabaseError`."""
-        with open_database(database) as connection:
-            indexes = [index for table in schema.tables for index in _table_indexes(connection, table)]
-        return cls(indexes)
+        """Index a database in a temporary file of this process. Raises :class:`~mats_sql.errors.DatabaseError`."""
+        return cls(write_index(database, schema, None))
 
     def retrieve(self, text: str, per_column: int) -> RetrievedValues:
-        """Return up to ``per_column`` values of each column that share a word with ``text``, best first."""
-        words = sorted(set(tokenize(text)))
+        """Return up to ``per_column`` values of each column that share a word with ``text``, best first.
+
+        Values of equal scores come in the order of their code points.
+        """
         found: dict[tuple[str, str], tuple[str, ...]] = {}
         if per_column < 1:
             return found
-        for index in self._columns:
-            known = [word for word in words if word in index.tokens]
-            if known:
-                found[index.table, index.column] = index.best(known, per_column)
+        postings: defaultdict[int, list[_Postings]] = defaultdict(list)
+        for word in sorted(set(tokenize(text))):
+            for column_id, known in self._postings(word):
+                postings[column_id].append(known)
+        for column_id in sorted(postings):
+            table, column, first, texts, words = self._columns[column_id]
+            best = _best(postings[column_id], texts, words / texts, per_column)
+            found[table, column] = tuple(self._text(first + int(position)) for position in best)
         return found
 
+    def _postings(self, word: str) -> Iterator[tuple[int, _Postings]]:
+        """Yield each column that has the word, with the values that hold it."""
+        rows = self._connection.execute(
+            "SELECT column_id, packed FROM columns CROSS JOIN postings ON column_id = id AND word = ? "
+            "ORDER BY column_id, part",
+            (word.encode("utf-8", "surrogatepass"),),
+        )
+        parts: defaultdict[int, list[bytes]] = defaultdict(list)
+        for column_id, packed in rows:
+            parts[column_id].append(packed)
+        for column_id, packed_parts in parts.items():
+            yield column_id, np.frombuffer(b"".join(packed_parts), _POSTING)
 
-def tokenize(text: str) -> list[str]:
-    """Return the words of a text: runs of letters and digits, case folded, without stop words."""
-    return [word for word in _TOKEN.findall(text.casefold()) if word not in _STOP_WORDS]
-
-
-def _table_indexes(connection: sqlite3.Connection, table: Table) -> list[_ColumnIndex]:
-    indexes = []
-    for column in columns_in_file(connection, table):
-        if any(kind in column.type.casefold() for kind in _TEXT_TYPES):
-            index = _column_index(table.name, column.name, _distinct_values(connection, table.name, column.name))
-            indexes.extend([index] if index else [])
-    return indexes
-
-
-def _distinct_values(connection: sqlite3.Connection, table: str, column: str) -> list[str]:
-    name = quote_identifier(column)
-    rows = connection.execute(
-        f"SELECT DISTINCT CAST({name} AS BLOB) FROM {quote_identifier(table)} WHERE typeof({name}) = 'text' "
-        f"AND length({name}) BETWEEN 1 AND {MAX_VALUE_CHARACTERS} LIMIT {MAX_VALUES_PER_COLUMN}"
-    )
-    values = []
-    for (data,) in rows:
-        try:
-            value = data.decode("utf-8")
-        except UnicodeDecodeError:
-            continue  # not a text: a model could not write it as a literal
-        if value.isprintable():  # a line break would break the schema's line
-            values.append(value)
-    return sorted(values)
+    def _text(self, position: int) -> str:
+        return str(self._connection.execute("SELECT text FROM texts WHERE id = ?", (position,)).fetchone()[0])
 
 
-def _column_index(table: str, column: str, values: Sequence[str]) -> _ColumnIndex | None:
-    documents = [(value, tokenize(value)) for value in values]
-    documents = [(value, tokens) for value, tokens in documents if tokens]
-    if not documents:
-        return None
-    bm25 = bm25s.BM25()
-    bm25.index([tokens for _, tokens in documents], show_progress=False)
-    words = frozenset(word for _, tokens in documents for word in tokens)
-    return _ColumnIndex(table, column, tuple(value for value, _ in documents), words, bm25)
+def _best(postings: list[_Postings], texts: int, mean_words: float, count: int) -> NDArray[np.int64]:
+    """Return the numbers of the best values that hold one of the words, best first; ``postings`` has an item per word.
+
+    Scores are added in 32 bits in the words' order, as bm25s does, whose rankings these are.
+    """
+    scores = np.zeros(texts, np.float32)
+    for known in postings:
+        idf = np.float32(math.log(1 + (texts - len(known) + 0.5) / (len(known) + 0.5)))
+        times = known["times"].astype(np.float32)
+        length = (1 - B) + B * known["words"].astype(np.float64) / mean_words
+        scores[known["text"]] += (idf * (times / (K1 * length + times))).astype(np.float32)
+    hits = np.flatnonzero(scores > 0)
+    return hits[np.argsort(-scores[hits], kind="stable")[:count]]

@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
+from mats_sql.config.environment import with_environment
 from mats_sql.config.experiment import Experiment
 from mats_sql.errors import ConfigError
 
@@ -15,13 +16,14 @@ from mats_sql.errors import ConfigError
 def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     """Read an experiment and apply ``key.sub=value`` overrides (values are YAML).
 
-    Raises :class:`ConfigError` for a missing file, bad YAML, an unknown key or a value out of range.
+    ``${NAME}`` and ``${NAME:-default}`` in a text, of the file or of an override, are environment variables. Raises
+    :class:`ConfigError` for a missing file, bad YAML, an unknown key, a value out of range or an unset variable.
     """
     document = _read_yaml(path)
     for override in overrides:
         _apply(document, override)
     try:
-        return Experiment.model_validate(document)
+        return Experiment.model_validate(with_environment(document))
     except ValidationError as error:
         raise ConfigError(_first_problem(path, error)) from None
 

@@ -17,6 +17,11 @@ class BenchmarkSettings(Section):
     root: Path | None = Field(
         None, description="The folder with the benchmark's own files (docs/benchmarks.md); the lab needs none."
     )
+    train_databases: tuple[str, ...] = Field(
+        (),
+        description="Databases of the dev files whose questions are the train split, and not dev's, instead of that of "
+        "the train files; none: the train files.",
+    )
     train_questions: int | None = Field(
         None, ge=1, description="How many train questions to use, in the proportions of all; none: all."
     )
@@ -34,10 +39,25 @@ class BenchmarkSettings(Section):
     show_types: bool = Field(True, description="Whether a prompt's schema says each column's type.")
     show_meanings: bool = Field(True, description="Whether it says what the benchmark's descriptions say of a column.")
     show_nulls: bool = Field(True, description="Whether it marks columns with missing values.")
+    schema_characters: int | None = Field(
+        None,
+        ge=1,
+        description="The most characters of a prompt's schema: columns that the question is least about are left out "
+        "until it fits, keys never; none: all columns.",
+    )
 
     def prompt_settings(self) -> dict[str, bool | int]:
         """Return the settings that can change a prompt."""
-        return self.model_dump(mode="json", include={"values_per_column", "show_types", "show_meanings", "show_nulls"})
+        kept = {"values_per_column", "show_types", "show_meanings", "show_nulls", "schema_characters"}
+        return self.model_dump(mode="json", include=kept - self._unset())
+
+    def question_settings(self) -> dict[str, object]:
+        """Return the settings that can change which questions there are, or their prompts: all but the place."""
+        return self.model_dump(mode="json", exclude={"root"} | self._unset())
+
+    def _unset(self) -> set[str]:
+        # without these the settings read as they did before there were any, so what was computed is found again
+        return {name for name in ("schema_characters", "train_databases") if not getattr(self, name)}
 
     @model_validator(mode="after")
     def _root_is_given(self) -> BenchmarkSettings:

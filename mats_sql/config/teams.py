@@ -17,32 +17,43 @@ SFT_TEAMS = ("planner", "validators", "sft")
 """What commands call the teams that are always there: PLANNER-only, VALIDATORS-no-fixer, SFT-VF."""
 
 _TITLES = ("planner-only", "validators-no-fixer", "sft-vf")
+_UNPREFERRED = ("none", "base", "sft")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 class TeamMembers(Section):
-    """One named team: which planner, validators and fixer. Its selector is the one of its line.
+    """One named team: which planner, validators, fixer and selector.
 
-    `NAME` is what the team is called in tables and by `evaluate` and `compare`.
+    `base` is the checkpoint that `models` names for the agent, as it is: a team of such agents needs no training and no
+    train split. `NAME` is what the team is called in tables and by `evaluate` and `compare`.
     """
 
-    planner: Literal["sft", "orpo"] = Field(
-        "sft", description="The SFT planner, or the one after ORPO on its own plans."
+    planner: Literal["base", "sft", "orpo"] = Field(
+        "sft", description="The given checkpoint, the SFT planner, or the one after ORPO on its own plans."
     )
-    validators: str = Field("sft", description="none, sft, or the regime that they were trained under with ORPO.")
-    fixer: Literal["none", "sft", "orpo"] = Field(
-        "sft", description="None, the line's own fixer, or that after ORPO on the line's pool."
+    validators: str = Field("sft", description="none, base, sft, or the regime that they were trained under with ORPO.")
+    fixer: Literal["none", "base", "sft", "orpo"] = Field(
+        "sft", description="None, the given checkpoint, the line's own fixer, or that after ORPO on the line's pool."
+    )
+    selector: Literal["none", "base", "sft"] = Field(
+        "sft", description="None (the policy's rule alone picks), the given checkpoint, or the line's own selector."
     )
 
     @property
     def preferred(self) -> bool:
         """Whether an agent of it was trained with ORPO."""
-        return "orpo" in (self.planner, self.fixer) or self.validators not in ("none", "sft")
+        return "orpo" in (self.planner, self.fixer) or self.validators not in _UNPREFERRED
+
+    @property
+    def trained(self) -> bool:
+        """Whether any agent of it is trained by the experiment."""
+        members = (self.planner, self.validators, self.fixer, self.selector)
+        return any(member not in ("none", "base") for member in members)
 
     @property
     def of_a_line(self) -> bool:
         """Whether more of it than its selector differs between lines."""
-        return self.fixer != "none" or self.validators not in ("none", "sft")
+        return self.fixer not in ("none", "base") or self.validators not in _UNPREFERRED
 
 
 def check_teams(teams: Mapping[str, TeamMembers], regimes: Iterable[str]) -> None:
@@ -59,7 +70,7 @@ def check_teams(teams: Mapping[str, TeamMembers], regimes: Iterable[str]) -> Non
 
 
 def _check_validators(name: str, trained: str) -> None:
-    known = ("none", "sft", *Regime)
+    known = (*_UNPREFERRED, *Regime)
     if is_own(trained):
         try:
             known_regime(trained)

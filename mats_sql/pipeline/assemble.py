@@ -43,7 +43,7 @@ class TeamModels:
 
     name: str
     planner: Artifact
-    selector: Artifact
+    selector: Artifact | None
     validators: Mapping[Validator, Artifact]
     fixer: Artifact | None
     regime: str = ""
@@ -52,11 +52,9 @@ class TeamModels:
 
     def agents(self) -> dict[str, Artifact]:
         """Return the models by agent name."""
-        found = {PLANNER: self.planner, SELECTOR: self.selector}
-        found.update({validator_name(validator): model for validator, model in self.validators.items()})
-        if self.fixer is not None:
-            found[FIXER] = self.fixer
-        return found
+        validators = {validator_name(validator): model for validator, model in self.validators.items()}
+        named = {PLANNER: self.planner, SELECTOR: self.selector, **validators, FIXER: self.fixer}
+        return {name: model for name, model in named.items() if model is not None}
 
     @property
     def label(self) -> str:

@@ -26,7 +26,7 @@ from itertools import product
 
 from mats_sql.agents import FIXER, PLANNER, Validator, validator_name
 from mats_sql.choices import Balance, FixerCritique, Regime, SeedsVary
-from mats_sql.config import SFT_TEAMS, Experiment, is_own, regime_label
+from mats_sql.config import SFT_TEAMS, Experiment, TeamMembers, is_own, regime_label
 from mats_sql.errors import ConfigError
 from mats_sql.pipeline.assemble import Line, TeamModels, assemble
 from mats_sql.pipeline.balance import balance_pairs
@@ -39,7 +39,7 @@ from mats_sql.pipeline.pairs import pair_critiques, pair_fixes, pair_plans
 from mats_sql.pipeline.prepare import prepare
 from mats_sql.pipeline.replicates import Seeds, seeds_of, supervised_seeds
 from mats_sql.pipeline.rollout import PoolOrigin, rollout_plans, rollout_pool, rollout_scores
-from mats_sql.pipeline.sft import sft_fixer, sft_planner, sft_selector, sft_validator
+from mats_sql.pipeline.sft import base_model, sft_fixer, sft_planner, sft_selector, sft_validator
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.preference import (
     Labelling,
@@ -239,25 +239,44 @@ def preferred_validators(
 
 
 def named_team(workspace: Workspace, name: str, line: Line, seeds: Seeds) -> TeamModels:
-    """Return a team that the experiment names, with the selector of its line."""
+    """Return a team that the experiment names; a given checkpoint is taken as it is."""
     members = workspace.experiment.teams[name]
-    preferred = members.planner == "orpo"
     validators = members.validators
     return TeamModels(
         name,
-        preferred_planner(workspace, seeds).outputs["model"] if preferred else planner(workspace, seeds),
-        selector(workspace, line, seeds),
+        _named_planner(workspace, members.planner, seeds),
+        _named_selector(workspace, members.selector, line, seeds),
         _named_validators(workspace, validators, line, seeds),
         _named_fixer(workspace, members.fixer, line, seeds),
         "" if validators == "none" else regime_label(validators),
         line if members.of_a_line else None,
-        seeds.orpo if members.preferred else _supervised_seed(workspace, seeds),
+        _named_seed(workspace, members, seeds),
     )
+
+
+def _named_planner(workspace: Workspace, trained: str, seeds: Seeds) -> Artifact:
+    if trained == "base":
+        return base_model(workspace.experiment.models.planner)
+    return planner(workspace, seeds) if trained == "sft" else preferred_planner(workspace, seeds).outputs["model"]
+
+
+def _named_selector(workspace: Workspace, trained: str, line: Line, seeds: Seeds) -> Artifact | None:
+    if trained == "base":
+        return base_model(workspace.experiment.models.selector)
+    return None if trained == "none" else selector(workspace, line, seeds)
+
+
+def _named_seed(workspace: Workspace, members: TeamMembers, seeds: Seeds) -> int | None:
+    if not members.trained:
+        return None
+    return seeds.orpo if members.preferred else _supervised_seed(workspace, seeds)
 
 
 def _named_validators(workspace: Workspace, trained: str, line: Line, seeds: Seeds) -> dict[Validator, Artifact]:
     if trained == "none":
         return {}
+    if trained == "base":
+        return dict.fromkeys(Validator, base_model(workspace.experiment.models.validator))
     if trained == "sft":
         return supervised_validators(workspace, seeds)
     return preferred_validators(workspace, labelling_of(workspace.experiment, trained), line, seeds)
@@ -266,6 +285,8 @@ def _named_validators(workspace: Workspace, trained: str, line: Line, seeds: See
 def _named_fixer(workspace: Workspace, trained: str, line: Line, seeds: Seeds) -> Artifact | None:
     if trained == "none":
         return None
+    if trained == "base":
+        return base_model(workspace.experiment.models.fixer)
     if trained == "sft":
         return fixer(workspace, line, seeds)
     return preferred_fixer(workspace, line, seeds).outputs["model"]
@@ -299,6 +320,7 @@ def teams(workspace: Workspace, name: str = "all") -> Iterator[TeamModels]:
     for named, members in experiment.teams.items():
         own = lines(experiment) if members.of_a_line else (first,)
         replicates = seeds_of(experiment) if members.preferred else supervised_seeds(experiment)
+        replicates = replicates if members.trained else replicates[:1]
         for line, seeds in product(own, replicates) if name in (named, "all") else ():
             yield named_team(workspace, named, line, seeds)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from mats_sql.benchmark import (
@@ -26,7 +27,15 @@ from mats_sql.config import Experiment
 from mats_sql.errors import BenchmarkError
 from mats_sql.lab import check_reserved
 from mats_sql.parquet import write_records
-from mats_sql.pipeline.questions import DEV, TRAIN, QuestionRow, has_train_split, read_split, split_digest
+from mats_sql.pipeline.questions import (
+    DEV,
+    TRAIN,
+    QuestionRow,
+    has_train_split,
+    read_split,
+    schema_texts,
+    split_digest,
+)
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.seeds import derive_seed
 from mats_sql.sql import Execution, JudgeItem
@@ -49,7 +58,7 @@ def prepare(workspace: Workspace) -> StageResult:
         KEY,
         title=f"prepare {experiment.benchmark.kind} benchmark",
         settings={
-            "benchmark": experiment.benchmark.model_dump(mode="json", exclude={"root"}),
+            "benchmark": experiment.benchmark.question_settings(),
             "seed": experiment.seed,
             "limits": experiment.sql.limits,
             "files": manifest,
@@ -78,10 +87,55 @@ def _compute(workspace: Workspace, run: StageRun, benchmarks: dict[str, Benchmar
         receipts[split] = make_receipt(benchmark, workspace.judge(), experiment.sql.limits).as_json()
         run.log_metrics({f"{split}_questions": len(benchmark.questions), f"{split}_usable": len(kept[split])})
         workspace.progress.note(_summary(split, benchmark, kept[split], excluded))
+    if experiment.benchmark.schema_characters is not None:
+        _tell_left_out(workspace, run, benchmarks, kept)
     check_no_leak(kept.get(TRAIN, []), kept[DEV])
     if experiment.benchmark.kind == "lab":
         check_reserved([question for questions in kept.values() for question in questions])
     _write(run, rows, receipts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shortened:
+    """A question whose prompt lacks columns, or exceeds the budget by its keys alone."""
+
+    split: str
+    question_id: int
+    db_id: str
+    characters: int
+    columns_left_out: int
+
+
+def _tell_left_out(
+    workspace: Workspace, run: StageRun, benchmarks: dict[str, Benchmark], kept: dict[str, list[Question]]
+) -> None:
+    """Count, and name in a table, the usable questions whose schema did not fit ``benchmark.schema_characters``."""
+    settings = workspace.experiment.benchmark
+    limit = settings.schema_characters
+    assert limit is not None
+    shortened = []
+    for split, benchmark in benchmarks.items():
+        texts = schema_texts(workspace.experiment, benchmark)
+        for question in kept[split]:
+            fitted = texts.fitted(question)
+            row = _Shortened(split, question.question_id, question.db_id, len(fitted.text), fitted.columns_left_out)
+            if row.columns_left_out or row.characters > limit:
+                shortened.append(row)
+    over = sum(row.characters > limit for row in shortened)
+    columns = sum(row.columns_left_out for row in shortened)
+    run.log_metrics(
+        {"schemas_shortened": len(shortened), "schema_columns_left_out": columns, "schemas_over_budget": over}
+    )
+    if not shortened:
+        return
+    import pandas as pd
+
+    run.log_table("schemas_shortened", pd.DataFrame(shortened))
+    workspace.progress.note(
+        f"  {len(shortened)} schemas did not fit benchmark.schema_characters={limit}: {columns} columns left out"
+        + (f", {over} still too long, by their keys alone" if over else "")
+        + "; the run's table schemas_shortened names the questions"
+    )
 
 
 def _gold_executions(workspace: Workspace, benchmark: Benchmark) -> dict[int, Execution]:

@@ -7,14 +7,15 @@ for the tasks of a split. Gold stays beside the tasks, in a :class:`~mats_sql.ro
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from mats_sql.benchmark import Benchmark, Question, SchemaTexts, folds_of, read_bird, read_spider
+from mats_sql.benchmark import Benchmark, Question, SchemaTexts, folds_of, read_bird, read_spider, split_off
 from mats_sql.config import BenchmarkSettings, Experiment
-from mats_sql.digests import digest_file, digest_json
+from mats_sql.digests import digest_json
 from mats_sql.errors import BenchmarkError
+from mats_sql.file_digests import DIGESTS_FILE, FileDigests
 from mats_sql.parquet import read_records
 from mats_sql.rollout import Source
 from mats_sql.seeds import derive_seed
@@ -52,7 +53,7 @@ def validation_ids(questions: Artifact) -> frozenset[int]:
 
 def dev_source(experiment: Experiment, questions: Artifact) -> Source:
     """Return the usable dev questions."""
-    return _split_source(experiment.benchmark, benchmark_root(experiment), DEV, usable_ids(questions, DEV))
+    return _split_source(experiment.benchmark, _place(experiment), DEV, usable_ids(questions, DEV))
 
 
 def train_source(experiment: Experiment, questions: Artifact, limit: int | None = None) -> Source:
@@ -62,7 +63,7 @@ def train_source(experiment: Experiment, questions: Artifact, limit: int | None 
     if limit is not None:
         ranked = sorted(ids, key=lambda question_id: derive_seed(experiment.seed, "train-part", question_id))
         ids = tuple(sorted(ranked[:limit]))
-    return _split_source(experiment.benchmark, benchmark_root(experiment), TRAIN, ids)
+    return _split_source(experiment.benchmark, _place(experiment), TRAIN, ids)
 
 
 def train_folds(experiment: Experiment, source: Source) -> list[frozenset[int]]:
@@ -73,16 +74,31 @@ def train_folds(experiment: Experiment, source: Source) -> list[frozenset[int]]:
 
 def read_split(experiment: Experiment, split: str) -> Benchmark:
     """Return one split of the experiment's benchmark, as its own files have it; read once per process."""
-    return _read(experiment.benchmark.kind, benchmark_root(experiment), split)
+    return _read(_place(experiment), split)
 
 
 def split_digest(experiment: Experiment, split: str) -> str:
-    """Return a digest of everything a split holds: questions, golds, schemas and database files."""
-    return _digest(experiment.benchmark.kind, benchmark_root(experiment), split)
+    """Return a digest of everything a split holds: questions, golds, schemas and database files.
+
+    A database file is read only when its size or modification time is not that of its last digest.
+    """
+    return _digest(_place(experiment), split)
+
+
+def schema_texts(experiment: Experiment, benchmark: Benchmark) -> SchemaTexts:
+    """Return a split's schema texts; value indexes are kept in the experiment's folder of caches."""
+    return SchemaTexts(benchmark, experiment.benchmark, cache_folder(experiment))
+
+
+def cache_folder(experiment: Experiment) -> Path:
+    """Return the folder of caches that may be deleted at any time."""
+    return experiment.work_dir / "cache"
 
 
 def has_train_split(experiment: Experiment) -> bool:
-    """Return whether the benchmark's folder holds training questions."""
+    """Return whether the benchmark's folder holds training questions, or the experiment takes some from dev."""
+    if experiment.benchmark.train_databases:
+        return True
     root = benchmark_root(experiment)
     names = ("train_spider.json", "train_spider_min.json") if experiment.benchmark.kind == "spider" else ("train.json",)
     return any((root / folder / name).exists() for folder in ("", "train") for name in names)
@@ -102,14 +118,16 @@ def benchmark_root(experiment: Experiment) -> Path:
     return root
 
 
-def source(benchmark: Benchmark, question_ids: Iterable[int], settings: BenchmarkSettings) -> Source:
-    """Return the tasks and golds of the named questions, ordered by id."""
+def source(
+    benchmark: Benchmark, question_ids: Iterable[int], settings: BenchmarkSettings, cache: Path | None = None
+) -> Source:
+    """Return the tasks and golds of the named questions, ordered by id; value indexes are kept in ``cache``."""
     wanted = set(question_ids)
     questions = sorted(
         (question for question in benchmark.questions if question.question_id in wanted),
         key=lambda question: question.question_id,
     )
-    texts = SchemaTexts(benchmark, settings)
+    texts = SchemaTexts(benchmark, settings, cache)
     return Source(
         {question.question_id: _task(question, texts, benchmark) for question in questions},
         {question.question_id: benchmark.golds[question.question_id].sql for question in questions},
@@ -120,30 +138,51 @@ def _require_train(experiment: Experiment) -> None:
     """Raise :class:`BenchmarkError` when there is nothing to train on."""
     if not has_train_split(experiment):
         raise BenchmarkError(
-            f"training needs a train split, but {benchmark_root(experiment)} has none; "
-            "put the benchmark's train files there"
+            f"training needs a train split, but {benchmark_root(experiment)} has none; put the benchmark's train "
+            "files there, or evaluate a team of given checkpoints (docs/benchmarks.md)"
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a benchmark lies and how it is read, and where what was computed of it is kept."""
+
+    kind: str
+    root: Path
+    train_databases: tuple[str, ...]
+    cache: Path
+
+
+def _place(experiment: Experiment) -> _Place:
+    settings = experiment.benchmark
+    return _Place(settings.kind, benchmark_root(experiment), settings.train_databases, cache_folder(experiment))
+
+
 @lru_cache(maxsize=4)
-def _split_source(settings: BenchmarkSettings, root: Path, split: str, ids: tuple[int, ...]) -> Source:
-    return source(_read(settings.kind, root, split), ids, settings)
+def _split_source(settings: BenchmarkSettings, place: _Place, split: str, ids: tuple[int, ...]) -> Source:
+    return source(_read(place, split), ids, settings, place.cache)
 
 
 @lru_cache(maxsize=8)
-def _read(kind: str, root: Path, split: str) -> Benchmark:
-    return (read_spider if kind == "spider" else read_bird)(root, split)
+def _read(place: _Place, split: str) -> Benchmark:
+    read = read_spider if place.kind == "spider" else read_bird
+    if not place.train_databases:
+        return read(place.root, split)
+    train, dev = split_off(read(place.root, DEV), place.train_databases)
+    return dev if split == DEV else replace(train, name=f"{place.kind}-{TRAIN}")
 
 
 @lru_cache(maxsize=8)
-def _digest(kind: str, root: Path, split: str) -> str:
-    benchmark = _read(kind, root, split)
+def _digest(place: _Place, split: str) -> str:
+    benchmark = _read(place, split)
+    with FileDigests(place.cache / DIGESTS_FILE) as digests:
+        databases = {name: digests.digest(path) for name, path in sorted(benchmark.databases.items())}
     return digest_json(
         {
             "questions": [asdict(question) for question in benchmark.questions],
             "golds": [asdict(gold) for _, gold in sorted(benchmark.golds.items())],
             "schemas": [asdict(schema) for _, schema in sorted(benchmark.schemas.items())],
-            "databases": {name: digest_file(path) for name, path in sorted(benchmark.databases.items())},
+            "databases": databases,
         }
     )
 

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from mats_sql.config import Experiment
+from mats_sql.file_digests import DIGESTS_FILE
 from mats_sql.generation import Engine
 from mats_sql.pipeline.progress import Progress
+from mats_sql.pipeline.questions import cache_folder
 
 if TYPE_CHECKING:
     from mats_sql.sql import Judge, SqlExecutor
@@ -55,7 +57,7 @@ class Workspace:
     @property
     def cache(self) -> Path:
         """The folder of caches that may be deleted at any time."""
-        return self.experiment.work_dir / "cache"
+        return cache_folder(self.experiment)
 
     def executor(self) -> SqlExecutor:
         """Return the process's SQL executor, started at first use."""
@@ -71,7 +73,8 @@ class Workspace:
         if self._judge is None:
             from mats_sql.sql import Judge
 
-            judge = Judge(self.executor(), self.cache / "judge", on_judged=self.progress.counter("judged"))
+            digests, counter = self.cache / DIGESTS_FILE, self.progress.counter("judged")
+            judge = Judge(self.executor(), self.cache / "judge", digests=digests, on_judged=counter)
             self._judge = self._open.enter_context(judge)
         return self._judge
 

@@ -13,7 +13,7 @@ from mats_sql.faces import Face
 if TYPE_CHECKING:
     from mats_sql.sql.address import read_address, shown
     from mats_sql.sql.cache import EVALUATOR_VERSION
-    from mats_sql.sql.database import open_database
+    from mats_sql.sql.database import look_at, open_database
     from mats_sql.sql.execution import Execution, Outcome, Value
     from mats_sql.sql.executor import SqlExecutor, SqlRequest
     from mats_sql.sql.extract import extract_sql
@@ -44,6 +44,7 @@ __all__ = [
     "Value",
     "VerdictClass",
     "extract_sql",
+    "look_at",
     "nearest_values",
     "open_database",
     "read_address",
@@ -55,7 +56,7 @@ __getattr__ = Face(
     {
         "address": ("read_address", "shown"),
         "cache": ("EVALUATOR_VERSION",),
-        "database": ("open_database",),
+        "database": ("look_at", "open_database"),
         "execution": ("Execution", "Outcome", "Value"),
         "executor": ("SqlExecutor", "SqlRequest"),
         "extract": ("extract_sql",),

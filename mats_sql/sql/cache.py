@@ -1,4 +1,4 @@
-"""What the judge remembers on disk: database digests, gold results, executions and verdicts, by content.
+"""What the judge remembers on disk: gold results, executions and verdicts, by content.
 
 One SQLite file. A key is a digest of everything that can change the remembered answer: the evaluator's version,
 SQLite's, the limits, the database's bytes and the SQL (for SQL that asks for the time, the day too). Nothing is ever
@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import cast
 
 from mats_sql.config import SqlLimits
-from mats_sql.digests import digest_file, digest_json
+from mats_sql.digests import digest_json
 from mats_sql.errors import StageInputError
+from mats_sql.file_digests import DIGESTS_FILE, FileDigests
 from mats_sql.sql.database import DatabaseFile
 from mats_sql.sql.sandbox.protocol import Verdicts, pack
 from mats_sql.sql.sandbox.workers import ExecutionTuple
@@ -28,7 +29,6 @@ EVALUATOR_VERSION = 3
 """Raised whenever the same inputs may get another verdict or execution."""
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS databases (path TEXT PRIMARY KEY, identity TEXT, digest TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS golds (key BLOB PRIMARY KEY, execution BLOB, result BLOB, steps INTEGER);
 CREATE TABLE IF NOT EXISTS executions (key BLOB PRIMARY KEY, execution BLOB) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS verdicts (key BLOB PRIMARY KEY, verdicts BLOB) WITHOUT ROWID;
@@ -54,25 +54,24 @@ class KeptGold:
 
 
 class JudgeCache:
-    """The judge's memory; without a folder it is a temporary file that ends with the process."""
+    """The judge's memory; without a folder it is a temporary file that ends with the process.
 
-    def __init__(self, folder: Path | None, limits: SqlLimits) -> None:
+    ``digests`` is the table of file digests that others use too; without one the folder has its own.
+    """
+
+    def __init__(self, folder: Path | None, limits: SqlLimits, digests: Path | None = None) -> None:
         self._connection = _open(folder)
+        self._digests = FileDigests(digests or (folder / DIGESTS_FILE if folder else None))
         self._base = digest_json([EVALUATOR_VERSION, sqlite3.sqlite_version, limits.model_dump()]).encode()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the files."""
         self._connection.close()
+        self._digests.close()
 
     def database_digest(self, database: DatabaseFile) -> str:
         """Return the SHA-256 of the file; read anew only when size or modification time changed."""
-        path = str(database.path.resolve())
-        found = self._connection.execute("SELECT identity, digest FROM databases WHERE path = ?", (path,)).fetchone()
-        if found is not None and found[0] == database.identity:
-            return str(found[1])
-        digest = digest_file(database.path)
-        self._connection.execute("INSERT OR REPLACE INTO databases VALUES (?, ?, ?)", (path, database.identity, digest))
-        return digest
+        return self._digests.digest(database.path)
 
     def keys(self, database_digest: str, *sqls: str) -> hashlib.blake2b:
         """Return the hash state of a database and SQL; :func:`key_of` makes keys from it."""

@@ -52,12 +52,22 @@ NO_SQL_JUDGEMENT = Judgement(VerdictClass.ERROR, VerdictClass.ERROR, VerdictClas
 
 
 class Judge:
-    """Judges items with an executor's workers and remembers what it found in ``cache_dir``."""
+    """Judges items with an executor's workers and remembers what it found in ``cache_dir``.
 
-    def __init__(self, executor: SqlExecutor, cache_dir: Path | None, *, on_judged: OnJudged | None = None) -> None:
+    ``digests`` is a table of file digests to share (:class:`~mats_sql.file_digests.FileDigests`).
+    """
+
+    def __init__(
+        self,
+        executor: SqlExecutor,
+        cache_dir: Path | None,
+        *,
+        digests: Path | None = None,
+        on_judged: OnJudged | None = None,
+    ) -> None:
         self._processes = executor.processes
         self._on_judged = on_judged
-        self.cache = JudgeCache(cache_dir, executor.limits)
+        self.cache = JudgeCache(cache_dir, executor.limits, digests)
         self.executed = 0
 
     def __enter__(self) -> Self:

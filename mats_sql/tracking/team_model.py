@@ -6,6 +6,7 @@ MLflow's python_function flavor calls :func:`_load_pyfunc` of the module that th
 
 from __future__ import annotations
 
+import os
 import weakref
 from contextlib import ExitStack
 from pathlib import Path
@@ -55,7 +56,7 @@ def _tasks(table: pd.DataFrame, style: BenchmarkSettings) -> list[Task]:
     files = {str(path): Path(str(path)).expanduser().resolve() for path in table["database"].unique()}
     schemas = {str(path): schema_from_sqlite(path) for path in files.values()}
     databases = {str(path): path for path in files.values()}
-    texts = SchemaTexts(Benchmark("asked", Path(), (), {}, schemas, databases), style)
+    texts = SchemaTexts(Benchmark("asked", Path(), (), {}, schemas, databases), style, _cache())
     evidences = table["evidence"].fillna("") if "evidence" in table else pd.Series("", index=table.index)
     tasks = []
     for text, database, evidence in zip(table["question"], table["database"], evidences, strict=True):
@@ -64,6 +65,21 @@ def _tasks(table: pd.DataFrame, style: BenchmarkSettings) -> list[Task]:
         question = Question(question_id, str(path), str(text), str(evidence))
         tasks.append(Task(question, texts.text_for(question), path))
     return tasks
+
+
+def _cache() -> Path | None:
+    """Return the folder where value indexes are kept: ``MATS_CACHE``, or the user's own; None if that is not writable.
+
+    A command keeps its own in ``<work_dir>/cache``: where ``MATS_CACHE`` names that folder, they are shared.
+    """
+    if named := os.environ.get("MATS_CACHE"):
+        return Path(named).expanduser()
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "mats-sql"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK) else None
 
 
 def _row(answer: TeamAnswer) -> tuple[str, float | None, str, int]:

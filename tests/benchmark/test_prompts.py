@@ -6,7 +6,7 @@ import inspect
 
 import pytest
 
-from mats_sql.benchmark import prompts, schema_text, values
+from mats_sql.benchmark import prompts, schema_budget, schema_prompt, values
 from mats_sql.benchmark.bird import read_bird
 from mats_sql.benchmark.prompts import SchemaTexts
 from mats_sql.benchmark.question import Gold
@@ -80,7 +80,7 @@ def test_changing_every_gold_in_the_files_of_bird_leaves_every_text_byte_identic
     assert texts(read_bird(bird_folder.write(), "dev")) == before
 
 
-@pytest.mark.parametrize("module", [prompts, schema_text, values])
+@pytest.mark.parametrize("module", [prompts, schema_budget, schema_prompt, values])
 def test_what_builds_schema_texts_does_not_name_gold(module):
     tree = ast.parse(inspect.getsource(module))
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}

@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mats_sql.benchmark.schema import Column, Schema, Table
-from mats_sql.benchmark.values import MAX_VALUE_CHARACTERS, ValueIndex, tokenize
+from mats_sql.benchmark.value_writer import MAX_VALUE_CHARACTERS
+from mats_sql.benchmark.values import ValueIndex
+from mats_sql.benchmark.words import tokenize
 from mats_sql.errors import DatabaseError
 
 
