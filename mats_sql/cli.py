@@ -279,6 +279,27 @@ def lineage(config: Path, overrides: tuple[str, ...], address: str) -> None:
 
 
 @commands.command()
+@experiment_options
+@click.option(
+    "--gigabytes",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Check as if there were a card with so many gigabytes (of 2^30 bytes), e.g. 80; default: this machine's own.",
+)
+@click.option("--receipt", type=_PATH, help="A gold receipt of prepare or judge; every database is read and compared.")
+def doctor(config: Path, overrides: tuple[str, ...], gigabytes: float | None, receipt: Path | None) -> None:
+    """Say what is missing for an experiment before it starts; exit code 2 when something would stop it."""
+    with one_line_errors():
+        experiment = _load(config, overrides)
+        from mats_sql.doctor import anything_missing, examine, print_findings
+        from mats_sql.pipeline import result_console
+
+        findings = examine(experiment, gigabytes=gigabytes, receipt=receipt)
+        print_findings(result_console(), findings)
+        if anything_missing(findings):
+            sys.exit(EXIT_USER_ERROR)
+
+
+@commands.command()
 @click.option(
     "--benchmark-root", type=_PATH, required=True, help="The benchmark's folder, in BIRD's or Spider's layout."
 )

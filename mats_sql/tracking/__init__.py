@@ -14,6 +14,7 @@ from mats_sql.faces import Face
 
 if TYPE_CHECKING:
     from mats_sql.tracking.artifact import Artifact, ArtifactKind
+    from mats_sql.tracking.health import StoreHealth, store_health
     from mats_sql.tracking.lineage_tree import lineage, lineage_text
     from mats_sql.tracking.looks import count_look, note_look
     from mats_sql.tracking.promotion import promote, team_of_run
@@ -30,6 +31,7 @@ __all__ = [
     "StageResult",
     "StageRun",
     "Store",
+    "StoreHealth",
     "connect",
     "count_look",
     "lineage",
@@ -40,6 +42,7 @@ __all__ = [
     "register",
     "registered_name",
     "run_stage",
+    "store_health",
     "team_of_run",
 ]
 
@@ -47,6 +50,7 @@ __getattr__ = Face(
     __name__,
     {
         "artifact": ("Artifact", "ArtifactKind"),
+        "health": ("StoreHealth", "store_health"),
         "lineage_tree": ("lineage", "lineage_text"),
         "looks": ("count_look", "note_look"),
         "promotion": ("promote", "team_of_run"),
