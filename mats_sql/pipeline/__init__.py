@@ -31,13 +31,16 @@ if TYPE_CHECKING:
     from mats_sql.pipeline.pretrain import pretrain_base
     from mats_sql.pipeline.progress import Progress, result_console
     from mats_sql.pipeline.promote import promote_team
+    from mats_sql.pipeline.questions import DEV, QuestionRow
     from mats_sql.pipeline.replicates import seeds_of, supervised_seeds
     from mats_sql.pipeline.search import search_regime
     from mats_sql.pipeline.workspace import Workspace
 
 __all__ = [
+    "DEV",
     "JudgeRequest",
     "Progress",
+    "QuestionRow",
     "Workspace",
     "base_folder",
     "build_pairs",
@@ -82,6 +85,7 @@ __getattr__ = Face(
         "pretrain": ("pretrain_base",),
         "progress": ("Progress", "result_console"),
         "promote": ("promote_team",),
+        "questions": ("DEV", "QuestionRow"),
         "replicates": ("seeds_of", "supervised_seeds"),
         "search": ("search_regime",),
         "workspace": ("Workspace",),
