@@ -279,6 +279,57 @@ def lineage(config: Path, overrides: tuple[str, ...], address: str) -> None:
 
 
 @commands.command()
+@experiment_options
+@click.argument("address")
+@click.option("--out", type=_PATH, required=True, help="The folder to write, empty or not there yet.")
+@click.option("--evaluation", metavar="RUN", help="An evaluate run whose scores go into an agent's model card.")
+@click.option("--license", "license_id", help="The licence in an agent's model card; default: that of its base.")
+@click.option("--adapter", is_flag=True, help="Of a LoRA training the adapter alone, not the merged weights.")
+def release(
+    config: Path,
+    overrides: tuple[str, ...],
+    address: str,
+    out: Path,
+    evaluation: str | None,
+    license_id: str | None,
+    adapter: bool,
+) -> None:
+    """Write what a run or version holds as others read it: answers for BIRD, pairs for TRL, an agent with its card.
+
+    ADDRESS is a run's id, or a registered version such as quickstart.fixer/1.
+    """
+    with one_line_errors():
+        experiment = _load(config, overrides)
+        from mats_sql.release import ReleaseRequest, release
+        from mats_sql.tracking import connect
+
+        store = connect(experiment.name, experiment.work_dir)
+        for line in release(store, ReleaseRequest(address, out, evaluation, license_id, adapter)):
+            click.echo(line)
+
+
+@commands.command()
+@experiment_options
+@click.option(
+    "--gigabytes",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Check as if there were a card with so many gigabytes (of 2^30 bytes), e.g. 80; default: this machine's own.",
+)
+@click.option("--receipt", type=_PATH, help="A gold receipt of prepare or judge; every database is read and compared.")
+def doctor(config: Path, overrides: tuple[str, ...], gigabytes: float | None, receipt: Path | None) -> None:
+    """Say what is missing for an experiment before it starts; exit code 2 when something would stop it."""
+    with one_line_errors():
+        experiment = _load(config, overrides)
+        from mats_sql.doctor import anything_missing, examine, print_findings
+        from mats_sql.pipeline import result_console
+
+        findings = examine(experiment, gigabytes=gigabytes, receipt=receipt)
+        print_findings(result_console(), findings)
+        if anything_missing(findings):
+            sys.exit(EXIT_USER_ERROR)
+
+
+@commands.command()
 @click.option(
     "--benchmark-root", type=_PATH, required=True, help="The benchmark's folder, in BIRD's or Spider's layout."
 )

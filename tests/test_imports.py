@@ -16,6 +16,7 @@ from mats_sql.faces import Face
 ROOT = Path(__file__).parent.parent / "mats_sql"
 FLOORS = (
     ("cli",),
+    ("doctor", "release"),
     ("pipeline",),
     ("search", "tracking"),
     ("evaluation", "lab", "training"),
@@ -27,7 +28,7 @@ FLOORS = (
     ("benchmark",),
     ("sql",),
     ("config", "file_digests", "links", "parquet", "threads"),
-    ("choices", "digests", "seeds"),
+    ("choices", "digests", "seeds", "shapes"),
     ("errors", "faces"),
 )
 """The rooms from the top down. Rooms of one floor do not import each other."""

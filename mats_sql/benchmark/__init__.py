@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mats_sql.benchmark.spider import read_spider
     from mats_sql.benchmark.splits import split_questions
     from mats_sql.benchmark.sqlite_schema import schema_from_sqlite
+    from mats_sql.benchmark.survey import SplitSurvey, changed_databases, survey_split
     from mats_sql.benchmark.usable import Exclusion, usable_questions
     from mats_sql.benchmark.words import tokenize
 
@@ -38,7 +39,9 @@ __all__ = [
     "Schema",
     "SchemaStyle",
     "SchemaTexts",
+    "SplitSurvey",
     "Table",
+    "changed_databases",
     "check_no_leak",
     "drop_shared_texts",
     "folds_of",
@@ -52,6 +55,7 @@ __all__ = [
     "schema_text",
     "split_off",
     "split_questions",
+    "survey_split",
     "tokenize",
     "usable_questions",
 ]
@@ -71,6 +75,7 @@ __getattr__ = Face(
         "spider": ("read_spider",),
         "splits": ("split_questions",),
         "sqlite_schema": ("schema_from_sqlite",),
+        "survey": ("SplitSurvey", "changed_databases", "survey_split"),
         "usable": ("Exclusion", "usable_questions"),
         "words": ("tokenize",),
     },

@@ -8,6 +8,7 @@ from mats_sql.benchmark.benchmark import Benchmark, pair_questions_with_golds, r
 from mats_sql.benchmark.database_file import find_databases, with_nulls
 from mats_sql.benchmark.descriptions import describe
 from mats_sql.benchmark.items import BirdQuestion, Item, read_items, require_folder
+from mats_sql.benchmark.layout import bird_files
 from mats_sql.benchmark.question import Gold, Question
 from mats_sql.benchmark.tables_file import read_tables_file
 
@@ -23,14 +24,13 @@ def read_bird(root: Path, split: str) -> Benchmark:
     :class:`~mats_sql.errors.DatabaseError` for a database file that is no database.
     """
     require_folder(root)
-    folder = root / split if (root / split / f"{split}.json").is_file() else root
-    path = folder / f"{split}.json"
+    files = bird_files(root, split)
+    path = files.questions
     items = [_question(item) for item in read_items(path, BirdQuestion)]
-    declared = read_tables_file(folder / f"{split}_tables.json")
-    databases_folder = folder / f"{split}_databases"
-    databases = find_databases(databases_folder)
+    declared = read_tables_file(files.tables)
+    databases = find_databases(files.databases)
     schemas = {
-        db_id: describe(schema, databases_folder / db_id / "database_description") for db_id, schema in declared.items()
+        db_id: describe(schema, files.databases / db_id / "database_description") for db_id, schema in declared.items()
     }
     questions = tuple(question for question, _ in items)
     golds = pair_questions_with_golds(str(path), items)

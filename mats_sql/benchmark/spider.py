@@ -8,11 +8,9 @@ from mats_sql.benchmark.benchmark import Benchmark, pair_questions_with_golds, r
 from mats_sql.benchmark.database_file import find_databases, with_nulls
 from mats_sql.benchmark.descriptions import describe
 from mats_sql.benchmark.items import Item, SpiderQuestion, read_items, require_folder
+from mats_sql.benchmark.layout import spider_files
 from mats_sql.benchmark.question import Gold, Question
 from mats_sql.benchmark.tables_file import read_tables_file
-from mats_sql.errors import BenchmarkError
-
-_QUESTION_FILES = {"dev": ("dev.json",), "train": ("train_spider.json", "train_spider_min.json")}
 
 
 def read_spider(root: Path, split: str) -> Benchmark:
@@ -26,16 +24,16 @@ def read_spider(root: Path, split: str) -> Benchmark:
     :class:`~mats_sql.errors.DatabaseError` for a database file that is no database.
     """
     require_folder(root)
-    path = _question_file(root, split)
+    files = spider_files(root, split)
+    path = files.questions
     items = [_question(item) for item in read_items(path, SpiderQuestion)]
     questions = tuple(question for question, _ in items)
     golds = pair_questions_with_golds(str(path), items)
     asked = {question.db_id for question in questions}
-    folder = root / "database"
-    databases = {db_id: file for db_id, file in find_databases(folder).items() if db_id in asked}
-    declared = read_tables_file(root / "tables.json")
+    databases = {db_id: file for db_id, file in find_databases(files.databases).items() if db_id in asked}
+    declared = read_tables_file(files.tables)
     schemas = {
-        db_id: describe(schema, folder / db_id / "database_description")
+        db_id: describe(schema, files.databases / db_id / "database_description")
         for db_id, schema in declared.items()
         if db_id in asked
     }
@@ -43,13 +41,6 @@ def read_spider(root: Path, split: str) -> Benchmark:
     for db_id, database in databases.items():
         schemas[db_id] = with_nulls(schemas[db_id], database)
     return Benchmark(f"spider-{split}", root, questions, golds, schemas, databases)
-
-
-def _question_file(root: Path, split: str) -> Path:
-    if split not in _QUESTION_FILES:
-        raise BenchmarkError(f"a Spider split must be train or dev, but got {split!r}")
-    candidates = [root / name for name in _QUESTION_FILES[split]]
-    return next((path for path in candidates if path.is_file()), candidates[0])
 
 
 def _question(item: Item[SpiderQuestion]) -> tuple[Question, Gold]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from mats_sql.faces import Face
 
 if TYPE_CHECKING:
+    from mats_sql.pipeline.base_models import base_folder
     from mats_sql.pipeline.commands import (
         build_pairs,
         compare_named,
@@ -28,15 +29,20 @@ if TYPE_CHECKING:
     from mats_sql.pipeline.judge import JudgeRequest
     from mats_sql.pipeline.main import run_experiment
     from mats_sql.pipeline.pretrain import pretrain_base
-    from mats_sql.pipeline.progress import Progress
+    from mats_sql.pipeline.progress import Progress, result_console
     from mats_sql.pipeline.promote import promote_team
+    from mats_sql.pipeline.questions import DEV, QuestionRow
+    from mats_sql.pipeline.replicates import seeds_of, supervised_seeds
     from mats_sql.pipeline.search import search_regime
     from mats_sql.pipeline.workspace import Workspace
 
 __all__ = [
+    "DEV",
     "JudgeRequest",
     "Progress",
+    "QuestionRow",
     "Workspace",
+    "base_folder",
     "build_pairs",
     "compare_named",
     "diagnose_lines",
@@ -46,10 +52,13 @@ __all__ = [
     "prepare_questions",
     "pretrain_base",
     "promote_team",
+    "result_console",
     "run_experiment",
     "search_regime",
+    "seeds_of",
     "show_ladders",
     "show_lineage",
+    "supervised_seeds",
     "train_preferred",
     "train_supervised",
 ]
@@ -57,6 +66,7 @@ __all__ = [
 __getattr__ = Face(
     __name__,
     {
+        "base_models": ("base_folder",),
         "commands": (
             "build_pairs",
             "compare_named",
@@ -73,8 +83,10 @@ __getattr__ = Face(
         "judge": ("JudgeRequest",),
         "main": ("run_experiment",),
         "pretrain": ("pretrain_base",),
-        "progress": ("Progress",),
+        "progress": ("Progress", "result_console"),
         "promote": ("promote_team",),
+        "questions": ("DEV", "QuestionRow"),
+        "replicates": ("seeds_of", "supervised_seeds"),
         "search": ("search_regime",),
         "workspace": ("Workspace",),
     },

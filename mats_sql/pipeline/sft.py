@@ -13,15 +13,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 
 from mats_sql.agents import FIXER, PLANNER, PROMPT_VERSIONS, SELECTOR, Validator, validator_name
 from mats_sql.benchmark import Schema
 from mats_sql.choices import FixerCritique
 from mats_sql.config import Experiment, GenerationSettings, SftSettings
 from mats_sql.digests import digest_tree
-from mats_sql.errors import ModelError
 from mats_sql.parquet import write_records
+from mats_sql.pipeline.base_models import base_folder
 from mats_sql.pipeline.questions import TRAIN, read_split, train_folds, train_source
 from mats_sql.pipeline.training_log import log_steps
 from mats_sql.pipeline.workspace import Workspace
@@ -125,17 +124,8 @@ def sft_selector(workspace: Workspace, questions: Artifact, pool: Artifact, *, s
 
 @lru_cache(maxsize=16)
 def base_model(name: str) -> Artifact:
-    """Return a base model: ``lab`` is the embedded one, anything else a folder in transformers' layout."""
-    if name == "lab":
-        from mats_sql.lab.base import base_model_path
-
-        path = base_model_path()
-    else:
-        path = Path(name).expanduser()
-    if not (path / "config.json").exists():
-        raise ModelError(
-            f"a model must be a folder with a config.json, but got {name!r}; download the checkpoint first"
-        )
+    """Return a base model by its name in ``models``; raises :class:`ModelError` when there is none."""
+    path = base_folder(name)
     return Artifact("base", ArtifactKind.MODEL, path, digest_tree(path), run_id="", metadata={"base": name})
 
 

@@ -13,6 +13,7 @@ from mats_sql.faces import Face
 if TYPE_CHECKING:
     from mats_sql.sql.address import read_address, shown
     from mats_sql.sql.cache import EVALUATOR_VERSION
+    from mats_sql.sql.candidates import BIRD_SEPARATOR
     from mats_sql.sql.database import look_at, open_database
     from mats_sql.sql.execution import Execution, Outcome, Value
     from mats_sql.sql.executor import SqlExecutor, SqlRequest
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from mats_sql.sql.verdict import Judgement, VerdictClass
 
 __all__ = [
+    "BIRD_SEPARATOR",
     "EVALUATOR_VERSION",
     "AnswerKey",
     "CandidateJudging",
@@ -56,6 +58,7 @@ __getattr__ = Face(
     {
         "address": ("read_address", "shown"),
         "cache": ("EVALUATOR_VERSION",),
+        "candidates": ("BIRD_SEPARATOR",),
         "database": ("look_at", "open_database"),
         "execution": ("Execution", "Outcome", "Value"),
         "executor": ("SqlExecutor", "SqlRequest"),

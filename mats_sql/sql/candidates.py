@@ -14,7 +14,8 @@ from mats_sql.errors import CandidateFileError
 
 PREDICTION = "prediction"
 """The system's name for a file of plain predictions."""
-_BIRD_SEPARATOR = "\t----- bird -----\t"
+BIRD_SEPARATOR = "\t----- bird -----\t"
+"""What BIRD's predictions have between the SQL and the database's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ def _read_predictions(path: Path, text: str) -> Iterator[CandidateSet]:
     for key, value in _parse(str(path), text).items():
         if value is not None and not isinstance(value, str):
             raise CandidateFileError(f"a prediction must be SQL, but question {key!r} of {path} has {value!r:.80}")
-        sql, _, db_id = (value or "").partition(_BIRD_SEPARATOR)
+        sql, _, db_id = (value or "").partition(BIRD_SEPARATOR)
         yield CandidateSet(_question_id(str(path), key), db_id.strip() or None, {PREDICTION: sql if value else None})
 
 

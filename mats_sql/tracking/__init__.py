@@ -14,9 +14,11 @@ from mats_sql.faces import Face
 
 if TYPE_CHECKING:
     from mats_sql.tracking.artifact import Artifact, ArtifactKind
+    from mats_sql.tracking.health import StoreHealth, store_health
     from mats_sql.tracking.lineage_tree import lineage, lineage_text
     from mats_sql.tracking.looks import count_look, note_look
     from mats_sql.tracking.promotion import promote, team_of_run
+    from mats_sql.tracking.provenance import Provenance, first_base, input_of, outputs_at, provenance_of, version_of
     from mats_sql.tracking.registry import register, registered_name
     from mats_sql.tracking.stage import Stage, StageKey, StageResult, load_result, run_stage
     from mats_sql.tracking.stage_run import StageRun
@@ -25,31 +27,41 @@ if TYPE_CHECKING:
 __all__ = [
     "Artifact",
     "ArtifactKind",
+    "Provenance",
     "Stage",
     "StageKey",
     "StageResult",
     "StageRun",
     "Store",
+    "StoreHealth",
     "connect",
     "count_look",
+    "first_base",
+    "input_of",
     "lineage",
     "lineage_text",
     "load_result",
     "note_look",
+    "outputs_at",
     "promote",
+    "provenance_of",
     "register",
     "registered_name",
     "run_stage",
+    "store_health",
     "team_of_run",
+    "version_of",
 ]
 
 __getattr__ = Face(
     __name__,
     {
         "artifact": ("Artifact", "ArtifactKind"),
+        "health": ("StoreHealth", "store_health"),
         "lineage_tree": ("lineage", "lineage_text"),
         "looks": ("count_look", "note_look"),
         "promotion": ("promote", "team_of_run"),
+        "provenance": ("Provenance", "first_base", "input_of", "outputs_at", "provenance_of", "version_of"),
         "registry": ("register", "registered_name"),
         "stage": ("Stage", "StageKey", "StageResult", "load_result", "run_stage"),
         "stage_run": ("StageRun",),

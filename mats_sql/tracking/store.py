@@ -80,19 +80,24 @@ def connect(experiment_name: str, work_dir: Path) -> Store:
     """
     for talkative in ("mlflow", "alembic", "urllib3.connectionpool"):
         logging.getLogger(talkative).setLevel(logging.ERROR)
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+    uri = tracking_uri()
     launched = os.environ.pop("MLFLOW_RUN_ID", None)
     remedy = "start the server, or set MLFLOW_TRACKING_URI to another store"
     with (
-        _impatient(),
+        impatient(),
         tracking_failures(f"the MLflow store {without_password(uri)} must answer", remedy, OSError, ImportError),
     ):
-        _probe_database(uri)
+        probe_database(uri)
         mlflow.set_tracking_uri(uri)
         client = MlflowClient(tracking_uri=uri)
         experiment, run = _launched_experiment(client, launched) or (_experiment(client, experiment_name), None)
         _mark(client, experiment)
     return Store(client, experiment, work_dir, run)
+
+
+def tracking_uri() -> str:
+    """Return the address of the store that commands use."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
 
 
 def _launched_experiment(client: MlflowClient, run_id: str | None) -> tuple[Experiment, str] | None:
@@ -126,7 +131,7 @@ def _mark(client: MlflowClient, experiment: Experiment) -> None:
 
 
 @contextmanager
-def _impatient() -> Iterator[None]:
+def impatient() -> Iterator[None]:
     """First contact fails fast; later calls keep MLflow's patient retries."""
     wanted = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(PROBE_TIMEOUT_S)}
     before = {name: os.environ.get(name) for name in wanted}
@@ -141,7 +146,7 @@ def _impatient() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _probe_database(uri: str) -> None:
+def probe_database(uri: str) -> None:
     """Connect once to a database server: MLflow itself retries an unreachable one for a minute and a half."""
     if not uri.startswith(("postgresql", "mysql", "mssql")):
         return

@@ -1,0 +1,77 @@
+"""Whether the checkpoints of a config are there and take its prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from mats_sql.agents import FIXER, PLANNER, SELECTOR
+from mats_sql.config import Experiment
+from mats_sql.doctor.checkpoints import Checkpoint, look_at_checkpoint
+from mats_sql.doctor.finding import Finding, missing, ok, warning
+from mats_sql.doctor.stages import VALIDATOR, preferred_agents
+from mats_sql.shapes import ModelShape, published
+
+LAB = "lab"
+AGENTS = (PLANNER, VALIDATOR, FIXER, SELECTOR)
+"""Whom a config names a checkpoint for."""
+
+
+def checkpoints(experiment: Experiment) -> dict[str, Checkpoint]:
+    """Return the checkpoint that each agent starts from, each looked at once."""
+    names = {agent: str(getattr(experiment.models, agent)) for agent in AGENTS}
+    looked_at = {name: look_at_checkpoint(name) for name in dict.fromkeys(names.values())}
+    return {agent: looked_at[name] for agent, name in names.items()}
+
+
+def shapes(found: Mapping[str, Checkpoint]) -> dict[str, ModelShape]:
+    """Return the known shapes by agent."""
+    return {agent: checkpoint.shape for agent, checkpoint in found.items() if checkpoint.shape is not None}
+
+
+def model_findings(experiment: Experiment, found: Mapping[str, Checkpoint]) -> Iterator[Finding]:
+    """Yield a finding per checkpoint, then one per agent whose prompts or examples are longer than its context."""
+    for name in dict.fromkeys(checkpoint.name for checkpoint in found.values()):
+        agents = [agent for agent, checkpoint in found.items() if checkpoint.name == name]
+        yield _completeness(f"model: {', '.join(agents)}", found[agents[0]])
+    for agent, checkpoint in found.items():
+        if checkpoint.shape is not None and checkpoint.name != LAB:  # the lab's prompts are made for its base
+            yield _context(experiment, agent, checkpoint.shape)
+
+
+def _completeness(check: str, checkpoint: Checkpoint) -> Finding:
+    if checkpoint.problems:
+        remedy = f"mend {checkpoint.folder}" if checkpoint.folder else _how_to_get(checkpoint.name)
+        return missing(check, f"{checkpoint.name}: {'; '.join(checkpoint.problems)}", remedy)
+    if checkpoint.shape is None:
+        remedy = "none is needed if the layout is one that the engine knows; watch the first stage's memory"
+        return warning(check, f"{checkpoint.name}: its layout is not covered, so memory is not estimated", remedy)
+    where = "embedded" if checkpoint.name == LAB else str(checkpoint.folder)
+    return ok(check, f"{checkpoint.name}: complete ({where}), {_millions(checkpoint.shape)}")
+
+
+def _how_to_get(name: str) -> str:
+    known = published(name)
+    source = known.name if known else "NAMESPACE/MODEL"
+    return f"hf download {source} --local-dir {name}"
+
+
+def _context(experiment: Experiment, agent: str, shape: ModelShape) -> Finding:
+    check = f"context: {agent}"
+    settings = experiment.generation
+    longest = {PLANNER: settings.plan_tokens, VALIDATOR: settings.critique_tokens, FIXER: settings.fix_tokens}
+    drawn = settings.max_prompt_tokens + longest.get(agent, 1)
+    trained = getattr(experiment.sft, agent).max_tokens
+    if agent in preferred_agents(experiment):
+        trained = max(trained, experiment.orpo.max_tokens)
+    if drawn > shape.context:
+        lower = shape.context - longest.get(agent, 1)
+        found = f"prompt and answer take up to {drawn:,} tokens, the model {shape.context:,}"
+        return warning(check, found, f"set generation.max_prompt_tokens={lower}, else longer prompts get no answer")
+    if trained > shape.context:
+        found = f"training examples have up to {trained:,} tokens, the model takes {shape.context:,}"
+        return warning(check, found, f"set max_tokens of sft.{agent} and orpo to {shape.context} at most")
+    return ok(check, f"{drawn:,} tokens of prompt and answer, {trained:,} in training, of {shape.context:,}")
+
+
+def _millions(shape: ModelShape) -> str:
+    return f"{shape.parameters / 1e6:,.1f} million weights, {shape.context:,} tokens of context"

@@ -1,0 +1,5 @@
+"""A real MLflow store per test, as tracking's tests have it."""
+
+from __future__ import annotations
+
+from tests.tracking.conftest import empty_database, store, store_folder  # noqa: F401
