@@ -35,6 +35,11 @@ class GenerationSettings(Section):
         16384, description="Prompt tokens computed at a time: memory and speed, not answers."
     )
     decode_rows: Positive = Field(256, description="Answers drawn at a time: memory and speed, not answers.")
+    loaded_models: Positive | None = Field(
+        None,
+        description="Checkpoints in memory at a time: before one more is loaded, the longest unused leaves. None: 8 on "
+        "a CPU, 1 on a GPU and with vllm. The engine openai loads none.",
+    )
     max_prompt_tokens: Positive = Field(
         4096, description="Tokens of the longest prompt; a longer one gets an empty answer."
     )

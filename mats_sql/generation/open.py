@@ -7,8 +7,8 @@ from pathlib import Path
 
 from mats_sql.config import GenerationSettings
 from mats_sql.digests import digest_json, digest_tree
-from mats_sql.errors import ModelError
 from mats_sql.generation.cache import CompletionCache
+from mats_sql.generation.checkpoint import check_checkpoint, check_full_attention, listed_layers
 from mats_sql.generation.draws import DrawingEngine, OnDrawn
 from mats_sql.generation.engine import Engine
 
@@ -19,10 +19,13 @@ def open_engine(
     """Return an engine bound to ``model``; with ``cache`` (a SQLite file, made if absent) no draw is computed twice.
 
     ``model`` is a checkpoint folder, a hub name, or, for the ``openai`` engine, the name the server knows it by.
-    ``on_drawn`` hears how far each call is.
-    Raises :class:`ModelError` for a checkpoint that is missing or has no chat template and :class:`EngineError` for an
-    engine that is not installed or cannot be reached.
+    ``on_drawn`` hears how far each call is. Opening loads no checkpoint: that waits for the first draw or score that
+    the cache does not answer, and torn weights are heard of then.
+    Raises :class:`ModelError` for a checkpoint that is missing or has no weights or chat template and
+    :class:`EngineError` for an engine that is not installed or cannot be reached.
     """
+    if settings.engine != "openai" and (isinstance(model, Path) or Path(model).is_dir()):
+        _check_folder(settings, Path(model))
     store = CompletionCache(cache, engine_identity(settings, model)) if cache is not None else None
     try:
         engine = _open(settings, model, store)
@@ -51,8 +54,6 @@ def _open(settings: GenerationSettings, model: Path | str, cache: CompletionCach
         from mats_sql.generation.openai_engine import OpenAIEngine
 
         return OpenAIEngine(settings, str(model), cache)
-    if isinstance(model, Path) and not (model / "config.json").is_file():
-        raise ModelError(f"a model must be a folder with config.json, but {model} is not one; give another path")
     if settings.engine == "vllm":
         from mats_sql.generation.vllm_engine import VllmEngine
 
@@ -60,6 +61,12 @@ def _open(settings: GenerationSettings, model: Path | str, cache: CompletionCach
     from mats_sql.generation.transformers_engine import TransformersEngine
 
     return TransformersEngine(settings, model, cache)
+
+
+def _check_folder(settings: GenerationSettings, model: Path) -> None:
+    check_checkpoint(model)
+    if settings.engine == "transformers":
+        check_full_attention(model, listed_layers(model))
 
 
 def _model_digest(path: Path) -> str:

@@ -7,6 +7,7 @@ off: with per-request seeds vLLM crashes when a prompt is split over several ste
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -17,8 +18,8 @@ from mats_sql.agents import Messages
 from mats_sql.config import GenerationSettings
 from mats_sql.errors import EngineError, one_line
 from mats_sql.generation.cache import CompletionCache
-from mats_sql.generation.chat_tokens import ChatTokens
-from mats_sql.generation.draws import Draw, DrawingEngine, normalised
+from mats_sql.generation.checkpoint_engine import CheckpointEngine
+from mats_sql.generation.draws import Draw, normalised
 from mats_sql.generation.engine import Completion, Sampling
 
 if TYPE_CHECKING:
@@ -28,25 +29,29 @@ _UNIT = 2048
 _MAX_SEED = 2**63 - 1
 
 
-class VllmEngine(DrawingEngine):
-    """Draw from one checkpoint with vLLM. A prompt longer than ``max_prompt_tokens`` is refused."""
+class VllmEngine(CheckpointEngine["LLM"]):
+    """Draw from one checkpoint with vLLM, which starts at the first draw that no cache answers."""
 
     def __init__(self, settings: GenerationSettings, model: Path | str, cache: CompletionCache | None = None) -> None:
-        """Start vLLM. Raises :class:`EngineError` if it is not installed or does not start."""
-        super().__init__(cache)
-        self._tokens = ChatTokens(model)
-        self._llm = _start(settings, model)
-        context = self._llm.llm_engine.model_config.max_model_len
-        self._longest_prompt: int = min(settings.max_prompt_tokens, context - 1)
+        """Look whether vLLM is there, start nothing. Raises :class:`EngineError` if it is not installed."""
+        super().__init__(settings, model, cache)
+        if importlib.util.find_spec("vllm") is None:
+            raise EngineError(
+                "the vllm engine needs vLLM, but it is not installed; pip install 'mats-sql[vllm]' or use transformers"
+            )
 
-    def close(self) -> None:
-        """Stop vLLM and close the cache."""
-        super().close()
-        self._llm.llm_engine.engine_core.shutdown()
-        del self._llm
+    @property
+    def _most_loaded(self) -> int:
+        return 1  # one takes gpu_memory_utilization of the card, whatever its size
+
+    def _start(self) -> LLM:
+        return _start(self._settings, self._checkpoint)
+
+    def _stop(self, model: LLM) -> None:
+        model.llm_engine.engine_core.shutdown()
 
     def _complete(self, draws: Sequence[Draw], sampling: Sampling) -> Iterator[tuple[Draw, Completion | None]]:
-        tokens = self._tokenize([draw.messages for draw in draws])
+        tokens = self._tokenized([draw.messages for draw in draws])
         for draw in draws:
             if not self._fits(tokens[draw.messages]):
                 yield draw, None
@@ -65,7 +70,7 @@ class VllmEngine(DrawingEngine):
         """Score each choice as the end of a prompt; prefix caching computes the prompt itself once."""
         from vllm import SamplingParams
 
-        tokens = self._tokenize(prompts)
+        tokens = self._tokenized(prompts)
         endings = self._tokens.choices(prompts[0], choices)
         parameters = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0)
         for messages in prompts:
@@ -77,20 +82,14 @@ class VllmEngine(DrawingEngine):
             totals = [_ending_logprob(output, len(ids)) for output in outputs]
             yield messages, normalised(totals)
 
-    def _tokenize(self, prompts: Sequence[Messages]) -> dict[Messages, tuple[int, ...]]:
-        distinct = list(dict.fromkeys(prompts))
-        return dict(zip(distinct, self._tokens.prompts(distinct), strict=True))
-
-    def _fits(self, tokens: Sequence[int]) -> bool:
-        return len(tokens) <= self._longest_prompt
-
     def _run(self, prompts: Sequence[Sequence[int]], parameters: Sequence[SamplingParams]) -> list[RequestOutput]:
         from vllm import TokensPrompt
         from vllm.v1.engine.exceptions import EngineDeadError
 
         asked = [TokensPrompt(prompt_token_ids=list(ids)) for ids in prompts]
         try:
-            outputs: list[RequestOutput] = self._llm.generate(asked, list(parameters), use_tqdm=False)
+            with self._loaded() as llm:
+                outputs: list[RequestOutput] = llm.generate(asked, list(parameters), use_tqdm=False)
         except EngineDeadError as error:
             raise EngineError(
                 f"vLLM's engine must live until all is drawn, but: {one_line(error)}; lower generation.decode_rows, or "
@@ -116,12 +115,8 @@ def _ending_logprob(output: RequestOutput, start: int) -> float:
 
 
 def _start(settings: GenerationSettings, model: Path | str) -> LLM:
-    try:
-        from vllm import LLM
-    except ImportError:
-        raise EngineError(
-            "the vllm engine needs vLLM, but it is not installed; pip install 'mats-sql[vllm]' or use transformers"
-        ) from None
+    from vllm import LLM
+
     try:
         return LLM(
             model=str(model),

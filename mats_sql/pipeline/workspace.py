@@ -42,6 +42,7 @@ class Workspace:
     registered: list[str] = field(default_factory=list)
     _results: dict[str, StageResult] = field(default_factory=dict)
     _overlong: list[OverlongPrompt] = field(default_factory=list)
+    _engine_starts: list[int] = field(default_factory=list)
     _open: ExitStack = field(default_factory=ExitStack)
     _executor: SqlExecutor | None = None
     _judge: Judge | None = None
@@ -94,7 +95,11 @@ class Workspace:
 
     @contextmanager
     def engine(self, model: Path | str) -> Iterator[Engine]:
-        """Open an engine on a checkpoint, with the experiment's completion cache."""
+        """Open an engine on a checkpoint, with the experiment's completion cache.
+
+        The checkpoint is loaded at the first draw that the cache does not answer; the stage's metric ``engine_starts``
+        counts how often that was.
+        """
         from mats_sql.generation import open_engine
 
         cache = self.cache / "completions.sqlite"
@@ -102,6 +107,7 @@ class Workspace:
         try:
             yield engine
         finally:
+            self._engine_starts.append(engine.starts)
             self._overlong += [OverlongPrompt(Path(model).name, item_id) for item_id in engine.overlong]
             engine.close()
 
@@ -134,11 +140,16 @@ class Workspace:
         return self._results[stage.fingerprint]
 
     def _compute(self, run: StageRun, compute: Callable[[StageRun], None]) -> None:
-        """Compute a stage and tell which prompts were too long for their model."""
+        """Compute a stage and tell how often its engines started and which prompts were too long for their model."""
         self._overlong.clear()
+        self._engine_starts.clear()
         compute(run)
-        if not self._overlong:
-            return
+        if self._engine_starts:
+            run.log_metrics({"engine_starts": sum(self._engine_starts)})
+        if self._overlong:
+            self._tell_overlong(run)
+
+    def _tell_overlong(self, run: StageRun) -> None:
         import pandas as pd
 
         count, limit = len(self._overlong), self.experiment.generation.max_prompt_tokens

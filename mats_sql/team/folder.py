@@ -77,7 +77,10 @@ def read_settings(folder: Path) -> TeamSettings:
 
 
 def open_team(folder: Path, resources: ExitStack) -> Team:
-    """Return the team of a folder with its models loaded; ``resources`` close them. Raises :class:`ModelError`."""
+    """Return the team of a folder, which loads its models when it is asked; ``resources`` close them.
+
+    Raises :class:`ModelError`.
+    """
     settings = read_settings(folder)
 
     def opened(checkpoint: Path) -> Engine:

@@ -19,6 +19,7 @@ from mats_sql.errors import EngineError
 from mats_sql.generation.draws import DrawingEngine
 from mats_sql.generation.engine import Completion, Request, Sampling
 from mats_sql.generation.open import open_engine
+from mats_sql.generation.transformers_engine import TransformersEngine
 
 WORDS = ["schools", "county", "order by name", "limit 10", "average", "students > 500", "which", "Alameda"]
 REQUESTS = [
@@ -49,8 +50,10 @@ class Subject:
         engine = open_engine(self.settings.model_copy(update=settings), self.model, cache=cache)
         assert isinstance(engine, DrawingEngine)
         if self.name == "transformers-expanded":
-            engine._model.set_attn_implementation("sdpa")  # type: ignore[attr-defined]
-            engine._decoder._shared = False  # type: ignore[attr-defined]
+            assert isinstance(engine, TransformersEngine)
+            with engine._loaded() as decoder:
+                decoder._model.set_attn_implementation("sdpa")
+                decoder._shared = False
         return engine
 
 
