@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from mats_sql.config.section import Positive, Section
+from mats_sql.config.section import Positive, Rate, Section
 
 _CHECKPOINT = "Checkpoint that the {} starts from."
 
@@ -40,6 +40,17 @@ class GenerationSettings(Section):
         description="Checkpoints in memory at a time: before one more is loaded, the longest unused leaves. None: 8 on "
         "a CPU, 1 on a GPU and with vllm. The engine openai loads none.",
     )
+    gpu_memory_utilization: Rate = Field(
+        0.9, description="Share of a GPU's memory that vllm takes for weights and cache. Only the engine vllm."
+    )
+    tensor_parallel_size: Positive = Field(
+        1, description="GPUs that share one checkpoint's weights. Only the engine vllm."
+    )
+    quantization: str | None = Field(
+        None,
+        description="How vllm quantises weights, by its own name for it, e.g. fp8; none: as the checkpoint says. Only "
+        "the engine vllm.",
+    )
     max_prompt_tokens: Positive = Field(
         4096, description="Tokens of the longest prompt; a longer one gets an empty answer."
     )
@@ -55,10 +66,20 @@ class GenerationSettings(Section):
     )
     timeout_s: float = Field(600.0, gt=0, description="Seconds to wait for one answer of the server.")
 
+    @property
+    def longest_answer(self) -> int:
+        """The most tokens that any agent may answer with."""
+        return max(self.plan_tokens, self.critique_tokens, self.fix_tokens)
+
     def answer_settings(self) -> dict[str, object]:
-        """Return the settings that can change an answer: not how much is computed at a time, nor where."""
-        how = {"batch_tokens", "decode_rows", "base_url", "api_key_variable", "concurrency", "attempts", "timeout_s"}
-        return self.model_dump(mode="json", exclude=how)
+        """Return the settings that can change an answer: not how much is computed at a time, nor where.
+
+        One that is newer than the runs it would tell apart is left out where it is not set.
+        """
+        how = {"batch_tokens", "decode_rows", "loaded_models", "gpu_memory_utilization", "tensor_parallel_size"}
+        where = {"base_url", "api_key_variable", "concurrency", "attempts", "timeout_s"}
+        unset = {"quantization"} if self.quantization is None else set()
+        return self.model_dump(mode="json", exclude=how | where | unset)
 
 
 class TeacherSettings(Section):

@@ -38,7 +38,7 @@ def open_engine(
 
 
 def engine_identity(settings: GenerationSettings, model: Path | str) -> str:
-    """Return what an engine adds to an answer: its kind, its number format and the content of its checkpoint.
+    """Return what an engine adds to an answer: its kind, its number formats and the content of its checkpoint.
 
     A checkpoint is known by its bytes, so that equal models in two folders share entries and an edited one has none. A
     hub name or a server's model name stands for itself.
@@ -46,7 +46,9 @@ def engine_identity(settings: GenerationSettings, model: Path | str) -> str:
     if settings.engine == "openai":
         return digest_json([settings.engine, settings.base_url, str(model)])
     path = Path(model)
-    return digest_json([settings.engine, settings.dtype, _model_digest(path) if path.is_dir() else str(model)])
+    quantised = [] if settings.engine != "vllm" or settings.quantization is None else [settings.quantization]
+    known_as = _model_digest(path) if path.is_dir() else str(model)
+    return digest_json([settings.engine, settings.dtype, known_as, *quantised])
 
 
 def _open(settings: GenerationSettings, model: Path | str, cache: CompletionCache | None) -> DrawingEngine:

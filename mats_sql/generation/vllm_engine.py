@@ -1,8 +1,13 @@
 """The engine for vLLM in this process: for models too large for the transformers engine, on CUDA or CPU.
 
-vLLM is an optional extra and is imported only when an engine is opened. Every draw is one vLLM request with its own
-seed, so that a larger ``n`` only adds requests; prefix caching computes their common prompt once. Chunked prefill is
-off: with per-request seeds vLLM crashes when a prompt is split over several steps.
+vLLM is an optional extra and is imported only when a checkpoint is loaded. Every draw is one vLLM request with its own
+seed, so that a larger ``n`` only adds requests; prefix caching computes their common prompt once.
+
+A choice that is one token is scored by that token's log-probability after the prompt, one request a prompt
+(:class:`FirstTokens`); longer ones by a request each, whose prompt they end (:class:`WholeEndings`).
+
+Covered by the conformance suite where vLLM is installed, and elsewhere by a stand-in for its interface over
+transformers (``tests/generation/stand_in``): that says what is asked of vLLM, not what vLLM makes of it.
 """
 
 from __future__ import annotations
@@ -10,9 +15,10 @@ from __future__ import annotations
 import importlib.util
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from mats_sql.agents import Messages
 from mats_sql.config import GenerationSettings
@@ -45,7 +51,18 @@ class VllmEngine(CheckpointEngine["LLM"]):
         return 1  # one takes gpu_memory_utilization of the card, whatever its size
 
     def _start(self) -> LLM:
-        return _start(self._settings, self._checkpoint)
+        from vllm import LLM
+        from vllm.platforms import current_platform
+
+        on_cpu = current_platform.is_cpu()
+        arguments = llm_arguments(self._settings, self._checkpoint, self._context, on_cpu=on_cpu)
+        try:
+            return LLM(**arguments)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise EngineError(
+                f"vLLM must start with {self._checkpoint}, but: {one_line(error)}; check model and memory "
+                "(generation.gpu_memory_utilization)"
+            ) from None
 
     def _stop(self, model: LLM) -> None:
         model.llm_engine.engine_core.shutdown()
@@ -67,20 +84,17 @@ class VllmEngine(CheckpointEngine["LLM"]):
     def _score(
         self, prompts: Sequence[Messages], choices: tuple[str, ...]
     ) -> Iterator[tuple[Messages, tuple[float, ...] | None]]:
-        """Score each choice as the end of a prompt; prefix caching computes the prompt itself once."""
-        from vllm import SamplingParams
-
+        """Score the prompts a unit at a time, each unit in one call."""
         tokens = self._tokenized(prompts)
-        endings = self._tokens.choices(prompts[0], choices)
-        parameters = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0)
-        for messages in prompts:
-            ids = tokens[messages]
-            if not self._fits(ids):
-                yield messages, None
-                continue
-            outputs = self._run([[*ids, *ending] for ending in endings], [parameters] * len(choices))
-            totals = [_ending_logprob(output, len(ids)) for output in outputs]
-            yield messages, normalised(totals)
+        yield from ((messages, None) for messages in prompts if not self._fits(tokens[messages]))
+        scoring = scoring_of(self._tokens.choices(prompts[0], choices))
+        fitting = iter([messages for messages in prompts if self._fits(tokens[messages])])
+        while unit := list(islice(fitting, max(1, _UNIT // scoring.requests_per_prompt))):
+            asked = [list(ids) for messages in unit for ids in scoring.prompts(tokens[messages])]
+            outputs = iter(self._run(asked, [scoring.parameters()] * len(asked)))
+            for messages in unit:
+                of_prompt = list(islice(outputs, scoring.requests_per_prompt))
+                yield messages, normalised(scoring.logprobs(of_prompt))
 
     def _run(self, prompts: Sequence[Sequence[int]], parameters: Sequence[SamplingParams]) -> list[RequestOutput]:
         from vllm import TokensPrompt
@@ -108,25 +122,102 @@ def _parameters(draw: Draw, sampling: Sampling, stop_ids: list[int]) -> Sampling
     )
 
 
-def _ending_logprob(output: RequestOutput, start: int) -> float:
-    """Return the log-probability of a prompt's tokens from ``start`` on."""
+def scoring_of(endings: Sequence[Sequence[int]]) -> FirstTokens | WholeEndings:
+    """Return how to score these choices' tokens: by the first token where each is one and no two are equal."""
+    firsts = {ending[0] for ending in endings if len(ending) == 1}
+    if len(firsts) == len(endings):
+        return FirstTokens(tuple(ending[0] for ending in endings))
+    return WholeEndings(tuple(tuple(ending) for ending in endings))
+
+
+@dataclass(frozen=True, slots=True)
+class FirstTokens:
+    """Choices of one token each: one generated token tells them all.
+
+    ``logprob_token_ids`` asks for these tokens' shares of the model's whole distribution, however unlikely they are; a
+    mask of allowed tokens would not: vLLM reports what stood before it.
+    """
+
+    tokens: tuple[int, ...]
+    requests_per_prompt: ClassVar[int] = 1
+
+    def parameters(self) -> SamplingParams:
+        """Return what to ask of vLLM."""
+        from vllm import SamplingParams
+
+        wanted = list(self.tokens)
+        return SamplingParams(max_tokens=1, temperature=0.0, logprob_token_ids=wanted, detokenize=False)
+
+    def prompts(self, prompt: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """Return the requests for one prompt."""
+        return [prompt]
+
+    def logprobs(self, outputs: Sequence[RequestOutput]) -> list[float]:
+        """Return each choice's log-probability from one prompt's outputs."""
+        [output] = outputs
+        listed = output.outputs[0].logprobs[0]
+        return [listed[token].logprob for token in self.tokens]
+
+
+@dataclass(frozen=True, slots=True)
+class WholeEndings:
+    """Choices of several tokens: each is a request of its own, whose prompt ends in it."""
+
+    endings: tuple[tuple[int, ...], ...]
+
+    @property
+    def requests_per_prompt(self) -> int:
+        """How many requests a prompt needs."""
+        return len(self.endings)
+
+    def parameters(self) -> SamplingParams:
+        """Return what to ask of vLLM."""
+        from vllm import SamplingParams
+
+        return SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0, detokenize=False)
+
+    def prompts(self, prompt: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """Return the requests for one prompt."""
+        return [(*prompt, *ending) for ending in self.endings]
+
+    def logprobs(self, outputs: Sequence[RequestOutput]) -> list[float]:
+        """Return each choice's log-probability from one prompt's outputs."""
+        return [_ending_logprob(output, len(ending)) for output, ending in zip(outputs, self.endings, strict=True)]
+
+
+def _ending_logprob(output: RequestOutput, length: int) -> float:
+    """Return the log-probability of the last ``length`` tokens of a prompt."""
     logprobs, tokens = output.prompt_logprobs, output.prompt_token_ids
-    return math.fsum(logprobs[index][tokens[index]].logprob for index in range(start, len(tokens)))
+    return math.fsum(logprobs[index][tokens[index]].logprob for index in range(len(tokens) - length, len(tokens)))
 
 
-def _start(settings: GenerationSettings, model: Path | str) -> LLM:
-    from vllm import LLM
+def llm_arguments(
+    settings: GenerationSettings, model: Path | str, context: int | None, *, on_cpu: bool
+) -> dict[str, object]:
+    """Return what ``vllm.LLM`` is started with; ``context`` is the most tokens that the model itself takes, if known.
 
-    try:
-        return LLM(
-            model=str(model),
-            dtype=settings.dtype,
-            max_num_batched_tokens=max(settings.batch_tokens, settings.max_prompt_tokens),
-            max_num_seqs=settings.decode_rows,
-            enable_prefix_caching=True,
-            enable_chunked_prefill=False,
-            generation_config="vllm",
-            seed=0,
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise EngineError(f"vLLM must start with {model}, but: {one_line(error)}; check model and memory") from None
+    A sequence holds the longest prompt and the longest answer of any agent, not all that the model could take: the
+    32,768 tokens of Qwen2.5 would have to fit one step of the scheduler. A step holds at least one whole sequence. On a
+    GPU whether a prompt may be split over steps is vLLM's own choice; on a CPU it may not: vLLM's CPU sampler crashes
+    on a split prompt that has a seed.
+    """
+    sequence = settings.max_prompt_tokens + settings.longest_answer
+    if context is not None:
+        sequence = min(sequence, context)
+    arguments: dict[str, object] = {
+        "model": str(model),
+        "dtype": settings.dtype,
+        "max_model_len": sequence,
+        "max_num_batched_tokens": max(settings.batch_tokens, sequence),
+        "max_num_seqs": settings.decode_rows,
+        "gpu_memory_utilization": settings.gpu_memory_utilization,
+        "tensor_parallel_size": settings.tensor_parallel_size,
+        "enable_prefix_caching": True,
+        "generation_config": "vllm",
+        "seed": 0,
+    }
+    if settings.quantization is not None:
+        arguments["quantization"] = settings.quantization
+    if on_cpu:
+        arguments["enable_chunked_prefill"] = False
+    return arguments
