@@ -8,6 +8,22 @@ from pydantic import Field, model_validator
 
 from mats_sql.config.section import Positive, Rate, Section
 
+SPEED_SETTINGS = frozenset(
+    {
+        "batch_tokens",
+        "decode_rows",
+        "loaded_models",
+        "gpu_memory_utilization",
+        "tensor_parallel_size",
+        "concurrency",
+        "attempts",
+        "timeout_s",
+    }
+)
+"""What changes how fast answers come and how long they are waited for, not what they are."""
+
+_ADDRESS = frozenset({"base_url", "api_key_variable"})
+_NEWER = ("quantization",)
 _CHECKPOINT = "Checkpoint that the {} starts from."
 
 
@@ -72,14 +88,19 @@ class GenerationSettings(Section):
         return max(self.plan_tokens, self.critique_tokens, self.fix_tokens)
 
     def answer_settings(self) -> dict[str, object]:
-        """Return the settings that can change an answer: not how much is computed at a time, nor where.
+        """Return the settings that can change an answer: not how fast it comes, nor from where.
 
         One that is newer than the runs it would tell apart is left out where it is not set.
         """
-        how = {"batch_tokens", "decode_rows", "loaded_models", "gpu_memory_utilization", "tensor_parallel_size"}
-        where = {"base_url", "api_key_variable", "concurrency", "attempts", "timeout_s"}
-        unset = {"quantization"} if self.quantization is None else set()
-        return self.model_dump(mode="json", exclude=how | where | unset)
+        return self._without(SPEED_SETTINGS | _ADDRESS)
+
+    def team_settings(self) -> dict[str, object]:
+        """Return what belongs to a team: the settings that can change an answer, and where its server is."""
+        return self._without(SPEED_SETTINGS)
+
+    def _without(self, left_out: frozenset[str]) -> dict[str, object]:
+        unset = {name for name in _NEWER if getattr(self, name) == type(self).model_fields[name].default}
+        return self.model_dump(mode="json", exclude={*left_out, *unset})
 
 
 class TeacherSettings(Section):
