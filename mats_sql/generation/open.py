@@ -18,12 +18,17 @@ def open_engine(
 ) -> Engine:
     """Return an engine bound to ``model``; with ``cache`` (a SQLite file, made if absent) no draw is computed twice.
 
-    ``model`` is a checkpoint folder, a hub name, or, for the ``openai`` engine, the name the server knows it by.
+    ``model`` is a checkpoint folder, a hub name, or, for the ``openai`` engine, the name the server knows it by. Of a
+    folder no server knows: then ``settings.model`` is asked for, or the only model that the server lists.
     ``on_drawn`` hears how far each call is. Opening loads no checkpoint: that waits for the first draw or score that
     the cache does not answer, and torn weights are heard of then.
     Raises :class:`ModelError` for a checkpoint that is missing or has no weights or chat template and
     :class:`EngineError` for an engine that is not installed or cannot be reached.
     """
+    if settings.engine == "openai" and isinstance(model, Path):
+        from mats_sql.generation.openai_engine import served_model
+
+        model = served_model(settings)
     if settings.engine != "openai" and (isinstance(model, Path) or Path(model).is_dir()):
         _check_folder(settings, Path(model))
     store = CompletionCache(cache, engine_identity(settings, model)) if cache is not None else None

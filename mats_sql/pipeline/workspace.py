@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class OverlongPrompt:
-    """A prompt that an engine refused because it exceeds ``generation.max_prompt_tokens``: it has no answer."""
+    """A prompt that an agent's engine refused because it exceeds ``generation.max_prompt_tokens``: it has no answer."""
 
-    model: str
+    agent: str
     item_id: str
 
 
@@ -94,21 +94,22 @@ class Workspace:
         return look
 
     @contextmanager
-    def engine(self, model: Path | str) -> Iterator[Engine]:
-        """Open an engine on a checkpoint, with the experiment's completion cache.
+    def engine(self, agent: str, checkpoint: Path) -> Iterator[Engine]:
+        """Open an agent's engine, with the experiment's completion cache.
 
-        The checkpoint is loaded at the first draw that the cache does not answer; the stage's metric ``engine_starts``
-        counts how often that was.
+        It is bound to the checkpoint, or to the agent's server where the settings give it one. A checkpoint is loaded
+        at the first draw that the cache does not answer; the stage's metric ``engine_starts`` counts how often.
         """
         from mats_sql.generation import open_engine
 
         cache = self.cache / "completions.sqlite"
-        engine = open_engine(self.experiment.generation, model, cache=cache, on_drawn=self.progress.counter("drawn"))
+        settings = self.experiment.generation.of_agent(agent)
+        engine = open_engine(settings, checkpoint, cache=cache, on_drawn=self.progress.counter("drawn"))
         try:
             yield engine
         finally:
             self._engine_starts.append(engine.starts)
-            self._overlong += [OverlongPrompt(Path(model).name, item_id) for item_id in engine.overlong]
+            self._overlong += [OverlongPrompt(agent, item_id) for item_id in engine.overlong]
             engine.close()
 
     def run(

@@ -117,8 +117,8 @@ def open_team(folder: Path, resources: ExitStack) -> Team:
     """
     settings = read_settings(folder).at_speed(os.environ.get(SPEED_VARIABLE, ""))
 
-    def opened(checkpoint: Path) -> Engine:
-        engine = open_engine(settings.generation, checkpoint)
+    def opened(agent: str, checkpoint: Path) -> Engine:
+        engine = open_engine(settings.generation.of_agent(agent), checkpoint)
         resources.callback(engine.close)
         return engine
 
@@ -141,11 +141,11 @@ def _speed(given: str) -> dict[str, object]:
     return speed
 
 
-def agents_of(folder: Path, opened: Callable[[Path], Engine]) -> Agents:
-    """Return a team's agents, each checkpoint of its folder opened; raises :class:`ModelError` without a planner."""
+def agents_of(folder: Path, opened: Callable[[str, Path], Engine]) -> Agents:
+    """Return a team's agents, ``opened`` by name and checkpoint; raises :class:`ModelError` without a planner."""
     if not (folder / PLANNER).is_dir():
         raise ModelError(f"a team must have a planner, but {folder} has none; assemble or register the team again")
-    engines = {name: opened(folder / name) for name in AGENTS if (folder / name).is_dir()}
+    engines = {name: opened(name, folder / name) for name in AGENTS if (folder / name).is_dir()}
     named = {validator: engines.get(validator_name(validator)) for validator in Validator}
     return Agents(
         planner=engines[PLANNER],

@@ -14,8 +14,8 @@ def asking(workspace: Workspace, question: str, turn: int) -> StageResult:
     """Run a stage that asks two agents, of one checkpoint each, the same question."""
 
     def compute(_: StageRun) -> None:
-        for _agent in ("validator", "fixer"):
-            with workspace.engine(base_model_path()) as engine:
+        for agent in ("select-validator", "fixer"):
+            with workspace.engine(agent, base_model_path()) as engine:
                 engine.generate([Request("q", user(question))], Sampling(temperature=0, max_new_tokens=2))
 
     settings = {"question": question, "turn": turn}

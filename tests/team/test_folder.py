@@ -109,8 +109,9 @@ def test_a_folder_without_valid_settings_is_refused_in_one_line(content: str | N
 def test_each_agent_gets_the_engine_of_its_own_checkpoint(tmp_path: Path, engine: Engine) -> None:
     opened: list[str] = []
 
-    def remember(folder: Path) -> Engine:
-        opened.append(folder.name)
+    def remember(agent: str, folder: Path) -> Engine:
+        assert folder == tmp_path / agent
+        opened.append(agent)
         return engine
 
     for name in ("planner", "condition-validator", "selector"):
@@ -122,4 +123,4 @@ def test_each_agent_gets_the_engine_of_its_own_checkpoint(tmp_path: Path, engine
 def test_a_folder_without_a_planner_is_no_team(tmp_path: Path, engine: Engine) -> None:
     (tmp_path / "fixer").mkdir()
     with pytest.raises(ModelError, match="must have a planner"):
-        agents_of(tmp_path, lambda _: engine)
+        agents_of(tmp_path, lambda *_: engine)
