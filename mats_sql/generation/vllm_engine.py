@@ -84,11 +84,13 @@ class VllmEngine(CheckpointEngine["LLM"]):
     def _score(
         self, prompts: Sequence[Messages], choices: tuple[str, ...]
     ) -> Iterator[tuple[Messages, tuple[float, ...] | None]]:
-        """Score the prompts a unit at a time, each unit in one call."""
+        """Score prompts a unit at a time, each unit in one call; a prompt must leave room for the longest choice."""
         tokens = self._tokenized(prompts)
-        yield from ((messages, None) for messages in prompts if not self._fits(tokens[messages]))
         scoring = scoring_of(self._tokens.choices(prompts[0], choices))
-        fitting = iter([messages for messages in prompts if self._fits(tokens[messages])])
+        room = sequence_length(self._settings, self._context) - 1 - scoring.longest
+        long = {messages for messages in prompts if not self._fits(tokens[messages]) or len(tokens[messages]) > room}
+        yield from ((messages, None) for messages in prompts if messages in long)
+        fitting = iter([messages for messages in prompts if messages not in long])
         while unit := list(islice(fitting, max(1, _UNIT // scoring.requests_per_prompt))):
             asked = [list(ids) for messages in unit for ids in scoring.prompts(tokens[messages])]
             outputs = iter(self._run(asked, [scoring.parameters()] * len(asked)))
@@ -140,6 +142,7 @@ class FirstTokens:
 
     tokens: tuple[int, ...]
     requests_per_prompt: ClassVar[int] = 1
+    longest: ClassVar[int] = 0
 
     def parameters(self) -> SamplingParams:
         """Return what to ask of vLLM."""
@@ -170,6 +173,11 @@ class WholeEndings:
         """How many requests a prompt needs."""
         return len(self.endings)
 
+    @property
+    def longest(self) -> int:
+        """How many tokens of a choice stand in a request at most."""
+        return max(len(ending) for ending in self.endings)
+
     def parameters(self) -> SamplingParams:
         """Return what to ask of vLLM."""
         from vllm import SamplingParams
@@ -191,6 +199,12 @@ def _ending_logprob(output: RequestOutput, length: int) -> float:
     return math.fsum(logprobs[index][tokens[index]].logprob for index in range(len(tokens) - length, len(tokens)))
 
 
+def sequence_length(settings: GenerationSettings, context: int | None) -> int:
+    """Return how many tokens a prompt and its answer may have together, if the model takes ``context`` at most."""
+    wanted = settings.max_prompt_tokens + settings.longest_answer
+    return wanted if context is None else min(wanted, context)
+
+
 def llm_arguments(
     settings: GenerationSettings, model: Path | str, context: int | None, *, on_cpu: bool
 ) -> dict[str, object]:
@@ -201,9 +215,7 @@ def llm_arguments(
     GPU whether a prompt may be split over steps is vLLM's own choice; on a CPU it may not: vLLM's CPU sampler crashes
     on a split prompt that has a seed.
     """
-    sequence = settings.max_prompt_tokens + settings.longest_answer
-    if context is not None:
-        sequence = min(sequence, context)
+    sequence = sequence_length(settings, context)
     arguments: dict[str, object] = {
         "model": str(model),
         "dtype": settings.dtype,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -103,6 +104,20 @@ def test_all_prompts_are_scored_in_one_call(
         assert llm.calls == [requests]
     plain = opened(resources, GenerationSettings(device="cpu"), llama).choice_logprobs(ASK, choices)
     assert scores == [pytest.approx(row, abs=1e-3) for row in plain]
+
+
+@needs_no_vllm
+@pytest.mark.usefixtures("stand_in")
+def test_a_prompt_that_leaves_no_room_for_a_choice_is_refused(llama: Path, resources: ExitStack) -> None:
+    engine = opened(resources, SMALL.model_copy(update={"max_prompt_tokens": 511}), llama)
+    assert isinstance(engine, VllmEngine)
+    prompts = [user("y " * count) for count in range(200, 256)]
+    length = {prompt: len(tokens) for prompt, tokens in engine._tokenized(prompts).items()}
+    nearly = next(prompt for prompt in prompts if 509 <= length[prompt] <= 511)
+    assert engine.choice_logprobs([Request("nearly", nearly)], ("y", "n"))[0][0] != pytest.approx(math.log(0.5))
+    assert engine.overlong == ()
+    engine.choice_logprobs([Request("nearly", nearly)], ("Conclude: correct. no", "Conclude: incorrect. no"))
+    assert engine.overlong == ("nearly",)
 
 
 @needs_no_vllm
