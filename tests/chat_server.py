@@ -24,8 +24,9 @@ class ChatHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        """List the one model."""
-        self._reply(200, {"data": [{"id": self.server.model_name}]})
+        """List the models: the one that is served, unless the server has been told to list others."""
+        listed = [self.server.model_name] if self.server.listed is None else self.server.listed
+        self._reply(200 if listed else 404, {"data": [{"id": name} for name in listed]})
 
     def do_POST(self) -> None:
         """Answer a chat request, or refuse it as the server has been told to."""
@@ -60,7 +61,8 @@ class ChatHandler(BaseHTTPRequestHandler):
 class ChatServer(ThreadingHTTPServer):
     """Serves one model on a free port; ``bodies`` are the requests so far, ``refusals`` the next replies' statuses.
 
-    ``authorizations`` are the requests' headers of that name; ``retry_after_s`` goes out with every refusal.
+    ``authorizations`` are the requests' headers of that name; ``retry_after_s`` goes out with every refusal; ``listed``
+    are the names that it lists in place of its model's, none of them: it lists nothing, as some servers.
     """
 
     daemon_threads = True
@@ -74,6 +76,7 @@ class ChatServer(ThreadingHTTPServer):
         self.bodies: list[dict[str, Any]] = []
         self.authorizations: list[str | None] = []
         self.retry_after_s: int | None = None
+        self.listed: list[str] | None = None
 
     @property
     def url(self) -> str:

@@ -2,7 +2,7 @@
 
 from mats_sql.config.execution import SqlLimits, SqlSettings
 from mats_sql.config.experiment import Experiment
-from mats_sql.config.generation import GenerationSettings, ModelSettings, TeacherSettings
+from mats_sql.config.generation import SPEED_SETTINGS, GenerationSettings, ModelSettings, TeacherSettings
 from mats_sql.config.loading import load_experiment
 from mats_sql.config.preference import PairSettings, Policy, PromoteSettings, RolloutSettings, SearchSettings
 from mats_sql.config.questions import BenchmarkSettings, LabSettings, PretrainSettings
@@ -13,6 +13,7 @@ from mats_sql.config.training import LoraSettings, OrpoSettings, SftAgents, SftS
 
 __all__ = [
     "SFT_TEAMS",
+    "SPEED_SETTINGS",
     "BenchmarkSettings",
     "Experiment",
     "GenerationSettings",

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from mats_sql.config.section import Positive, Section
+from mats_sql.config.section import Positive, Rate, Section
 
+SPEED_SETTINGS = frozenset(
+    {
+        "batch_tokens",
+        "decode_rows",
+        "loaded_models",
+        "gpu_memory_utilization",
+        "tensor_parallel_size",
+        "concurrency",
+        "attempts",
+        "timeout_s",
+    }
+)
+"""What changes how fast answers come and how long they are waited for, not what they are."""
+
+_ADDRESS = frozenset({"base_url", "api_key_variable"})
+_NEWER = ("quantization", "model", "servers")
 _CHECKPOINT = "Checkpoint that the {} starts from."
 
 
@@ -20,8 +37,25 @@ class ModelSettings(Section):
     selector: str = Field("lab", description=_CHECKPOINT.format("selector"))
 
 
+class ServerSettings(Section):
+    """A server that speaks OpenAI's API, asked for one agent whatever the engine of the others is.
+
+    `NAME` is planner, validator (both), fixer or selector.
+    """
+
+    base_url: str | None = Field(None, description="Address of the server; none: generation.base_url.")
+    model: str | None = Field(
+        None, description="The model's name, as the server knows it; none: the only one that the server lists."
+    )
+    api_key_variable: str | None = Field(
+        None,
+        description="Environment variable that holds the server's key; none: generation.api_key_variable at "
+        "generation.base_url, elsewhere OPENAI_API_KEY.",
+    )
+
+
 class GenerationSettings(Section):
-    """Which engine draws text, and how much at a time."""
+    """Which engine draws text, and how much at a time (docs/engines.md says which engine reads which settings)."""
 
     engine: Literal["transformers", "vllm", "openai"] = Field(
         "transformers",
@@ -35,6 +69,22 @@ class GenerationSettings(Section):
         16384, description="Prompt tokens computed at a time: memory and speed, not answers."
     )
     decode_rows: Positive = Field(256, description="Answers drawn at a time: memory and speed, not answers.")
+    loaded_models: Positive | None = Field(
+        None,
+        description="Checkpoints in memory at a time: before one more is loaded, the longest unused leaves. None: 8 on "
+        "a CPU, 1 on a GPU and with vllm. The engine openai loads none.",
+    )
+    gpu_memory_utilization: Rate = Field(
+        0.9, description="Share of a GPU's memory that vllm takes for weights and cache. Only the engine vllm."
+    )
+    tensor_parallel_size: Positive = Field(
+        1, description="GPUs that share one checkpoint's weights. Only the engine vllm."
+    )
+    quantization: str | None = Field(
+        None,
+        description="How vllm quantises weights, by its own name for it, e.g. fp8; none: as the checkpoint says. Only "
+        "the engine vllm.",
+    )
     max_prompt_tokens: Positive = Field(
         4096, description="Tokens of the longest prompt; a longer one gets an empty answer."
     )
@@ -42,6 +92,12 @@ class GenerationSettings(Section):
     critique_tokens: Positive = Field(96, description="Tokens after which a critique is cut.")
     fix_tokens: Positive = Field(96, description="Tokens after which a fix is cut.")
     base_url: str | None = Field(None, description="Address of the server, for the engine openai.")
+    model: str | None = Field(
+        None, description="The model's name, as that server knows it; none: the only one that the server lists."
+    )
+    servers: Mapping[Literal["planner", "validator", "fixer", "selector"], ServerSettings] = Field(
+        {}, description="Agents that a server answers for, each by its own or by generation.base_url."
+    )
     api_key_variable: str = Field("OPENAI_API_KEY", description="Environment variable that holds the server's key.")
     concurrency: Positive = Field(8, description="Requests the server gets at a time.")
     attempts: Positive = Field(
@@ -50,10 +106,47 @@ class GenerationSettings(Section):
     )
     timeout_s: float = Field(600.0, gt=0, description="Seconds to wait for one answer of the server.")
 
+    @property
+    def longest_answer(self) -> int:
+        """The most tokens that any agent may answer with."""
+        return max(self.plan_tokens, self.critique_tokens, self.fix_tokens)
+
     def answer_settings(self) -> dict[str, object]:
-        """Return the settings that can change an answer: not how much is computed at a time, nor where."""
-        how = {"batch_tokens", "decode_rows", "base_url", "api_key_variable", "concurrency", "attempts", "timeout_s"}
-        return self.model_dump(mode="json", exclude=how)
+        """Return the settings that can change an answer: not how fast it comes, nor from where.
+
+        A server's model is known by its name, or by the server's address where the server is to say the name. A setting
+        that is newer than the runs it would tell apart is left out where it is not set.
+        """
+        document = self._without(SPEED_SETTINGS | _ADDRESS)
+        if self.engine == "openai" and self.model is None:
+            document["base_url"] = self.base_url
+        if self.servers:
+            own = {agent: self.of_agent(agent) for agent in sorted(self.servers)}
+            document["servers"] = {agent: settings.model or settings.base_url for agent, settings in own.items()}
+        return document
+
+    def of_agent(self, agent: str) -> GenerationSettings:
+        """Return the settings of one agent's engine: those of its server, where it has one."""
+        role = agent.rpartition("-")[2]  # both validators are one role
+        server = next((server for name, server in self.servers.items() if name == role), None)
+        if server is None:
+            return self
+        # Another address gets neither the model's name nor the key that are meant for generation.base_url.
+        common = self if server.base_url is None else GenerationSettings()
+        own: dict[str, object] = {
+            "base_url": server.base_url or self.base_url,
+            "model": server.model or common.model,
+            "api_key_variable": server.api_key_variable or common.api_key_variable,
+        }
+        return self.model_copy(update={"engine": "openai", "servers": {}, **own})
+
+    def team_settings(self) -> dict[str, object]:
+        """Return what belongs to a team: the settings that can change an answer, and where its server is."""
+        return self._without(SPEED_SETTINGS)
+
+    def _without(self, left_out: frozenset[str]) -> dict[str, object]:
+        unset = {name for name in _NEWER if getattr(self, name) == type(self).model_fields[name].default}
+        return self.model_dump(mode="json", exclude={*left_out, *unset})
 
 
 class TeacherSettings(Section):

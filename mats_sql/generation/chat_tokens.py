@@ -10,6 +10,7 @@ from transformers import AutoTokenizer, BatchEncoding, PreTrainedTokenizerBase
 
 from mats_sql.agents import Messages, as_dicts
 from mats_sql.errors import EngineError, ModelError, one_line
+from mats_sql.generation.checkpoint import no_chat_template
 
 _TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>")
 
@@ -83,7 +84,7 @@ def _load(model: Path | str) -> PreTrainedTokenizerBase:
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"a model's tokenizer must load, but {model}: {one_line(error)}; mend the files") from None
     if not tokenizer.chat_template:
-        raise ModelError(f"a tokenizer must have a chat template, but {model} has none; add chat_template.jinja")
+        raise no_chat_template(model)
     return tokenizer
 
 

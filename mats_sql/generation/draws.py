@@ -49,6 +49,8 @@ class DrawingEngine(ABC):
         self._cache = cache
         self.computed = 0
         """How many draws and prompts were computed or scored: neither read from the cache nor refused."""
+        self.starts = 0
+        """How often a checkpoint was loaded: not at all while a cache answers, again after making room for others."""
         self.on_drawn: OnDrawn | None = None
         self._overlong: dict[str, None] = {}
 

@@ -1,8 +1,8 @@
 """The one interface through which text comes out of a model.
 
-An engine is bound to one checkpoint. Draws depend on (seed, item id, sample index) alone: not on the order of
-requests, the batch size or what else is in a batch. ``sample 0`` is greedy when ``greedy_first`` is set, and a draw
-with a larger ``n`` extends a draw with a smaller one (samples are a prefix).
+An engine is bound to one checkpoint, which it loads when it first has something to compute. Draws depend on (seed, item
+id, sample index) alone: not on the order of requests, the batch size or what else is in a batch. ``sample 0`` is greedy
+when ``greedy_first`` is set, and a draw with a larger ``n`` extends a draw with a smaller one (samples are a prefix).
 """
 
 from __future__ import annotations
@@ -48,6 +48,11 @@ class Engine(Protocol):
     @property
     def overlong(self) -> tuple[str, ...]:
         """The ids of all requests so far that were refused because their prompt is too long, each once."""
+        ...
+
+    @property
+    def starts(self) -> int:
+        """How often the checkpoint was loaded so far."""
         ...
 
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[tuple[Completion, ...]]:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from mats_sql.config import GenerationSettings
 from mats_sql.digests import digest_json, digest_tree
-from mats_sql.errors import ModelError
 from mats_sql.generation.cache import CompletionCache
+from mats_sql.generation.checkpoint import check_checkpoint, check_full_attention, listed_layers
 from mats_sql.generation.draws import DrawingEngine, OnDrawn
 from mats_sql.generation.engine import Engine
 
@@ -18,11 +18,19 @@ def open_engine(
 ) -> Engine:
     """Return an engine bound to ``model``; with ``cache`` (a SQLite file, made if absent) no draw is computed twice.
 
-    ``model`` is a checkpoint folder, a hub name, or, for the ``openai`` engine, the name the server knows it by.
-    ``on_drawn`` hears how far each call is.
-    Raises :class:`ModelError` for a checkpoint that is missing or has no chat template and :class:`EngineError` for an
-    engine that is not installed or cannot be reached.
+    ``model`` is a checkpoint folder, a hub name, or, for the ``openai`` engine, the name the server knows it by. Of a
+    folder no server knows: then ``settings.model`` is asked for, or the only model that the server lists.
+    ``on_drawn`` hears how far each call is. Opening loads no checkpoint: that waits for the first draw or score that
+    the cache does not answer, and torn weights are heard of then.
+    Raises :class:`ModelError` for a checkpoint that is missing or has no weights or chat template and
+    :class:`EngineError` for an engine that is not installed or cannot be reached.
     """
+    if settings.engine == "openai" and isinstance(model, Path):
+        from mats_sql.generation.openai_engine import served_model
+
+        model = served_model(settings)
+    if settings.engine != "openai" and (isinstance(model, Path) or Path(model).is_dir()):
+        _check_folder(settings, Path(model))
     store = CompletionCache(cache, engine_identity(settings, model)) if cache is not None else None
     try:
         engine = _open(settings, model, store)
@@ -35,7 +43,7 @@ def open_engine(
 
 
 def engine_identity(settings: GenerationSettings, model: Path | str) -> str:
-    """Return what an engine adds to an answer: its kind, its number format and the content of its checkpoint.
+    """Return what an engine adds to an answer: its kind, its number formats and the content of its checkpoint.
 
     A checkpoint is known by its bytes, so that equal models in two folders share entries and an edited one has none. A
     hub name or a server's model name stands for itself.
@@ -43,7 +51,9 @@ def engine_identity(settings: GenerationSettings, model: Path | str) -> str:
     if settings.engine == "openai":
         return digest_json([settings.engine, settings.base_url, str(model)])
     path = Path(model)
-    return digest_json([settings.engine, settings.dtype, _model_digest(path) if path.is_dir() else str(model)])
+    quantised = [] if settings.engine != "vllm" or settings.quantization is None else [settings.quantization]
+    known_as = _model_digest(path) if path.is_dir() else str(model)
+    return digest_json([settings.engine, settings.dtype, known_as, *quantised])
 
 
 def _open(settings: GenerationSettings, model: Path | str, cache: CompletionCache | None) -> DrawingEngine:
@@ -51,8 +61,6 @@ def _open(settings: GenerationSettings, model: Path | str, cache: CompletionCach
         from mats_sql.generation.openai_engine import OpenAIEngine
 
         return OpenAIEngine(settings, str(model), cache)
-    if isinstance(model, Path) and not (model / "config.json").is_file():
-        raise ModelError(f"a model must be a folder with config.json, but {model} is not one; give another path")
     if settings.engine == "vllm":
         from mats_sql.generation.vllm_engine import VllmEngine
 
@@ -60,6 +68,12 @@ def _open(settings: GenerationSettings, model: Path | str, cache: CompletionCach
     from mats_sql.generation.transformers_engine import TransformersEngine
 
     return TransformersEngine(settings, model, cache)
+
+
+def _check_folder(settings: GenerationSettings, model: Path) -> None:
+    check_checkpoint(model)
+    if settings.engine == "transformers":
+        check_full_attention(model, listed_layers(model))
 
 
 def _model_digest(path: Path) -> str:

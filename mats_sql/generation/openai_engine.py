@@ -29,6 +29,7 @@ from mats_sql.generation.engine import Completion, Sampling
 
 _TOP_LOGPROBS = 20
 _CONNECT_S = 10.0
+_MOST_NAMED = 8
 _REFUSED_STATUS = frozenset({408, 409, 429})
 """Statuses below 500 after which the client asks again: the request was in order, the server was not."""
 
@@ -69,6 +70,16 @@ class _Reply(BaseModel):
     usage: _Usage | None = None
 
 
+class _Model(BaseModel):
+    id: str
+
+
+class _Models(BaseModel):
+    """What is read of a server's list of models."""
+
+    data: list[_Model]
+
+
 class OpenAIEngine(DrawingEngine):
     """Draw from a model behind ``generation.base_url`` (…/v1), at most ``concurrency`` requests at once.
 
@@ -80,12 +91,15 @@ class OpenAIEngine(DrawingEngine):
     def __init__(self, settings: GenerationSettings, model: str, cache: CompletionCache | None = None) -> None:
         """Connect. Raises :class:`EngineError` if ``base_url`` is not set or the server does not answer."""
         super().__init__(cache)
-        if settings.base_url is None:
-            raise EngineError("generation.base_url must be set for the openai engine; e.g. http://localhost:8000/v1")
         self._settings = settings
         self._model = model
-        self._url = settings.base_url.rstrip("/")
-        self._client = self._connect()
+        self._url = _url(settings)
+        self._client = _client(settings)
+        try:
+            _listed_models(self._client, self._url)  # any answer will do, since not all servers list their models
+        except EngineError:
+            self._client.close()
+            raise
 
     def close(self) -> None:
         """Close the connections and the cache."""
@@ -110,24 +124,6 @@ class OpenAIEngine(DrawingEngine):
             raise EngineError(message)
         return _by_first_token(logprobs.content[0].top_logprobs, choices)
 
-    def _connect(self) -> OpenAI:
-        """Fail early and in one line when no server answers; any answer will do, since not all list their models."""
-        settings = self._settings
-        try:
-            client = OpenAI(
-                base_url=self._url,
-                # Given even where there is none: else the client would send OPENAI_API_KEY to any server.
-                api_key=os.environ.get(settings.api_key_variable) or "none",
-                max_retries=settings.attempts - 1,
-                timeout=Timeout(settings.timeout_s, connect=_CONNECT_S),
-            )
-            client.with_options(max_retries=0, timeout=_CONNECT_S).models.with_raw_response.list()
-        except APIStatusError:
-            pass
-        except (APIConnectionError, ValueError) as error:
-            raise EngineError(self._unreachable(error)) from None
-        return client
-
     def _ask_all(
         self, items: Sequence[Asked], ask: Callable[[Asked], _Reply | None]
     ) -> Iterator[tuple[Asked, _Reply | None]]:
@@ -148,7 +144,7 @@ class OpenAIEngine(DrawingEngine):
             response = self._client.chat.completions.with_raw_response.create(**document)
             return _Reply.model_validate_json(response.content)
         except APIConnectionError as error:
-            raise EngineError(f"{self._unreachable(error)}; tried {self._settings.attempts} times") from None
+            raise EngineError(f"{_unreachable(self._url, error)}; tried {self._settings.attempts} times") from None
         except APIStatusError as error:
             if error.status_code == 400 and _is_overlong(error.response.text):
                 return None
@@ -158,17 +154,77 @@ class OpenAIEngine(DrawingEngine):
             message = f"{self._url} must answer with a chat completion, but: {problem}; is it OpenAI-compatible?"
             raise EngineError(message) from None
 
-    def _unreachable(self, error: Exception) -> str:
-        return f"base_url must be reachable, but {self._url}: {one_line(error.__cause__ or error)}; start the server"
-
     def _refused(self, error: APIStatusError) -> str:
         said = f"but said {error.status_code}: {one_line(error.response.text)}"
         if error.status_code in _REFUSED_STATUS or error.status_code >= 500:
             return f"{self._url} must answer, {said}; tried {self._settings.attempts} times"
-        return (
-            f"{self._url} must accept requests for {self._model!r}, {said}; "
-            f"check the model's name and {self._settings.api_key_variable}"
+        remedy = f"check the model's name and {self._settings.api_key_variable}"
+        if error.status_code == 404:
+            remedy += f" (the server offers {_named(_listed_models(self._client, self._url))})"
+        return f"{self._url} must accept requests for {self._model!r}, {said}; {remedy}"
+
+
+def served_model(settings: GenerationSettings) -> str:
+    """Return the name that the server knows its model by: the settings', or that of the only model it lists.
+
+    Raises :class:`EngineError` if the server cannot be reached, lists no model or several.
+    """
+    if settings.model is not None:
+        return settings.model
+    url, client = _url(settings), _client(settings)
+    try:
+        listed = _listed_models(client, url)
+    finally:
+        client.close()
+    if len(listed) != 1:
+        raise EngineError(
+            f"a server's model must be named unless it is the only one, but {url} offers {_named(listed)}; "
+            "set generation.model, or generation.servers.….model of the agent"
         )
+    return listed[0]
+
+
+def _url(settings: GenerationSettings) -> str:
+    if settings.base_url is None:
+        raise EngineError(
+            "generation.base_url must be set for the openai engine, or generation.servers.….base_url for its agent; "
+            "e.g. http://localhost:8000/v1"
+        )
+    return settings.base_url.rstrip("/")
+
+
+def _client(settings: GenerationSettings) -> OpenAI:
+    try:
+        return OpenAI(
+            base_url=_url(settings),
+            # Given even where there is none: else the client would send OPENAI_API_KEY to any server.
+            api_key=os.environ.get(settings.api_key_variable) or "none",
+            max_retries=settings.attempts - 1,
+            timeout=Timeout(settings.timeout_s, connect=_CONNECT_S),
+        )
+    except ValueError as error:
+        raise EngineError(_unreachable(_url(settings), error)) from None
+
+
+def _listed_models(client: OpenAI, url: str) -> list[str]:
+    """Return the names that a server lists, none if it lists nothing; raise :class:`EngineError` if it is not there."""
+    try:
+        response = client.with_options(max_retries=0, timeout=_CONNECT_S).models.with_raw_response.list()
+        return [model.id for model in _Models.model_validate_json(response.content).data]
+    except (APIStatusError, ValidationError):
+        return []
+    except (APIConnectionError, ValueError) as error:
+        raise EngineError(_unreachable(url, error)) from None
+
+
+def _unreachable(url: str, error: Exception) -> str:
+    return f"base_url must be reachable, but {url}: {one_line(error.__cause__ or error)}; start the server"
+
+
+def _named(models: Sequence[str]) -> str:
+    if not models:
+        return "no list of models"
+    return ", ".join(models[:_MOST_NAMED]) + (f" and {len(models) - _MOST_NAMED} more" * (len(models) > _MOST_NAMED))
 
 
 def _completion(reply: _Reply) -> Completion:

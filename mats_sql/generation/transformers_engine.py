@@ -15,34 +15,38 @@ from mats_sql.config import GenerationSettings
 from mats_sql.errors import EngineError, ModelError, one_line
 from mats_sql.generation.branched_cache import register_shared_prompt_attention
 from mats_sql.generation.cache import CompletionCache
-from mats_sql.generation.chat_tokens import ChatTokens
+from mats_sql.generation.checkpoint import check_full_attention
+from mats_sql.generation.checkpoint_engine import CheckpointEngine
 from mats_sql.generation.decoding import BatchSize, Branch, Decoder, Prompt
-from mats_sql.generation.draws import Draw, DrawingEngine, normalised
+from mats_sql.generation.draws import Draw, normalised
 from mats_sql.generation.engine import Completion, Sampling
 
+_MOST_ON_CPU = 8
+"""More than a team has agents: on a CPU small models stay, as they cost little and are asked in turn."""
 
-class TransformersEngine(DrawingEngine):
-    """Draw from one checkpoint of any decoder-only model whose cache is keys and values.
 
-    A prompt longer than ``max_prompt_tokens``, or than the model's context, is refused.
-    """
+class TransformersEngine(CheckpointEngine[Decoder]):
+    """Draw from one checkpoint of any decoder-only model whose cache is keys and values."""
 
     def __init__(self, settings: GenerationSettings, model: Path | str, cache: CompletionCache | None = None) -> None:
-        """Load model and tokenizer. Raises :class:`ModelError` if the checkpoint is missing or has no chat template."""
-        super().__init__(cache)
-        self._tokens = ChatTokens(model)
-        self._model = _load_model(settings, model)
-        context = getattr(self._model.config, "max_position_embeddings", None) or settings.max_prompt_tokens + 1
-        self._longest_prompt = min(settings.max_prompt_tokens, context - 1)
-        size = BatchSize(settings.batch_tokens, settings.decode_rows)
-        self._decoder = Decoder(self._model, self._tokens.stop_ids, size, shared=_share_prompts(self._model))
+        """Look at the settings and the checkpoint, load nothing.
 
-    def close(self) -> None:
-        """Free the model's memory and close the cache."""
-        super().close()
-        del self._model, self._decoder
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        Raises :class:`EngineError` for a device that torch cannot use.
+        """
+        super().__init__(settings, model, cache)
+        self._device = resolve_device(settings.device)
+
+    @property
+    def _most_loaded(self) -> int:
+        return _MOST_ON_CPU if self._device.type == "cpu" else 1
+
+    def _start(self) -> Decoder:
+        model = _load_model(self._settings, self._device, self._checkpoint)
+        size = BatchSize(self._settings.batch_tokens, self._settings.decode_rows)
+        return Decoder(model, self._tokens.stop_ids, size, shared=_share_prompts(model))
+
+    def _stop(self, model: Decoder) -> None:
+        """Do nothing: a model that nobody holds is gone."""
 
     def _complete(self, draws: Sequence[Draw], sampling: Sampling) -> Iterator[tuple[Draw, Completion | None]]:
         by_prompt: dict[Messages, list[int]] = {}
@@ -54,25 +58,28 @@ class TransformersEngine(DrawingEngine):
                 prompts.append(Prompt(tokens, tuple(Branch(key, draws[key].seed) for key in keys)))
             else:
                 yield from ((draws[key], None) for key in keys)
-        for decoded in self._decoder.decode(prompts, sampling.temperature, sampling.max_new_tokens):
-            completion = Completion(self._tokens.text(decoded.tokens), len(decoded.tokens), decoded.finished)
-            yield draws[decoded.key], completion
+        if not prompts:
+            return
+        with self._loaded() as decoder:
+            for decoded in decoder.decode(prompts, sampling.temperature, sampling.max_new_tokens):
+                completion = Completion(self._tokens.text(decoded.tokens), len(decoded.tokens), decoded.finished)
+                yield draws[decoded.key], completion
 
     def _score(
         self, prompts: Sequence[Messages], choices: tuple[str, ...]
     ) -> Iterator[tuple[Messages, tuple[float, ...] | None]]:
         endings = self._tokens.choices(prompts[0], choices)
         by_tokens: dict[tuple[int, ...], list[Messages]] = {}
-        for messages, tokens in zip(prompts, self._tokens.prompts(prompts), strict=True):
+        for messages, tokens in self._tokenized(prompts).items():
             if self._fits(tokens):
                 by_tokens.setdefault(tokens, []).append(messages)
             else:
                 yield messages, None
-        for tokens, totals in self._decoder.score(by_tokens, endings):
-            yield from ((messages, normalised(totals)) for messages in by_tokens[tokens])
-
-    def _fits(self, tokens: tuple[int, ...]) -> bool:
-        return len(tokens) <= self._longest_prompt
+        if not by_tokens:
+            return
+        with self._loaded() as decoder:
+            for tokens, totals in decoder.score(by_tokens, endings):
+                yield from ((messages, normalised(totals)) for messages in by_tokens[tokens])
 
 
 def resolve_device(device: str) -> torch.device:
@@ -86,17 +93,13 @@ def resolve_device(device: str) -> torch.device:
         raise EngineError(f"generation.device must be usable, but {device!r}: {problem}; use auto or cpu") from None
 
 
-def _load_model(settings: GenerationSettings, model: Path | str) -> PreTrainedModel:
-    device = resolve_device(settings.device)
+def _load_model(settings: GenerationSettings, device: torch.device, model: Path | str) -> PreTrainedModel:
     try:
         disable_progress_bar()  # a bar per loaded file says nothing: stages show what runs
         loaded = AutoModelForCausalLM.from_pretrained(str(model), dtype=getattr(torch, settings.dtype))
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"a model's weights must load, but {model}: {one_line(error)}; mend the files") from None
-    layers = set(getattr(loaded.config, "layer_types", None) or ["full_attention"])
-    if layers != {"full_attention"}:
-        found = ", ".join(sorted(layers))
-        raise ModelError(f"generation.engine=transformers needs full attention, but {model} has {found}; use vllm")
+    check_full_attention(model, getattr(loaded.config, "layer_types", None) or ())
     return loaded.to(device).eval()
 
 

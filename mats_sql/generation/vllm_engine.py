@@ -1,24 +1,31 @@
 """The engine for vLLM in this process: for models too large for the transformers engine, on CUDA or CPU.
 
-vLLM is an optional extra and is imported only when an engine is opened. Every draw is one vLLM request with its own
-seed, so that a larger ``n`` only adds requests; prefix caching computes their common prompt once. Chunked prefill is
-off: with per-request seeds vLLM crashes when a prompt is split over several steps.
+vLLM is an optional extra and is imported only when a checkpoint is loaded. Every draw is one vLLM request with its own
+seed, so that a larger ``n`` only adds requests; prefix caching computes their common prompt once.
+
+A choice that is one token is scored by that token's log-probability after the prompt, one request a prompt
+(:class:`FirstTokens`); longer ones by a request each, whose prompt they end (:class:`WholeEndings`).
+
+Covered by the conformance suite where vLLM is installed, and elsewhere by a stand-in for its interface over
+transformers (``tests/generation/stand_in``): that says what is asked of vLLM, not what vLLM makes of it.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from mats_sql.agents import Messages
 from mats_sql.config import GenerationSettings
 from mats_sql.errors import EngineError, one_line
 from mats_sql.generation.cache import CompletionCache
-from mats_sql.generation.chat_tokens import ChatTokens
-from mats_sql.generation.draws import Draw, DrawingEngine, normalised
+from mats_sql.generation.checkpoint_engine import CheckpointEngine
+from mats_sql.generation.draws import Draw, normalised
 from mats_sql.generation.engine import Completion, Sampling
 
 if TYPE_CHECKING:
@@ -28,25 +35,40 @@ _UNIT = 2048
 _MAX_SEED = 2**63 - 1
 
 
-class VllmEngine(DrawingEngine):
-    """Draw from one checkpoint with vLLM. A prompt longer than ``max_prompt_tokens`` is refused."""
+class VllmEngine(CheckpointEngine["LLM"]):
+    """Draw from one checkpoint with vLLM, which starts at the first draw that no cache answers."""
 
     def __init__(self, settings: GenerationSettings, model: Path | str, cache: CompletionCache | None = None) -> None:
-        """Start vLLM. Raises :class:`EngineError` if it is not installed or does not start."""
-        super().__init__(cache)
-        self._tokens = ChatTokens(model)
-        self._llm = _start(settings, model)
-        context = self._llm.llm_engine.model_config.max_model_len
-        self._longest_prompt: int = min(settings.max_prompt_tokens, context - 1)
+        """Look whether vLLM is there, start nothing. Raises :class:`EngineError` if it is not installed."""
+        super().__init__(settings, model, cache)
+        if importlib.util.find_spec("vllm") is None:
+            raise EngineError(
+                "the vllm engine needs vLLM, but it is not installed; pip install 'mats-sql[vllm]' or use transformers"
+            )
 
-    def close(self) -> None:
-        """Stop vLLM and close the cache."""
-        super().close()
-        self._llm.llm_engine.engine_core.shutdown()
-        del self._llm
+    @property
+    def _most_loaded(self) -> int:
+        return 1  # one takes gpu_memory_utilization of the card, whatever its size
+
+    def _start(self) -> LLM:
+        from vllm import LLM
+        from vllm.platforms import current_platform
+
+        on_cpu = current_platform.is_cpu()
+        arguments = llm_arguments(self._settings, self._checkpoint, self._context, on_cpu=on_cpu)
+        try:
+            return LLM(**arguments)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise EngineError(
+                f"vLLM must start with {self._checkpoint}, but: {one_line(error)}; check model and memory "
+                "(generation.gpu_memory_utilization)"
+            ) from None
+
+    def _stop(self, model: LLM) -> None:
+        model.llm_engine.engine_core.shutdown()
 
     def _complete(self, draws: Sequence[Draw], sampling: Sampling) -> Iterator[tuple[Draw, Completion | None]]:
-        tokens = self._tokenize([draw.messages for draw in draws])
+        tokens = self._tokenized([draw.messages for draw in draws])
         for draw in draws:
             if not self._fits(tokens[draw.messages]):
                 yield draw, None
@@ -62,27 +84,19 @@ class VllmEngine(DrawingEngine):
     def _score(
         self, prompts: Sequence[Messages], choices: tuple[str, ...]
     ) -> Iterator[tuple[Messages, tuple[float, ...] | None]]:
-        """Score each choice as the end of a prompt; prefix caching computes the prompt itself once."""
-        from vllm import SamplingParams
-
-        tokens = self._tokenize(prompts)
-        endings = self._tokens.choices(prompts[0], choices)
-        parameters = SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0)
-        for messages in prompts:
-            ids = tokens[messages]
-            if not self._fits(ids):
-                yield messages, None
-                continue
-            outputs = self._run([[*ids, *ending] for ending in endings], [parameters] * len(choices))
-            totals = [_ending_logprob(output, len(ids)) for output in outputs]
-            yield messages, normalised(totals)
-
-    def _tokenize(self, prompts: Sequence[Messages]) -> dict[Messages, tuple[int, ...]]:
-        distinct = list(dict.fromkeys(prompts))
-        return dict(zip(distinct, self._tokens.prompts(distinct), strict=True))
-
-    def _fits(self, tokens: Sequence[int]) -> bool:
-        return len(tokens) <= self._longest_prompt
+        """Score prompts a unit at a time, each unit in one call; a prompt must leave room for the longest choice."""
+        tokens = self._tokenized(prompts)
+        scoring = scoring_of(self._tokens.choices(prompts[0], choices))
+        room = sequence_length(self._settings, self._context) - 1 - scoring.longest
+        long = {messages for messages in prompts if not self._fits(tokens[messages]) or len(tokens[messages]) > room}
+        yield from ((messages, None) for messages in prompts if messages in long)
+        fitting = iter([messages for messages in prompts if messages not in long])
+        while unit := list(islice(fitting, max(1, _UNIT // scoring.requests_per_prompt))):
+            asked = [list(ids) for messages in unit for ids in scoring.prompts(tokens[messages])]
+            outputs = iter(self._run(asked, [scoring.parameters()] * len(asked)))
+            for messages in unit:
+                of_prompt = list(islice(outputs, scoring.requests_per_prompt))
+                yield messages, normalised(scoring.logprobs(of_prompt))
 
     def _run(self, prompts: Sequence[Sequence[int]], parameters: Sequence[SamplingParams]) -> list[RequestOutput]:
         from vllm import TokensPrompt
@@ -90,7 +104,8 @@ class VllmEngine(DrawingEngine):
 
         asked = [TokensPrompt(prompt_token_ids=list(ids)) for ids in prompts]
         try:
-            outputs: list[RequestOutput] = self._llm.generate(asked, list(parameters), use_tqdm=False)
+            with self._loaded() as llm:
+                outputs: list[RequestOutput] = llm.generate(asked, list(parameters), use_tqdm=False)
         except EngineDeadError as error:
             raise EngineError(
                 f"vLLM's engine must live until all is drawn, but: {one_line(error)}; lower generation.decode_rows, or "
@@ -109,29 +124,112 @@ def _parameters(draw: Draw, sampling: Sampling, stop_ids: list[int]) -> Sampling
     )
 
 
-def _ending_logprob(output: RequestOutput, start: int) -> float:
-    """Return the log-probability of a prompt's tokens from ``start`` on."""
+def scoring_of(endings: Sequence[Sequence[int]]) -> FirstTokens | WholeEndings:
+    """Return how to score these choices' tokens: by the first token where each is one and no two are equal."""
+    firsts = {ending[0] for ending in endings if len(ending) == 1}
+    if len(firsts) == len(endings):
+        return FirstTokens(tuple(ending[0] for ending in endings))
+    return WholeEndings(tuple(tuple(ending) for ending in endings))
+
+
+@dataclass(frozen=True, slots=True)
+class FirstTokens:
+    """Choices of one token each: one generated token tells them all.
+
+    ``logprob_token_ids`` asks for these tokens' shares of the model's whole distribution, however unlikely they are; a
+    mask of allowed tokens would not: vLLM reports what stood before it.
+    """
+
+    tokens: tuple[int, ...]
+    requests_per_prompt: ClassVar[int] = 1
+    longest: ClassVar[int] = 0
+
+    def parameters(self) -> SamplingParams:
+        """Return what to ask of vLLM."""
+        from vllm import SamplingParams
+
+        wanted = list(self.tokens)
+        return SamplingParams(max_tokens=1, temperature=0.0, logprob_token_ids=wanted, detokenize=False)
+
+    def prompts(self, prompt: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """Return the requests for one prompt."""
+        return [prompt]
+
+    def logprobs(self, outputs: Sequence[RequestOutput]) -> list[float]:
+        """Return each choice's log-probability from one prompt's outputs."""
+        [output] = outputs
+        listed = output.outputs[0].logprobs[0]
+        return [listed[token].logprob for token in self.tokens]
+
+
+@dataclass(frozen=True, slots=True)
+class WholeEndings:
+    """Choices of several tokens: each is a request of its own, whose prompt ends in it."""
+
+    endings: tuple[tuple[int, ...], ...]
+
+    @property
+    def requests_per_prompt(self) -> int:
+        """How many requests a prompt needs."""
+        return len(self.endings)
+
+    @property
+    def longest(self) -> int:
+        """How many tokens of a choice stand in a request at most."""
+        return max(len(ending) for ending in self.endings)
+
+    def parameters(self) -> SamplingParams:
+        """Return what to ask of vLLM."""
+        from vllm import SamplingParams
+
+        return SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0, detokenize=False)
+
+    def prompts(self, prompt: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """Return the requests for one prompt."""
+        return [(*prompt, *ending) for ending in self.endings]
+
+    def logprobs(self, outputs: Sequence[RequestOutput]) -> list[float]:
+        """Return each choice's log-probability from one prompt's outputs."""
+        return [_ending_logprob(output, len(ending)) for output, ending in zip(outputs, self.endings, strict=True)]
+
+
+def _ending_logprob(output: RequestOutput, length: int) -> float:
+    """Return the log-probability of the last ``length`` tokens of a prompt."""
     logprobs, tokens = output.prompt_logprobs, output.prompt_token_ids
-    return math.fsum(logprobs[index][tokens[index]].logprob for index in range(start, len(tokens)))
+    return math.fsum(logprobs[index][tokens[index]].logprob for index in range(len(tokens) - length, len(tokens)))
 
 
-def _start(settings: GenerationSettings, model: Path | str) -> LLM:
-    try:
-        from vllm import LLM
-    except ImportError:
-        raise EngineError(
-            "the vllm engine needs vLLM, but it is not installed; pip install 'mats-sql[vllm]' or use transformers"
-        ) from None
-    try:
-        return LLM(
-            model=str(model),
-            dtype=settings.dtype,
-            max_num_batched_tokens=max(settings.batch_tokens, settings.max_prompt_tokens),
-            max_num_seqs=settings.decode_rows,
-            enable_prefix_caching=True,
-            enable_chunked_prefill=False,
-            generation_config="vllm",
-            seed=0,
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise EngineError(f"vLLM must start with {model}, but: {one_line(error)}; check model and memory") from None
+def sequence_length(settings: GenerationSettings, context: int | None) -> int:
+    """Return how many tokens a prompt and its answer may have together, if the model takes ``context`` at most."""
+    wanted = settings.max_prompt_tokens + settings.longest_answer
+    return wanted if context is None else min(wanted, context)
+
+
+def llm_arguments(
+    settings: GenerationSettings, model: Path | str, context: int | None, *, on_cpu: bool
+) -> dict[str, object]:
+    """Return what ``vllm.LLM`` is started with; ``context`` is the most tokens that the model itself takes, if known.
+
+    A sequence holds the longest prompt and the longest answer of any agent, not all that the model could take: the
+    32,768 tokens of Qwen2.5 would have to fit one step of the scheduler. A step holds at least one whole sequence. On a
+    GPU whether a prompt may be split over steps is vLLM's own choice; on a CPU it may not: vLLM's CPU sampler crashes
+    on a split prompt that has a seed.
+    """
+    sequence = sequence_length(settings, context)
+    arguments: dict[str, object] = {
+        "model": str(model),
+        "dtype": settings.dtype,
+        "max_model_len": sequence,
+        "max_num_batched_tokens": max(settings.batch_tokens, sequence),
+        "max_num_seqs": settings.decode_rows,
+        "gpu_memory_utilization": settings.gpu_memory_utilization,
+        "tensor_parallel_size": settings.tensor_parallel_size,
+        "enable_prefix_caching": True,
+        "generation_config": "vllm",
+        "seed": 0,
+    }
+    if settings.quantization is not None:
+        arguments["quantization"] = settings.quantization
+    if on_cpu:
+        arguments["enable_chunked_prefill"] = False
+    return arguments

@@ -95,7 +95,7 @@ def assemble(workspace: Workspace, team: TeamModels) -> StageResult:
     return workspace.run(
         KEY,
         title=f"assemble {team.label}",
-        settings={"team": settings, "name": team.label},
+        settings={"team": settings.lasting(), "name": team.label},
         inputs=team.agents(),
         compute=compute,
         tags=team.tags(),

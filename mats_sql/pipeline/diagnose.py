@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mats_sql.agents import Validator
+from mats_sql.agents import FIXER, Validator
 from mats_sql.choices import Regime
 from mats_sql.config import is_own, own_rule, regime_label
 from mats_sql.evaluation import ALL, team_metrics
@@ -136,7 +136,7 @@ def _log(run: StageRun, found: PoolDiagnosis, diagnoses: list[Diagnosis]) -> Non
 def _swapped(workspace: Workspace, subject: Subject, pool: Pool) -> list[FixRow]:
     experiment = workspace.experiment
     source = train_source(experiment, subject.questions, experiment.rollout.questions)
-    with workspace.engine(subject.fixer.path) as engine:
+    with workspace.engine(FIXER, subject.fixer.path) as engine:
         return draw_swapped_fixes(pool, source, reviews_of(source, pool.plans), sampler(workspace), engine)
 
 

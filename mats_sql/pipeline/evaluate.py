@@ -74,7 +74,7 @@ def _compute(
     source = dev_source(experiment, questions)
     tasks = [task for key, task in source.tasks.items() if not validation_only or key in validation]
     with ExitStack() as resources:
-        agents = agents_of(team.path, lambda model: resources.enter_context(workspace.engine(model)))
+        agents = agents_of(team.path, lambda *agent: resources.enter_context(workspace.engine(*agent)))
         flow = Team(agents, experiment.policy, experiment.generation, workspace.executor(), experiment.seed)
         answers = flow.answer_many(tasks)
     judgements = workspace.judge().judge_many(judge_items(answers, source.golds))

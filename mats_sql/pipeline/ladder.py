@@ -158,7 +158,7 @@ def _compute(
     everything = dev_source(experiment, questions)
     source = everything if part == DEV else everything.part(validation_ids(questions))
     with ExitStack() as resources:
-        agents = agents_of(team.path, lambda model: resources.enter_context(workspace.engine(model)))
+        agents = agents_of(team.path, lambda *agent: resources.enter_context(workspace.engine(*agent)))
         flow = Team(agents, experiment.policy, experiment.generation, workspace.executor(), experiment.seed)
         every, tasks = flow.fixing_every_plan(), list(source.tasks.values())
         climb = Climb(workspace, source, every, tasks, every.plans(tasks), {})

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mats_sql.agents import PROMPT_VERSIONS, Validator
+from mats_sql.agents import FIXER, PLANNER, PROMPT_VERSIONS, SELECTOR, Validator, validator_name
 from mats_sql.parquet import write_records
 from mats_sql.pipeline.questions import TRAIN, read_split, train_folds, train_source
 from mats_sql.pipeline.workspace import Workspace
@@ -101,7 +101,7 @@ def rollout_scores(workspace: Workspace, questions: Artifact, pool: Artifact, se
 
     def compute(run: StageRun) -> None:
         tasks = train_source(experiment, questions, experiment.rollout.questions).tasks
-        with workspace.engine(selector.path) as engine:
+        with workspace.engine(SELECTOR, selector.path) as engine:
             rows = score_pool(read_pool(pool.path), tasks, experiment.policy, engine)
         path = run.work / "scores.parquet"
         write_records(rows, ScoreRow, path)
@@ -153,7 +153,7 @@ def _draw_plans(
     started = time.monotonic()
     plans: list[PlanRow] = []
     for planner, fold in zip(planners, train_folds(workspace.experiment, source), strict=True):
-        with workspace.engine(planner.path) as engine:
+        with workspace.engine(PLANNER, planner.path) as engine:
             plans += draw.plans(source.part(fold), engine)
     plans.sort(key=lambda row: (row.question_id, row.sample_index))
     _publish(run, Pool(tuple(plans)), "plans", time.monotonic() - started)
@@ -165,11 +165,11 @@ def _draw_pool(workspace: Workspace, run: StageRun, source: Source, origin: Pool
     reviews = reviews_of(source, rows)
     critiques: list[CritiqueRow] = []
     for validator, model in origin.validators.items():
-        with workspace.engine(model.path) as engine:
+        with workspace.engine(validator_name(validator), model.path) as engine:
             critiques += draw.critiques(reviews, validator, engine)
     schemas = read_split(workspace.experiment, TRAIN).schemas
     critiques = with_right_content(critiques, rows, source.golds, schemas)
-    with workspace.engine(origin.fixer.path) as engine:
+    with workspace.engine(FIXER, origin.fixer.path) as engine:
         fixes = draw.fixes(source, reviews, critiques, engine)
     _publish(run, Pool(rows, tuple(critiques), tuple(fixes)), "pool", time.monotonic() - started)
 

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class OverlongPrompt:
-    """A prompt that an engine refused because it exceeds ``generation.max_prompt_tokens``: it has no answer."""
+    """A prompt that an agent's engine refused because it exceeds ``generation.max_prompt_tokens``: it has no answer."""
 
-    model: str
+    agent: str
     item_id: str
 
 
@@ -44,6 +44,7 @@ class Workspace:
     registered: list[str] = field(default_factory=list)
     _results: dict[str, StageResult] = field(default_factory=dict)
     _overlong: list[OverlongPrompt] = field(default_factory=list)
+    _engine_starts: list[int] = field(default_factory=list)
     _open: ExitStack = field(default_factory=ExitStack)
     _executor: SqlExecutor | None = None
     _judge: Judge | None = None
@@ -96,16 +97,22 @@ class Workspace:
         return look
 
     @contextmanager
-    def engine(self, model: Path | str) -> Iterator[Engine]:
-        """Open an engine on a checkpoint, with the experiment's completion cache."""
+    def engine(self, agent: str, checkpoint: Path) -> Iterator[Engine]:
+        """Open an agent's engine, with the experiment's completion cache.
+
+        It is bound to the checkpoint, or to the agent's server where the settings give it one. A checkpoint is loaded
+        at the first draw that the cache does not answer; the stage's metric ``engine_starts`` counts how often.
+        """
         from mats_sql.generation import open_engine
 
         cache = self.cache / "completions.sqlite"
-        engine = open_engine(self.experiment.generation, model, cache=cache, on_drawn=self.progress.counter("drawn"))
+        settings = self.experiment.generation.of_agent(agent)
+        engine = open_engine(settings, checkpoint, cache=cache, on_drawn=self.progress.counter("drawn"))
         try:
             yield engine
         finally:
-            self._overlong += [OverlongPrompt(Path(model).name, item_id) for item_id in engine.overlong]
+            self._engine_starts.append(engine.starts)
+            self._overlong += [OverlongPrompt(agent, item_id) for item_id in engine.overlong]
             engine.close()
 
     def run(
@@ -137,11 +144,16 @@ class Workspace:
         return self._results[stage.fingerprint]
 
     def _compute(self, run: StageRun, compute: Callable[[StageRun], None]) -> None:
-        """Compute a stage and tell which prompts were too long for their model."""
+        """Compute a stage and tell how often its engines started and which prompts were too long for their model."""
         self._overlong.clear()
+        self._engine_starts.clear()
         compute(run)
-        if not self._overlong:
-            return
+        if self._engine_starts:
+            run.log_metrics({"engine_starts": sum(self._engine_starts)})
+        if self._overlong:
+            self._tell_overlong(run)
+
+    def _tell_overlong(self, run: StageRun) -> None:
         import pandas as pd
 
         count, limit = len(self._overlong), self.experiment.generation.max_prompt_tokens

@@ -98,7 +98,11 @@ class Team:
     seed: int = 0
 
     def answer_many(self, tasks: Sequence[Task]) -> list[TeamAnswer]:
-        """Return an answer per task, in order. Equal SQL and equal prompts are computed once."""
+        """Return an answer per task, in order. Equal SQL and equal prompts are computed once.
+
+        Each agent is asked for all tasks at once before the next one is: with room for one checkpoint only
+        (``generation.loaded_models``) a call loads each agent once, however many tasks it has.
+        """
         plans = self.plans(tasks)
         return self.conclude(tasks, plans, self.fixes(tasks, plans))
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
+import yaml
 from pydantic import Field, ValidationError
 
 from mats_sql.agents import AGENTS, FIXER, PLANNER, PROMPT_VERSIONS, SELECTOR, Validator, validator_name
-from mats_sql.config import BenchmarkSettings, GenerationSettings, Policy, Section, SqlSettings
-from mats_sql.errors import ModelError
+from mats_sql.config import SPEED_SETTINGS, BenchmarkSettings, GenerationSettings, Policy, Section, SqlSettings
+from mats_sql.errors import ConfigError, ModelError
 from mats_sql.generation import Engine, open_engine
 from mats_sql.links import link_tree
 from mats_sql.sql import SqlExecutor
 from mats_sql.team.flow import Agents, Team
 
 TEAM_FILE = "team.json"
+SPEED_VARIABLE = "MATS_SPEED"
 
 
 class TeamSettings(Section):
@@ -29,6 +33,35 @@ class TeamSettings(Section):
     schema_style: Mapping[str, bool | int] = Field(default_factory=dict)
     prompt_versions: Mapping[str, str] = Field(default_factory=lambda: dict(PROMPT_VERSIONS))
     seed: int = 0
+
+    def lasting(self) -> dict[str, object]:
+        """Return what makes this team and no other: all settings but those that only change how fast it answers.
+
+        The one source of a team's identity: both its file and the fingerprint of the stage that writes it. How fast it
+        answers is said where it answers (:func:`open_team`).
+        """
+        return self.model_dump(mode="json") | {
+            "generation": self.generation.team_settings(),
+            "sql": self.sql.model_dump(mode="json", exclude={"workers"}),
+        }
+
+    def at_speed(self, given: str) -> TeamSettings:
+        """Return the settings with the speed of this machine: a YAML mapping of settings such as ``{workers: 4}``.
+
+        ``workers`` is ``sql.workers``, all others are of ``generation``. Raises :class:`ConfigError`.
+        """
+        speed = _speed(given)
+        document = self.model_dump()
+        document["sql"]["workers"] = speed.pop("workers", self.sql.workers)
+        document["generation"] |= speed
+        try:
+            return TeamSettings.model_validate(document)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            key = ".".join(str(part) for part in problem["loc"])
+            raise ConfigError(
+                f"{SPEED_VARIABLE}: {key}: {problem['msg']}, but got {problem['input']!r}; mend the value"
+            ) from None
 
     def benchmark_settings(self) -> BenchmarkSettings:
         """Return the settings that the schema text is made with."""
@@ -47,7 +80,7 @@ def write_team(folder: Path, agents: Mapping[str, Path], settings: TeamSettings)
     folder.mkdir(parents=True)
     for name, checkpoint in agents.items():
         link_tree(checkpoint, folder / name)
-    (folder / TEAM_FILE).write_text(settings.model_dump_json(indent=1) + "\n", "utf-8")
+    (folder / TEAM_FILE).write_text(json.dumps(settings.lasting(), indent=1) + "\n", "utf-8")
 
 
 def read_settings(folder: Path) -> TeamSettings:
@@ -77,11 +110,15 @@ def read_settings(folder: Path) -> TeamSettings:
 
 
 def open_team(folder: Path, resources: ExitStack) -> Team:
-    """Return the team of a folder with its models loaded; ``resources`` close them. Raises :class:`ModelError`."""
-    settings = read_settings(folder)
+    """Return the team of a folder, which loads its models when it is asked; ``resources`` close them.
 
-    def opened(checkpoint: Path) -> Engine:
-        engine = open_engine(settings.generation, checkpoint)
+    The environment variable ``MATS_SPEED`` may hold the speed settings of this machine (:meth:`TeamSettings.at_speed`).
+    Raises :class:`ModelError` and :class:`ConfigError`.
+    """
+    settings = read_settings(folder).at_speed(os.environ.get(SPEED_VARIABLE, ""))
+
+    def opened(agent: str, checkpoint: Path) -> Engine:
+        engine = open_engine(settings.generation.of_agent(agent), checkpoint)
         resources.callback(engine.close)
         return engine
 
@@ -90,11 +127,25 @@ def open_team(folder: Path, resources: ExitStack) -> Team:
     return Team(agents, settings.policy, settings.generation, executor, settings.seed)
 
 
-def agents_of(folder: Path, opened: Callable[[Path], Engine]) -> Agents:
-    """Return a team's agents, each checkpoint of its folder opened; raises :class:`ModelError` without a planner."""
+def _speed(given: str) -> dict[str, object]:
+    try:
+        speed = yaml.safe_load(given) or {}
+    except yaml.YAMLError:
+        speed = None
+    if not isinstance(speed, dict):
+        raise ConfigError(f"{SPEED_VARIABLE} must be a mapping, but got {given!r}; e.g. '{{loaded_models: 5}}'")
+    known = {*SPEED_SETTINGS, "workers"}
+    unknown = next((key for key in speed if key not in known), None)
+    if unknown is not None:
+        raise ConfigError(f"{SPEED_VARIABLE} may set {', '.join(sorted(known))}, but got {unknown!r}; leave it out")
+    return speed
+
+
+def agents_of(folder: Path, opened: Callable[[str, Path], Engine]) -> Agents:
+    """Return a team's agents, ``opened`` by name and checkpoint; raises :class:`ModelError` without a planner."""
     if not (folder / PLANNER).is_dir():
         raise ModelError(f"a team must have a planner, but {folder} has none; assemble or register the team again")
-    engines = {name: opened(folder / name) for name in AGENTS if (folder / name).is_dir()}
+    engines = {name: opened(name, folder / name) for name in AGENTS if (folder / name).is_dir()}
     named = {validator: engines.get(validator_name(validator)) for validator in Validator}
     return Agents(
         planner=engines[PLANNER],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 
 import pandas as pd
@@ -14,19 +15,16 @@ MAX_NEW_TOKENS = 256
 
 
 class AgentModel:
-    """A checkpoint that answers prompts."""
+    """A checkpoint that answers prompts. It is loaded at the first prompt and then stays loaded."""
 
     def __init__(self, checkpoint: Path) -> None:
-        self._checkpoint = checkpoint
+        self._engine = open_engine(GenerationSettings(), checkpoint)
+        weakref.finalize(self, self._engine.close)
 
     def predict(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return the greedy answer (column ``text``) to each ``prompt``, a user turn of the agent's chat."""
-        engine = open_engine(GenerationSettings(), self._checkpoint)
-        try:
-            requests = [Request("greedy", user(str(prompt))) for prompt in table["prompt"]]
-            drawn = engine.generate(requests, Sampling(n=1, temperature=0.0, max_new_tokens=MAX_NEW_TOKENS))
-        finally:
-            engine.close()
+        requests = [Request("greedy", user(str(prompt))) for prompt in table["prompt"]]
+        drawn = self._engine.generate(requests, Sampling(n=1, temperature=0.0, max_new_tokens=MAX_NEW_TOKENS))
         return pd.DataFrame({"text": [completion.text for (completion,) in drawn]}, index=table.index)
 
 

@@ -20,7 +20,11 @@ from mats_sql.team import Task, Team, TeamAnswer, open_team, read_settings
 
 
 class TeamModel:
-    """Answers questions about SQLite files. The models are loaded at the first question and then stay loaded."""
+    """Answers questions about SQLite files.
+
+    The models are loaded at the first question and then stay loaded, as many as ``generation.loaded_models`` allows:
+    where that is fewer than the team has, a call loads each of them once, so ask many questions in one.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

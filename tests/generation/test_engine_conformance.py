@@ -1,4 +1,7 @@
-"""What every engine must do, asked of each: transformers (shared and expanded prompts), an HTTP server, vLLM."""
+"""What every engine must do, asked of each: transformers (shared and expanded prompts), an HTTP server, vLLM.
+
+Where vLLM is not installed, a stand-in for its interface is asked through the same engine.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from mats_sql.errors import EngineError
 from mats_sql.generation.draws import DrawingEngine
 from mats_sql.generation.engine import Completion, Request, Sampling
 from mats_sql.generation.open import open_engine
+from mats_sql.generation.transformers_engine import TransformersEngine
 
 WORDS = ["schools", "county", "order by name", "limit 10", "average", "students > 500", "which", "Alameda"]
 REQUESTS = [
@@ -29,7 +33,8 @@ SAMPLING = Sampling(n=4, temperature=1.0, max_new_tokens=12, seed=5)
 CHOICES = ("yes", "no")
 LONG = Request("long", user("schools " * 450))
 HAS_VLLM = importlib.util.find_spec("vllm") is not None
-SUBJECTS = ["transformers-llama", "transformers-qwen2", "transformers-expanded", "openai", *(["vllm"] * HAS_VLLM)]
+VLLM = "vllm" if HAS_VLLM else "vllm-stand-in"
+SUBJECTS = ["transformers-llama", "transformers-qwen2", "transformers-expanded", "openai", VLLM]
 
 
 @dataclass(frozen=True)
@@ -49,8 +54,10 @@ class Subject:
         engine = open_engine(self.settings.model_copy(update=settings), self.model, cache=cache)
         assert isinstance(engine, DrawingEngine)
         if self.name == "transformers-expanded":
-            engine._model.set_attn_implementation("sdpa")  # type: ignore[attr-defined]
-            engine._decoder._shared = False  # type: ignore[attr-defined]
+            assert isinstance(engine, TransformersEngine)
+            with engine._loaded() as decoder:
+                decoder._model.set_attn_implementation("sdpa")
+                decoder._shared = False
         return engine
 
 
@@ -76,6 +83,9 @@ def subject(request: pytest.FixtureRequest) -> Subject:
         server = request.getfixturevalue("chat_server")
         settings = GenerationSettings(engine="openai", base_url=server.url, concurrency=4)
         return Subject(name, llama, settings, server.model_name)
+    if name == "vllm-stand-in":
+        request.getfixturevalue("stand_in")
+        return Subject(name, llama, GenerationSettings(engine="vllm", max_prompt_tokens=400), llama)
     if name == "vllm":
         engine = request.getfixturevalue("vllm_engine")
         return Subject(name, llama, GenerationSettings(engine="vllm"), llama, engine)

@@ -37,6 +37,13 @@ def _tear_weights(folder: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:1000])
 
 
+def _remove_a_shard(folder: Path) -> None:
+    shards = [f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
+    (folder / "model.safetensors").rename(folder / shards[0])
+    index = {"weight_map": {"a": shards[0], "b": shards[1]}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
 def _remove_template(folder: Path) -> None:
     (folder / "chat_template.jinja").unlink()
 
@@ -60,7 +67,7 @@ def _use_sliding_windows(folder: Path) -> None:
     [
         (shutil.rmtree, "must be a folder with config.json"),
         (_remove_weights, "weights must load"),
-        (_tear_weights, "weights must load"),
+        (_remove_a_shard, "weights must load, but .* lacks model-00002-of-00002.safetensors"),
         (_remove_template, "must have a chat template"),
         (_remove_tokenizer, "tokenizer must"),
         (_break_config, "must load"),
@@ -76,6 +83,17 @@ def test_a_damaged_checkpoint_is_one_line(
         open_engine(CPU, checkpoint)
     assert "\n" not in str(caught.value)
     assert str(checkpoint) in str(caught.value)
+
+
+def test_torn_weights_are_one_line_at_the_first_draw(qwen2: Path, tmp_path: Path) -> None:
+    checkpoint = Path(shutil.copytree(qwen2, tmp_path / "model"))
+    _tear_weights(checkpoint)
+    engine = open_engine(CPU, checkpoint)
+    with pytest.raises(ModelError, match=f"weights must load, but {checkpoint}") as caught:
+        engine.generate(ASK, ONE)
+    assert "\n" not in str(caught.value)
+    assert engine.starts == 0
+    engine.close()
 
 
 @pytest.mark.parametrize(

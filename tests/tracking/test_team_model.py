@@ -17,7 +17,7 @@ from mats_sql.config import GenerationSettings, Policy, PromoteSettings, SqlSett
 from mats_sql.errors import ModelError
 from mats_sql.rollout.sample import Source
 from mats_sql.team.folder import TeamSettings, read_settings, write_team
-from mats_sql.tracking.agent_model import MAX_NEW_TOKENS
+from mats_sql.tracking.agent_model import MAX_NEW_TOKENS, AgentModel
 from mats_sql.tracking.artifact import ArtifactKind
 from mats_sql.tracking.promotion import promote
 from mats_sql.tracking.registry import register
@@ -114,6 +114,14 @@ def test_an_agent_can_be_asked_by_hand(store: Store, checkpoint: Path) -> None:
     assert all(answers["text"])
 
 
+def test_an_agent_is_loaded_once_however_often_it_is_asked(checkpoint: Path) -> None:
+    agent = AgentModel(checkpoint)
+    assert agent._engine.starts == 0
+    for prompt in ("select name", "Which league?"):
+        agent.predict(pd.DataFrame({"prompt": [prompt]}))
+    assert agent._engine.starts == 1
+
+
 def test_a_team_of_other_prompts_is_refused(tmp_path: Path, checkpoint: Path) -> None:
     other = TeamSettings(prompt_versions={"planner": "planner-0"})
     write_team(tmp_path / "team", {PLANNER: checkpoint}, other)
@@ -133,4 +141,4 @@ def test_a_team_folder_settles_its_digest_by_content_alone(tmp_path: Path, check
     for name in ("one", "two"):
         write_team(tmp_path / name, {"planner": checkpoint, "fixer": checkpoint}, SETTINGS)
     assert digest_tree(tmp_path / "one") == digest_tree(tmp_path / "two")
-    assert read_settings(tmp_path / "one") == SETTINGS
+    assert read_settings(tmp_path / "one") == SETTINGS.model_copy(update={"sql": SqlSettings()}), "workers are no part"

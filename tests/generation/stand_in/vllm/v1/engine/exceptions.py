@@ -1,0 +1,5 @@
+"""How vLLM's process ends."""
+
+
+class EngineDeadError(Exception):
+    """vLLM's process is gone."""
