@@ -33,7 +33,7 @@ def benchmark_findings(settings: BenchmarkSettings, receipt: Path | None = None)
         yield missing("benchmark", f"{settings.root} is no folder", _SOURCES[settings.kind])
         return
     surveys: dict[str, SplitSurvey] = {}
-    for split in ("train", "dev"):
+    for split in ("dev",) if settings.train_databases else ("train", "dev"):
         try:
             surveys[split] = survey_split(settings.root, settings.kind, split)
         except MatsError as error:

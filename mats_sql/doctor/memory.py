@@ -18,8 +18,6 @@ FULL, HALF, OPTIMIZER = 4, 2, 8
 LINEAR_MODULES = 7
 """Linear modules of a layer."""
 CUDA_CONTEXT = GIB // 2
-VLLM_SHARE = 0.92
-"""The part of a card that vLLM takes (`gpu_memory_utilization`'s default)."""
 
 
 @dataclass(frozen=True, slots=True)

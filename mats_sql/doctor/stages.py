@@ -11,7 +11,6 @@ from mats_sql.doctor.finding import Finding, ok, warning
 from mats_sql.doctor.machine import Machine
 from mats_sql.doctor.memory import (
     GIB,
-    VLLM_SHARE,
     Drawing,
     Memory,
     drawing_memory,
@@ -145,7 +144,7 @@ def _drawing_finding(settings: GenerationSettings, stage: DrawingStage, shape: M
     check = f"memory: {stage.title}"
     drawing = _drawing(settings, stage, shape)
     if settings.engine == "vllm":
-        room = int(VLLM_SHARE * machine.memory)
+        room = int(settings.gpu_memory_utilization * machine.memory)
         least = vllm_memory(shape, drawing)
         if least.total <= room:
             return ok(check, f"{_told(least, room)}; {_sequences(shape, drawing, room - least.total)}")
