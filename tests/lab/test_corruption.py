@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import random
-import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
 from mats_sql.lab.corruption import corrupt
-from mats_sql.lab.databases import LabDatabase, build_database, create_tables
 from mats_sql.lab.examples import run_sql
-from mats_sql.lab.partition import Part
-from mats_sql.lab.questions import LabQuestion, draw_question
-
-Asked = list[tuple[LabDatabase, sqlite3.Connection, LabQuestion]]
+from tests.lab.asked import Asked, asked_of
 
 
 @pytest.fixture(scope="module")
 def asked() -> Iterator[Asked]:
-    rng = random.Random(3)
-    found: Asked = []
-    for number, theme in enumerate(("music", "harbor", "farm", "cinema")):
-        database = build_database(rng, f"db{number}", theme, (30, 40))
-        connection = sqlite3.connect(":memory:")
-        create_tables(connection, database)
-        for difficulty in ("simple", "moderate", "challenging") * 12:
-            question = draw_question(rng, database, connection, difficulty, Part.PRETRAINING)
-            if question is not None:
-                found.append((database, connection, question))
-    yield found
-    for _, connection, _ in found:
-        connection.close()
+    with asked_of(3, ("music", "harbor", "farm", "cinema"), 12) as found:
+        yield found
 
 
 def test_a_corrupted_sql_never_reads_like_gold(asked: Asked) -> None:

@@ -3,38 +3,22 @@
 from __future__ import annotations
 
 import random
-import sqlite3
 from collections.abc import Iterator
 
 import pytest
 
 from mats_sql.lab import oversights
-from mats_sql.lab.databases import LabDatabase, build_database, create_tables
 from mats_sql.lab.examples import run_sql
 from mats_sql.lab.oversights import OVERSIGHTS, Edit, overlook
-from mats_sql.lab.partition import Part
 from mats_sql.lab.query import render
-from mats_sql.lab.questions import LabQuestion, draw_question
 from mats_sql.sql import Execution, Outcome
-
-Asked = list[tuple[LabDatabase, sqlite3.Connection, LabQuestion]]
+from tests.lab.asked import Asked, asked_of
 
 
 @pytest.fixture(scope="module")
 def asked() -> Iterator[Asked]:
-    rng = random.Random(5)
-    found: Asked = []
-    for number, theme in enumerate(("music", "harbor", "farm", "cinema", "shop", "museum")):
-        database = build_database(rng, f"db{number}", theme, (30, 40))
-        connection = sqlite3.connect(":memory:")
-        create_tables(connection, database)
-        for difficulty in ("simple", "moderate", "challenging") * 24:
-            question = draw_question(rng, database, connection, difficulty, Part.PRETRAINING)
-            if question is not None:
-                found.append((database, connection, question))
-    yield found
-    for _, connection, _ in found:
-        connection.close()
+    with asked_of(5, ("music", "harbor", "farm", "cinema", "shop", "museum"), 24) as found:
+        yield found
 
 
 def made_by(edit: Edit, asked: Asked) -> list[tuple[str, str, Execution]]:

@@ -30,8 +30,9 @@ FIRST = Seeds()
 
 @pytest.fixture
 def named(workspace: Workspace) -> Workspace:
-    """The tiny experiment with teams of its own."""
-    workspace.experiment = changed(workspace.experiment, {"teams": TEAMS, "regimes": ["indep"]})
+    """The tiny experiment with teams of its own, and several optimizer steps: the first has no learning rate yet."""
+    orpo = workspace.experiment.orpo.model_dump() | {"batch_size": 2}
+    workspace.experiment = changed(workspace.experiment, {"teams": TEAMS, "regimes": ["indep"], "orpo": orpo})
     return workspace
 
 
