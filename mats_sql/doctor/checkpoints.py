@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mats_sql.errors import ModelError
+from mats_sql.generation import SINGLE_FILES, has_chat_template, listed_shards
 from mats_sql.shapes import ModelShape, published, shape_of
 
-_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _HEADER_BYTES = 8
 
 
@@ -41,20 +41,15 @@ def look_at_checkpoint(name: str) -> Checkpoint:
 
 def weight_problems(folder: Path) -> tuple[str, ...]:
     """Return what is wrong with a folder's weights: a shard that its index lists is missing, a file is cut short."""
-    for single in _WEIGHTS:
-        index = folder / f"{single}.index.json"
-        if (folder / single).is_file():
-            return _torn([folder / single])
-        if index.is_file():
-            return _shard_problems(folder, index)
-    return (f"the weights are missing ({' or '.join(_WEIGHTS)}, or an index of shards)",)
-
-
-def _shard_problems(folder: Path, index: Path) -> tuple[str, ...]:
+    single = next((folder / name for name in SINGLE_FILES if (folder / name).is_file()), None)
+    if single is not None:
+        return _torn([single])
     try:
-        listed = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
-        return (f"{index.name} is no index of shards",)
+        listed = listed_shards(folder)
+    except ModelError as error:
+        return (str(error),)
+    if not listed:
+        return (f"the weights are missing ({' or '.join(SINGLE_FILES)}, or an index of shards)",)
     absent = [name for name in listed if not (folder / name).is_file()]
     torn = _torn([folder / name for name in listed if name not in absent])
     return ((f"{len(absent)} of {len(listed)} shards are missing: {_first(absent)}",) if absent else ()) + torn
@@ -97,7 +92,7 @@ def _tokenizer_problems(folder: Path) -> tuple[str, ...]:
         return (*problems, "tokenizer_config.json is missing or no JSON")
     if not isinstance(settings, dict):
         return (*problems, "tokenizer_config.json is no JSON object")
-    if not settings.get("chat_template") and not (folder / "chat_template.jinja").is_file():
+    if not has_chat_template(folder):
         problems.append("there is no chat template (choose a chat model, an -Instruct)")
     if not settings.get("eos_token"):
         problems.append("the tokenizer has no end-of-sequence token")

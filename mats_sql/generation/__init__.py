@@ -12,15 +12,28 @@ from mats_sql.faces import Face
 
 if TYPE_CHECKING:
     from mats_sql.generation.chat_tokens import render_prompt, tokenize
+    from mats_sql.generation.checkpoint import SINGLE_FILES, has_chat_template, listed_shards
     from mats_sql.generation.engine import Completion, Engine, Request, Sampling
     from mats_sql.generation.open import open_engine
 
-__all__ = ["Completion", "Engine", "Request", "Sampling", "open_engine", "render_prompt", "tokenize"]
+__all__ = [
+    "SINGLE_FILES",
+    "Completion",
+    "Engine",
+    "Request",
+    "Sampling",
+    "has_chat_template",
+    "listed_shards",
+    "open_engine",
+    "render_prompt",
+    "tokenize",
+]
 
 __getattr__ = Face(
     __name__,
     {
         "chat_tokens": ("render_prompt", "tokenize"),
+        "checkpoint": ("SINGLE_FILES", "has_chat_template", "listed_shards"),
         "engine": ("Completion", "Engine", "Request", "Sampling"),
         "open": ("open_engine",),
     },

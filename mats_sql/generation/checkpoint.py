@@ -9,6 +9,8 @@ from pathlib import Path
 from mats_sql.errors import ModelError, one_line
 
 _WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.gguf")
+SINGLE_FILES = ("model.safetensors", "pytorch_model.bin")
+"""What weights in one file are called; an index beside shards has such a name and `.index.json`."""
 _FULL_ATTENTION = "full_attention"
 
 
@@ -22,10 +24,10 @@ def check_checkpoint(model: Path) -> None:
     _read(model / "config.json")
     if not any(path.is_file() for pattern in _WEIGHTS for path in model.glob(pattern)):
         raise ModelError(f"a model's weights must load, but {model} has none; copy the whole checkpoint")
-    missing = next((shard for shard in _shards(model) if not (model / shard).is_file()), None)
+    missing = next((shard for shard in listed_shards(model) if not (model / shard).is_file()), None)
     if missing is not None:
         raise ModelError(f"a model's weights must load, but {model} lacks {missing}; copy the whole checkpoint")
-    if not _has_chat_template(model):
+    if not has_chat_template(model):
         raise no_chat_template(model)
 
 
@@ -61,13 +63,22 @@ def context_length(model: Path | str) -> int | None:
     return int(tokens) if tokens else None
 
 
-def _shards(model: Path) -> list[str]:
-    index = model / "model.safetensors.index.json"
-    placed = _read(index).get("weight_map") if index.is_file() else None
-    return sorted({str(shard) for shard in placed.values()}) if isinstance(placed, dict) else []
+def listed_shards(model: Path) -> list[str]:
+    """Return the files that the index of a checkpoint's weights lists; none without an index.
+
+    Raises :class:`ModelError` for an index that is none.
+    """
+    for index in (model / f"{single}.index.json" for single in SINGLE_FILES):
+        if index.is_file():
+            placed = _read(index).get("weight_map")
+            if not isinstance(placed, dict):
+                raise ModelError(f"a model's {index.name} must list its shards, but {index} does not; mend the file")
+            return sorted({str(shard) for shard in placed.values()})
+    return []
 
 
-def _has_chat_template(model: Path) -> bool:
+def has_chat_template(model: Path) -> bool:
+    """Return whether a tokenizer's files hold a chat template. Raises :class:`ModelError` for broken settings."""
     if (model / "chat_template.jinja").is_file() or (model / "chat_template.json").is_file():
         return True
     settings = model / "tokenizer_config.json"
