@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,7 +35,10 @@ def server() -> Iterator[str]:
 def judged(folder: Path, url: str, candidates: Path) -> tuple[subprocess.CompletedProcess[str], Path]:
     root, out = folder / "benchmark", folder / "out.jsonl"
     command = [*COMMAND, "--benchmark-root", str(root), "--candidates", str(candidates), "--out", str(out)]
-    done = subprocess.run([*command, "--database", url], capture_output=True, text=True, check=False, cwd=folder)
+    store = {"MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}"}  # its own, whatever store other tests set
+    done = subprocess.run(
+        [*command, "--database", url], capture_output=True, text=True, check=False, cwd=folder, env=os.environ | store
+    )
     return done, out
 
 
