@@ -10,7 +10,9 @@ from mats_sql.config.section import Fraction, Positive, Rate, Section
 
 _LEARNING_RATE = "AdamW's highest learning rate."
 _BATCH_SIZE = "{} computed at a time, per process."
-_WARMUP = "Part of the steps in which the learning rate rises; then it falls linearly to nothing."
+_WARMUP = (
+    "Part of the steps, rounded down, in which the learning rate rises from nothing; then it falls linearly to nothing."
+)
 
 
 class LoraSettings(Section):

@@ -1,12 +1,15 @@
 """`orpo`: train one agent on preference pairs.
 
-Reads a checkpoint, training pairs and held-out pairs. Trains. Writes the ``model``.
+Reads a checkpoint, training pairs and held-out pairs. Trains. Writes the ``model``; without any pair it is the
+checkpoint as it was, so that a regime with nothing to teach one agent still gives a team.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from mats_sql.config import OrpoSettings
 from mats_sql.parquet import read_records
@@ -17,7 +20,7 @@ from mats_sql.preference import PreferencePair
 from mats_sql.seeds import derive_seed
 from mats_sql.tracking import Artifact, ArtifactKind, StageKey, StageResult, StageRun
 
-KEY = StageKey("orpo", 1)
+KEY = StageKey("orpo", 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +61,37 @@ def orpo(workspace: Workspace, course: PreferenceCourse) -> StageResult:
 
 
 def _compute(run: StageRun, progress: Progress, course: PreferenceCourse, settings: OrpoSettings, seed: int) -> None:
+    pairs, model = read_records(PreferencePair, course.pairs.path), run.work / "model"
+    if pairs:
+        _train(run, progress, course, pairs, model, settings, seed)
+    else:
+        shutil.copytree(course.base.path, model, dirs_exist_ok=True)
+        run.log_metrics({"dropped": 0.0, "train_steps": 0.0})
+        progress.note(
+            f"orpo {course.agent} {course.regime}: no pairs, so the model is the one it had before, unchanged"
+        )
+    run.output("model", ArtifactKind.MODEL, model, {"agent": course.agent, "regime": course.regime})
+
+
+def _train(
+    run: StageRun,
+    progress: Progress,
+    course: PreferenceCourse,
+    pairs: Sequence[PreferencePair],
+    model: Path,
+    settings: OrpoSettings,
+    seed: int,
+) -> None:
     from mats_sql.training import planned_steps, train_orpo
 
-    pairs = read_records(PreferencePair, course.pairs.path)
     report = train_orpo(
         pairs,
         read_records(PreferencePair, course.evaluation.path),
         base=course.base.path,
-        out=run.work / "model",
+        out=model,
         settings=settings,
         seed=seed,
         on_metrics=log_steps(run, progress, planned_steps(len(pairs), settings)),
         checkpoints=run.work / "checkpoints",
     )
     run.log_metrics({"dropped": len(report.dropped), **report.metrics})
-    run.output("model", ArtifactKind.MODEL, run.work / "model", {"agent": course.agent, "regime": course.regime})

@@ -10,18 +10,20 @@ from pathlib import Path
 
 from rich.console import Console
 
+from mats_sql.agents import Validator
 from mats_sql.config import Experiment, regime_label
+from mats_sql.errors import TrainingError
 from mats_sql.pipeline.assemble import Line
-from mats_sql.pipeline.experiment import evaluation, lines, preferred_team, questions
+from mats_sql.pipeline.experiment import critique_pairs, evaluation, lines, preferred_team, questions
 from mats_sql.pipeline.questions import validation_ids
 from mats_sql.pipeline.replicates import seeds_of
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.preference import Labelling, labelling_of
 from mats_sql.search import SearchResult, TrialResult, TrialRow, TrialSettings, run_search, search_scatter
 from mats_sql.seeds import derive_seed
-from mats_sql.tracking import Stage, StageKey, StageRun, run_stage
+from mats_sql.tracking import Stage, StageKey, StageResult, StageRun, run_stage
 
-TRIAL_KEY = StageKey("search-trial", 1)
+TRIAL_KEY = StageKey("search-trial", 2)
 
 
 def search_regime(workspace: Workspace, regime: str, trials: int | None) -> SearchResult:
@@ -68,7 +70,9 @@ def _trial(workspace: Workspace, labelling: Labelling, line: Line, chosen: Trial
 
     def compute(run: StageRun) -> None:
         own = workspace.within(with_trial(workspace.experiment, chosen), run)
-        team = preferred_team(own, labelling, line, seeds_of(workspace.experiment)[0])
+        seeds = seeds_of(workspace.experiment)[0]
+        _require_pairs(critique_pairs(own, labelling, line, seeds), labelling, chosen)
+        team = preferred_team(own, labelling, line, seeds)
         metrics = evaluation(own, team, validation_only=True).metrics
         run.log_metrics(metrics)
         found.append(TrialResult(metrics["selector_ex"], {"oracle_pass_at_k": metrics["oracle_pass_at_k"]}))
@@ -76,6 +80,12 @@ def _trial(workspace: Workspace, labelling: Labelling, line: Line, chosen: Trial
     parent = workspace.command.run_id if workspace.command else None
     run_stage(workspace.store, stage, compute, parent=parent)
     return found[0]
+
+
+def _require_pairs(built: StageResult, labelling: Labelling, chosen: TrialSettings) -> None:
+    """Raise :class:`TrainingError` for a trial that would train no validator, and so measure the SFT team."""
+    if not any(built.metrics[f"{validator.value}/training_pairs"] for validator in Validator):
+        raise TrainingError(f"a trial needs pairs, but {labelling.key} gives none at K = {chosen.k}; raise search.k")
 
 
 def _storage(experiment: Experiment) -> Path:

@@ -39,7 +39,7 @@ from mats_sql.teaching import (
 )
 from mats_sql.tracking import Artifact, ArtifactKind, StageKey, StageResult, StageRun
 
-KEY = StageKey("sft", 2)
+KEY = StageKey("sft", 3)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ from mats_sql.seeds import derive_seed
 from mats_sql.training.order import visit_count
 
 
-def trainer_arguments(settings: TrainerSettings, *, work: Path, seed: int, keep: int) -> dict[str, object]:
-    """Return keyword arguments for ``TrainingArguments`` and its subclasses.
+def trainer_arguments(settings: TrainerSettings, visits: int, *, work: Path, seed: int, keep: int) -> dict[str, object]:
+    """Return keyword arguments for ``TrainingArguments`` and its subclasses, for a training of that many visits.
 
     ``work`` receives the checkpoints, at most ``keep`` of them; 0 writes none. The data are visited once, in sequence:
     epochs and shuffling are already in the data's order.
@@ -32,7 +32,7 @@ def trainer_arguments(settings: TrainerSettings, *, work: Path, seed: int, keep:
         "per_device_eval_batch_size": settings.batch_size,
         "gradient_accumulation_steps": settings.gradient_accumulation,
         "learning_rate": settings.learning_rate,
-        "warmup_steps": min(settings.warmup_ratio, 0.999),  # below 1 means a share of all steps
+        "warmup_steps": warmup_steps(visits, settings),
         "weight_decay": settings.weight_decay,
         _checkpointing_argument(): settings.gradient_checkpointing,
         "bf16": uses_bfloat16(settings),
@@ -57,6 +57,15 @@ def step_size(settings: TrainerSettings) -> int:
 def planned_steps(items: int, settings: TrainerSettings) -> int:
     """Return how many optimizer steps a training on that many items takes if none of them is too long."""
     return math.ceil(visit_count(items, settings.epochs) / step_size(settings))
+
+
+def warmup_steps(visits: int, settings: TrainerSettings) -> int:
+    """Return how many optimizer steps the learning rate rises, rounded down: a short training has no warm-up.
+
+    Under transformers' schedules the first step of a warm-up has no learning rate at all. Rounded up, as they do it, a
+    training of one step would change nothing, and one of two steps would waste the half of its data.
+    """
+    return math.floor(settings.warmup_ratio * math.ceil(visits / step_size(settings)))
 
 
 def uses_bfloat16(settings: TrainerSettings) -> bool:

@@ -114,7 +114,8 @@ def orpo_trainer(
 
     Models with sliding windows or recurrences compute each sequence by itself, whatever the settings ask for.
     """
-    arguments = trainer_arguments(settings, work=place.folder, seed=seed, keep=KEPT if place.checkpoints else 0)
+    keep = KEPT if place.checkpoints else 0
+    arguments = trainer_arguments(settings, len(visits), work=place.folder, seed=seed, keep=keep)
     attach_scorer(base.model, settings.logit_rows)
     branches = can_branch(base.model)
     if branches:

@@ -123,7 +123,8 @@ def _encode(examples: Sequence[SftExample], base: BaseModel, max_tokens: int) ->
 def _trainer(
     base: BaseModel, visits: Sequence[Encoded], settings: SftSettings, place: Workplace, seed: int
 ) -> SFTTrainer:
-    arguments = trainer_arguments(settings, work=place.folder, seed=seed, keep=KEPT if place.checkpoints else 0)
+    keep = KEPT if place.checkpoints else 0
+    arguments = trainer_arguments(settings, len(visits), work=place.folder, seed=seed, keep=keep)
     attach_scorer(base.model, settings.logit_rows)
     return _Trainer(
         model=base.model,

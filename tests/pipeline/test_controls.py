@@ -39,6 +39,10 @@ def by_rescue(case, policy):
     return case.plan.correct == (case.critique.verdict is Verdict.CORRECT)
 
 
+def all_alike(case, policy):
+    return True
+
+
 def shorter(case, policy):  # has pairs, of both verdicts, whatever the agents of the day can do
     return -len(case.critique.text)
 """
@@ -181,3 +185,16 @@ def test_the_advantage_is_taken_over_several_fixes_that_are_really_drawn(workspa
         worth = {item.critique.critique_id: item.worth for item in labels}
         pairs = trained_on(built, validator)
         assert all(worth[pair.chosen_source] > worth[pair.rejected_source] for pair in pairs)
+
+
+@pytest.mark.usefixtures("own_rule")
+def test_a_regime_without_pairs_gives_the_team_its_validators_as_they_were(
+    workspace: Workspace, line: Line, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nothing = Labelling(f"{RULES}:all_alike")
+    for validator in Validator:
+        trained = steps.preferred_validator(workspace, validator, nothing, line, FIRST)
+        assert trained.metrics["train_steps"] == 0
+        before = steps.supervised_validator(workspace, validator, FIRST)
+        assert trained.outputs["model"].digest == before.digest
+    assert capsys.readouterr().err.count("no pairs, so the model is the one it had before, unchanged") == 2

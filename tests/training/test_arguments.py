@@ -10,7 +10,7 @@ from transformers import TrainingArguments
 from trl import SFTConfig
 
 from mats_sql.config import SftSettings
-from mats_sql.training.arguments import trainer_arguments
+from mats_sql.training.arguments import trainer_arguments, warmup_steps
 
 
 @pytest.mark.parametrize("trainer", [TrainingArguments, SFTConfig])
@@ -21,5 +21,10 @@ def test_gradient_checkpointing_is_what_the_settings_say_and_no_name_of_it_is_de
     settings = SftSettings(gradient_checkpointing=checkpointing)
     with warnings.catch_warnings():
         warnings.simplefilter("error", FutureWarning)
-        understood = trainer(**trainer_arguments(settings, work=tmp_path, seed=0, keep=0))
+        understood = trainer(**trainer_arguments(settings, 80, work=tmp_path, seed=0, keep=0))
     assert understood.gradient_checkpointing is checkpointing
+
+
+@pytest.mark.parametrize(("visits", "steps"), [(1, 0), (8, 0), (72, 0), (80, 1), (800, 10)])
+def test_a_warm_up_is_a_part_of_the_steps_rounded_down(visits: int, steps: int) -> None:
+    assert warmup_steps(visits, SftSettings(batch_size=8, warmup_ratio=0.1)) == steps

@@ -193,6 +193,15 @@ def test_over_long_pairs_are_dropped_whole_and_listed(base: Path, pairs: list[Pr
     assert digest_tree(tmp_path / "out") == digest_tree(tmp_path / "without")
 
 
+def test_one_optimizer_step_under_a_warm_up_changes_the_weights(
+    base: Path, pairs: list[PreferencePair], tmp_path: Path
+) -> None:
+    report, _ = train(pairs[:8], [], base, tmp_path / "out", batch_size=8, warmup_ratio=0.1)
+    assert report.metrics["train_steps"] == 1
+    before, after = (load_file(folder / "model.safetensors") for folder in (base, tmp_path / "out"))
+    assert any(not torch.equal(weights, after[name]) for name, weights in before.items())
+
+
 @pytest.mark.parametrize("count", [0, 1])
 def test_no_usable_pair_is_one_line(count: int, base: Path, pairs: list[PreferencePair], tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="at least one pair") as caught:

@@ -14,6 +14,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from mats_sql.agents.messages import as_dicts
 from mats_sql.config import LoraSettings, OrpoSettings
 from mats_sql.preference.pair import PreferencePair
+from mats_sql.training.arguments import warmup_steps
 from mats_sql.training.model_files import load_base
 from mats_sql.training.orpo import encode_pairs, orpo_trainer
 from mats_sql.training.running import Workplace
@@ -57,7 +58,7 @@ def trls(base: Path, visits: Sequence[PreferencePair], settings: OrpoSettings, w
         beta=settings.beta,
         learning_rate=settings.learning_rate,
         per_device_train_batch_size=settings.batch_size,
-        warmup_steps=settings.warmup_ratio,
+        warmup_steps=warmup_steps(len(visits), settings),
         weight_decay=settings.weight_decay,
         num_train_epochs=1,
         max_length=10_000,
