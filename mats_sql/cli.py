@@ -1,74 +1,41 @@
 """The command line: one group `mats-sql`, one command per entry point.
 
-Every command reads an experiment, opens the tracking store and runs inside one MLflow run. Bad input is one line on
-standard error and exit code 2. Heavy packages are imported when a command begins its work, so that ``--help`` answers
-at once.
+What all commands share, how they are run and how they fail, is in :mod:`mats_sql.command`. Heavy packages are imported
+when a command begins its work, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
 
-import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-from mats_sql.choices import PreferredAgent, Regime
-from mats_sql.errors import ConfigError, MatsError
-from mats_sql.threads import let_threads_sleep
+from mats_sql.choices import PreferredAgent
+from mats_sql.command import (
+    EXIT_USER_ERROR,
+    PATH,
+    experiment_options,
+    load,
+    one_line_errors,
+    preferred_agent_option,
+    regime_option,
+    run_command,
+)
+from mats_sql.errors import ConfigError
 
 if TYPE_CHECKING:
-    from mats_sql.config import Experiment
     from mats_sql.pipeline import Workspace
-    from mats_sql.tracking import StageRun
 
 WORK_DIR = Path("mats-runs")
-DEFAULT_CONFIG = Path("configs/quickstart.yaml")
-EXIT_USER_ERROR = 2
 SFT_AGENTS = ("planner", "select-validator", "condition-validator", "fixer", "selector", "all")
-
-_PATH = click.Path(path_type=Path)
-Function = TypeVar("Function", bound=Callable[..., object])
-Body = Callable[["Workspace"], object]
 
 
 @click.group()
 @click.version_option(package_name="mats-sql")
 def commands() -> None:
     """Train and compare teams of small language models for Text2SQL, tracked in MLflow."""
-
-
-def experiment_options(function: Function) -> Function:
-    """Add ``--config`` and ``--set``, which every stage takes."""
-    function = click.option(
-        "--set",
-        "overrides",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Override a setting, e.g. --set orpo.beta=0.1; several may stand in one, parted by spaces.",
-    )(function)
-    return click.option(
-        "--config", type=_PATH, default=DEFAULT_CONFIG, show_default=True, help="The experiment, a YAML file."
-    )(function)
-
-
-regime_option = click.option(
-    "--regime",
-    default="all",
-    show_default=True,
-    help=f"The rule that labels critiques: {', '.join(Regime)} or package.module:function; all: every regime of the "
-    "experiment, and where teams are trained its controls, which go by names like 'indep (balanced)'.",
-)
-preferred_agent_option = click.option(
-    "--agent",
-    type=click.Choice([agent.value for agent in PreferredAgent]),
-    default=PreferredAgent.VALIDATORS.value,
-    show_default=True,
-    help="Whose answers: the validators' critiques, the planner's plans or the fixer's SQL.",
-)
 
 
 @commands.command()
@@ -272,7 +239,7 @@ def promote(config: Path, overrides: tuple[str, ...], run_id: str) -> None:
 def lineage(config: Path, overrides: tuple[str, ...], address: str) -> None:
     """Show what a registered model or dataset was made from, e.g. quickstart.team@champion."""
     with one_line_errors():
-        experiment = _load(config, overrides)
+        experiment = load(config, overrides)
         from mats_sql.pipeline import show_lineage
 
         show_lineage(experiment, address)
@@ -281,7 +248,7 @@ def lineage(config: Path, overrides: tuple[str, ...], address: str) -> None:
 @commands.command()
 @experiment_options
 @click.argument("address")
-@click.option("--out", type=_PATH, required=True, help="The folder to write, empty or not there yet.")
+@click.option("--out", type=PATH, required=True, help="The folder to write, empty or not there yet.")
 @click.option("--evaluation", metavar="RUN", help="An evaluate run whose scores go into an agent's model card.")
 @click.option("--license", "license_id", help="The licence in an agent's model card; default: that of its base.")
 @click.option("--adapter", is_flag=True, help="Of a LoRA training the adapter alone, not the merged weights.")
@@ -299,7 +266,7 @@ def release(
     ADDRESS is a run's id, or a registered version such as quickstart.fixer/1.
     """
     with one_line_errors():
-        experiment = _load(config, overrides)
+        experiment = load(config, overrides)
         from mats_sql.release import ReleaseRequest, release
         from mats_sql.tracking import connect
 
@@ -315,11 +282,11 @@ def release(
     type=click.FloatRange(min=0, min_open=True),
     help="Check as if there were a card with so many gigabytes (of 2^30 bytes), e.g. 80; default: this machine's own.",
 )
-@click.option("--receipt", type=_PATH, help="A gold receipt of prepare or judge; every database is read and compared.")
+@click.option("--receipt", type=PATH, help="A gold receipt of prepare or judge; every database is read and compared.")
 def doctor(config: Path, overrides: tuple[str, ...], gigabytes: float | None, receipt: Path | None) -> None:
     """Say what is missing for an experiment before it starts; exit code 2 when something would stop it."""
     with one_line_errors():
-        experiment = _load(config, overrides)
+        experiment = load(config, overrides)
         from mats_sql.doctor import anything_missing, examine, print_findings
         from mats_sql.pipeline import result_console
 
@@ -331,12 +298,12 @@ def doctor(config: Path, overrides: tuple[str, ...], gigabytes: float | None, re
 
 @commands.command()
 @click.option(
-    "--benchmark-root", type=_PATH, required=True, help="The benchmark's folder, in BIRD's or Spider's layout."
+    "--benchmark-root", type=PATH, required=True, help="The benchmark's folder, in BIRD's or Spider's layout."
 )
 @click.option(
-    "--candidates", type=_PATH, required=True, help="JSON lines, gzipped or not, or BIRD's {question_id: sql}."
+    "--candidates", type=PATH, required=True, help="JSON lines, gzipped or not, or BIRD's {question_id: sql}."
 )
-@click.option("--out", type=_PATH, required=True, help="Where the verdicts go; the gold receipt goes beside it.")
+@click.option("--out", type=PATH, required=True, help="Where the verdicts go; the gold receipt goes beside it.")
 @click.option("--split", default="dev", show_default=True, help="The benchmark's split.")
 @click.option(
     "--benchmark-kind", type=click.Choice(["auto", "bird", "spider"]), default="auto", help="The benchmark's layout."
@@ -348,7 +315,7 @@ def doctor(config: Path, overrides: tuple[str, ...], gigabytes: float | None, re
     metavar="URL",
     help="Run all SQL on this PostgreSQL, MySQL or MariaDB (postgresql://reader@host/db_id) instead of the files.",
 )
-@click.option("--cache", type=_PATH, default=Path("mats-runs/cache/judge"), show_default=True, help="Kept verdicts.")
+@click.option("--cache", type=PATH, default=Path("mats-runs/cache/judge"), show_default=True, help="Kept verdicts.")
 def judge(
     benchmark_root: Path,
     candidates: Path,
@@ -371,52 +338,6 @@ def judge(
         judge_candidates(request, WORK_DIR)
 
 
-def run_command(name: str, config: Path, overrides: Sequence[str], body: Body) -> None:
-    """Run an entry point's body inside its MLflow run, or print why not and exit with code 2.
-
-    The run is the one that ``mlflow run`` made, if any; the stages that the body asks for are nested under it.
-    """
-    with one_line_errors():
-        let_threads_sleep()
-        experiment = _load(config, overrides)
-        from mats_sql.pipeline import Progress, Workspace
-        from mats_sql.tracking import Stage, StageKey, connect, run_stage
-
-        store = connect(experiment.name, experiment.work_dir)
-        stage = Stage(StageKey(name, 1), name, {"experiment": experiment.model_dump(mode="json")}, reusable=False)
-        with Workspace(experiment, store, Progress()) as workspace:
-
-            def compute(run: StageRun) -> None:
-                workspace.command = run
-                body(workspace)
-
-            run_stage(store, stage, compute)
-
-
-@contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Print a :class:`MatsError` as one line on standard error and exit with code 2; everything else passes."""
-    try:
-        yield
-    except MatsError as error:
-        click.echo(f"error: {' '.join(str(error).split())}", err=True)
-        sys.exit(EXIT_USER_ERROR)
-
-
-def split_overrides(overrides: Sequence[str]) -> list[str]:
-    """Return one ``key=value`` per item: MLflow passes one parameter, so several may be parted by spaces."""
-    try:
-        return [part for override in overrides for part in shlex.split(override)]
-    except ValueError as error:
-        raise ConfigError(f"overrides must read key=value, but got {list(overrides)!r}: {error}; quote them") from None
-
-
 def _require_dev(part: str) -> None:
     if part != "dev":
         raise ConfigError(f"--part must be dev without --team, but got {part!r}; name the team of the ladder")
-
-
-def _load(config: Path, overrides: Sequence[str]) -> Experiment:
-    from mats_sql.config import load_experiment
-
-    return load_experiment(config, split_overrides(overrides))

@@ -16,7 +16,7 @@ from mats_sql.faces import Face
 ROOT = Path(__file__).parent.parent / "mats_sql"
 FLOORS = (
     ("cli",),
-    ("doctor", "release"),
+    ("command", "doctor", "release"),
     ("pipeline",),
     ("search", "tracking"),
     ("evaluation", "lab", "training"),

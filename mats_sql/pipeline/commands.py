@@ -15,6 +15,7 @@ from mats_sql.errors import ConfigError, StageInputError
 from mats_sql.evaluation.diagnosis import ladder_tables, read_ladder
 from mats_sql.evaluation.report import EvaluatedTeam, print_tables, result_tables
 from mats_sql.pipeline import experiment as steps
+from mats_sql.pipeline import results
 from mats_sql.pipeline.compare import Side
 from mats_sql.pipeline.evaluate import read_candidates, seed_tables
 from mats_sql.pipeline.judge import JudgeReport, JudgeRequest, judge_in_a_run
@@ -46,7 +47,7 @@ def train_supervised(workspace: Workspace, agent: str) -> None:
                 steps.supervised_fixer(workspace, mode, seeds)
         if agent in (SELECTOR, "all"):
             for line in steps.lines(experiment):
-                steps.supervised_team(workspace, line, seeds)
+                results.supervised_team(workspace, line, seeds)
 
 
 def draw_pools(workspace: Workspace) -> None:
@@ -95,7 +96,7 @@ def train_preferred(workspace: Workspace, agent: PreferredAgent, regime: str) ->
 
 def evaluate_teams(workspace: Workspace, name: str) -> None:
     """Evaluate the teams of that name, or all teams of the experiment, and print their table."""
-    evaluated = [(team, steps.evaluation(workspace, team)) for team in steps.teams(workspace, name)]
+    evaluated = [(team, results.evaluation(workspace, team)) for team in results.teams(workspace, name)]
     teams = [EvaluatedTeam(team.label, read_candidates(result.outputs["candidates"])) for team, result in evaluated]
     tables = result_tables(teams, validation_ids(steps.questions(workspace)))
     print_tables(result_console(), [*tables, *seed_tables(evaluated, workspace.experiment.seeds_vary)])
@@ -103,22 +104,22 @@ def evaluate_teams(workspace: Workspace, name: str) -> None:
 
 def compare_named(workspace: Workspace, baseline: str, treatment: str) -> None:
     """Compare two sides given as team names or as evaluate run ids (parted by commas), and print the page."""
-    result = steps.comparison(workspace, _side(workspace, baseline), [_side(workspace, treatment)])
+    result = results.comparison(workspace, _side(workspace, baseline), [_side(workspace, treatment)])
     _print_page(result)
 
 
 def diagnose_lines(workspace: Workspace) -> None:
     """Diagnose the pool and the teams of every line, and print the SFT team's ladder and the pages."""
     for line in steps.lines(workspace.experiment):
-        diagnosed = steps.diagnosis(workspace, line)
-        _print_ladder(steps.supervised_ladder(workspace, line))
+        diagnosed = results.diagnosis(workspace, line)
+        _print_ladder(results.supervised_ladder(workspace, line))
         _print_page(diagnosed)
 
 
 def show_ladders(workspace: Workspace, name: str, *, validation_only: bool = False) -> None:
     """Print the ladders of the teams of that name, on all usable dev questions or on the validation split."""
-    for team in steps.teams(workspace, name):
-        _print_ladder(steps.ladder(workspace, team, validation_only=validation_only))
+    for team in results.teams(workspace, name):
+        _print_ladder(results.ladder(workspace, team, validation_only=validation_only))
 
 
 def show_lineage(experiment: Experiment, address: str) -> None:
@@ -172,15 +173,15 @@ def _require_no_regime(agent: PreferredAgent, regime: str) -> None:
 
 
 def _side(workspace: Workspace, reference: str) -> Side:
-    if reference in steps.team_names(workspace.experiment) or is_own(reference):
-        teams = steps.teams(workspace, reference)
-        evaluations = [steps.evaluation(workspace, team).outputs["candidates"] for team in teams]
+    if reference in results.team_names(workspace.experiment) or is_own(reference):
+        teams = results.teams(workspace, reference)
+        evaluations = [results.evaluation(workspace, team).outputs["candidates"] for team in teams]
         return Side(reference, evaluations, workspace.experiment.seeds_vary)
-    results = [load_result(workspace.store, run_id.strip()) for run_id in reference.split(",")]
-    if not all("candidates" in result.outputs for result in results):
+    runs = [load_result(workspace.store, run_id.strip()) for run_id in reference.split(",")]
+    if not all("candidates" in result.outputs for result in runs):
         raise StageInputError(f"a side must be runs of evaluate, but got {reference!r}; see the runs named evaluate")
-    tags = [workspace.store.run(result.run_id).data.tags for result in results]
+    tags = [workspace.store.run(result.run_id).data.tags for result in runs]
     # number 0 is the same work whatever seeds vary, so its run may be tagged by another experiment
     varied = [SeedsVary(one["seeds_vary"]) for one in tags if "seeds_vary" in one and one.get("seed", "0") != "0"]
-    evaluations = [result.outputs["candidates"] for result in results]
+    evaluations = [result.outputs["candidates"] for result in runs]
     return Side(tags[0].get("team", reference), evaluations, SeedsVary.narrowest(varied or [SeedsVary.ORPO]))

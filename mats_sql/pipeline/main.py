@@ -34,6 +34,7 @@ from mats_sql.evaluation.report import (
 )
 from mats_sql.parquet import read_records
 from mats_sql.pipeline import experiment as steps
+from mats_sql.pipeline import results
 from mats_sql.pipeline.evaluate import Evaluated, by_family, read_candidates, seed_tables, selector_scores
 from mats_sql.pipeline.ladder import read_perfect_gate
 from mats_sql.pipeline.progress import result_console
@@ -49,9 +50,9 @@ PERFECT_GATE = "PERFECT-GATE (bound)"
 
 def run_experiment(workspace: Workspace) -> None:
     """Train, evaluate, compare and register every team of the experiment; print and log the result tables."""
-    evaluated = [(team, steps.evaluation(workspace, team)) for team in steps.teams(workspace)]
-    ladders = [(line, steps.supervised_ladder(workspace, line)) for line in steps.lines(workspace.experiment)]
-    compared = [steps.regime_comparison(workspace, line) for line in steps.lines(workspace.experiment)]
+    evaluated = [(team, results.evaluation(workspace, team)) for team in results.teams(workspace)]
+    ladders = [(line, results.supervised_ladder(workspace, line)) for line in steps.lines(workspace.experiment)]
+    compared = [results.regime_comparison(workspace, line) for line in steps.lines(workspace.experiment)]
     gaps = [read_comparisons(result.outputs["comparisons"].path) for result in compared if result is not None]
     climbed = [read_ladder(result.outputs["ladder"].path) for _, result in ladders]
     bounds = [EvaluatedTeam(f"{PERFECT_GATE}, {line.label}", read_perfect_gate(result)) for line, result in ladders]

@@ -14,9 +14,10 @@ from mats_sql.agents import Validator
 from mats_sql.config import Experiment, regime_label
 from mats_sql.errors import TrainingError
 from mats_sql.pipeline.assemble import Line
-from mats_sql.pipeline.experiment import critique_pairs, evaluation, lines, preferred_team, questions
+from mats_sql.pipeline.experiment import critique_pairs, lines, questions
 from mats_sql.pipeline.questions import validation_ids
 from mats_sql.pipeline.replicates import seeds_of
+from mats_sql.pipeline.results import evaluation, preferred_team
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.preference import Labelling, labelling_of
 from mats_sql.search import SearchResult, TrialResult, TrialRow, TrialSettings, run_search, search_scatter

@@ -16,6 +16,7 @@ from mats_sql.evaluation.comparison.comparisons import read_comparisons
 from mats_sql.evaluation.sets import ALL
 from mats_sql.parquet import read_records
 from mats_sql.pipeline import experiment as steps
+from mats_sql.pipeline import results
 from mats_sql.pipeline.assemble import Line
 from mats_sql.pipeline.main import run_experiment
 from mats_sql.pipeline.replicates import Seeds
@@ -110,10 +111,10 @@ def test_every_regime_is_compared_with_indep_with_balanced_indep_and_with_indep_
     workspace: Workspace, line: Line, capsys: pytest.CaptureFixture[str]
 ) -> None:
     own = with_settings(workspace, regimes=["indep", SHORTER.regime], controls=True)
-    names = [team.name for team in steps.teams(own)]
+    names = [team.name for team in results.teams(own)]
     assert names[3:] == ["ORPO INDEP", "ORPO SHORTER", "ORPO INDEP (balanced)", "ORPO INDEP (matched to SHORTER)"]
-    assert [team.regime for team in steps.teams(own, "indep (balanced)")] == ["indep (balanced)"]
-    compared = steps.regime_comparison(own, line)
+    assert [team.regime for team in results.teams(own, "indep (balanced)")] == ["indep (balanced)"]
+    compared = results.regime_comparison(own, line)
     assert compared is not None
     gaps = read_comparisons(compared.outputs["comparisons"].path)
     shorter = f"SHORTER ({line.label})"
@@ -134,8 +135,8 @@ def test_every_regime_is_compared_with_indep_with_balanced_indep_and_with_indep_
 @pytest.mark.usefixtures("own_rule")
 def test_without_controls_a_regime_is_compared_with_indep_alone(workspace: Workspace, line: Line) -> None:
     own = with_settings(workspace, regimes=["indep", SHORTER.regime], controls=False)
-    assert [team.name for team in steps.teams(own)][3:] == ["ORPO INDEP", "ORPO SHORTER"]
-    compared = steps.regime_comparison(own, line)
+    assert [team.name for team in results.teams(own)][3:] == ["ORPO INDEP", "ORPO SHORTER"]
+    compared = results.regime_comparison(own, line)
     assert compared is not None
     assert read_comparisons(compared.outputs["comparisons"].path).controls == ()
 
@@ -149,7 +150,7 @@ def test_a_rule_of_ones_own_trains_as_the_built_in_one_that_does_the_same(
     for validator in Validator:
         pairs = [replace(pair, regime="indep") for pair in trained_on(mine, validator)]
         assert pairs == trained_on(built_in, validator)
-    [team] = steps.teams(own, name)
+    [team] = results.teams(own, name)
     assert (team.name, team.regime) == ("ORPO BY_RESCUE", "by_rescue")
 
 

@@ -11,7 +11,7 @@ import pytest
 from mats_sql.config import Experiment, LabSettings
 from mats_sql.errors import BenchmarkError
 from mats_sql.lab.generator import write_lab
-from mats_sql.pipeline import experiment as steps
+from mats_sql.pipeline import results
 from mats_sql.pipeline.commands import compare_named, evaluate_teams, train_supervised
 from mats_sql.pipeline.prepare import prepare
 from mats_sql.pipeline.progress import Progress
@@ -68,12 +68,12 @@ def test_teams_of_given_checkpoints_are_evaluated_and_compared(
     evaluate_teams(dev_alone, "zero-shot")
     compare_named(dev_alone, "zero-shot", "given")
     assert "given" in capsys.readouterr().out
-    made = {name: next(steps.teams(dev_alone, name)) for name in TEAMS}
+    made = {name: next(results.teams(dev_alone, name)) for name in TEAMS}
     assert {name: sorted(team.agents()) for name, team in made.items()} == {
         "given": ["condition-validator", "fixer", "planner", "select-validator", "selector"],
         "zero-shot": ["planner"],
     }
-    assert steps.evaluation(dev_alone, made["given"]).metrics["questions"] == 4
+    assert results.evaluation(dev_alone, made["given"]).metrics["questions"] == 4
     runs = dev_alone.store.client.search_runs([dev_alone.store.experiment_id])
     assert {run.info.run_name for run in runs if run.info.run_name.startswith(("sft", "rollout", "orpo"))} == set()
 

@@ -8,6 +8,7 @@ from mats_sql.choices import Regime
 from mats_sql.evaluation.comparison.comparisons import read_comparisons
 from mats_sql.evaluation.sets import ALL
 from mats_sql.pipeline import experiment as steps
+from mats_sql.pipeline import results
 from mats_sql.pipeline.commands import diagnose_lines, evaluate_teams
 from mats_sql.pipeline.evaluate import read_candidates
 from mats_sql.pipeline.questions import validation_ids
@@ -56,7 +57,7 @@ def test_the_diagnosis_says_of_every_gap_what_the_comparison_says(
     diagnose_lines(workspace)
     page = capsys.readouterr().out
     line = next(steps.lines(workspace.experiment))
-    compared = steps.regime_comparison(workspace, line)
+    compared = results.regime_comparison(workspace, line)
     assert compared is not None
     gaps = read_comparisons(compared.outputs["comparisons"].path)
     for regime in (Regime.COLLAB, Regime.COLLAB_V2):

@@ -17,6 +17,7 @@ from mats_sql.evaluation.question_results import question_results
 from mats_sql.evaluation.records import JudgedCandidate
 from mats_sql.parquet import read_records
 from mats_sql.pipeline import experiment as steps
+from mats_sql.pipeline import results
 from mats_sql.pipeline.assemble import TeamModels
 from mats_sql.pipeline.commands import diagnose_lines
 from mats_sql.pipeline.evaluate import read_candidates
@@ -39,7 +40,7 @@ def whole_team() -> TeamModels:
 @pytest.fixture
 def measured(workspace: Workspace) -> tuple[StageResult, StageResult]:
     """The team's evaluation and ladder."""
-    return steps.evaluation(workspace, whole_team()), steps.ladder(workspace, whole_team())
+    return results.evaluation(workspace, whole_team()), results.ladder(workspace, whole_team())
 
 
 def ladder_in(result: StageResult) -> Ladder:
@@ -111,7 +112,7 @@ def test_a_ladder_draws_nothing_that_evaluate_drew(
     changed = workspace.experiment.model_dump(mode="json")
     changed["sql"]["limits"]["timeout_s"] += 1
     with Workspace(Experiment.model_validate(changed), workspace.store, workspace.progress) as again:
-        second = steps.ladder(again, whole_team())
+        second = results.ladder(again, whole_team())
     assert second.run_id != measured[1].run_id
     assert drawn == []
     assert repr(ladder_in(second)) == repr(ladder_in(measured[1]))
@@ -135,7 +136,7 @@ def test_the_perfect_gate_fixes_exactly_the_wrong_plans_and_is_in_no_registry(
 
 def test_a_ladder_on_validation_is_no_look_and_asks_validation_questions_alone(workspace: Workspace) -> None:
     before = looks(workspace.store)
-    result = steps.ladder(workspace, whole_team(), validation_only=True)
+    result = results.ladder(workspace, whole_team(), validation_only=True)
     assert looks(workspace.store) == before
     plans = read_records(LadderPlan, result.outputs["tables"].path / "plans.parquet")
     assert {row.question_id for row in plans} <= validation_ids(steps.questions(workspace))
@@ -144,7 +145,7 @@ def test_a_ladder_on_validation_is_no_look_and_asks_validation_questions_alone(w
 
 def test_a_planner_alone_has_a_ladder_and_gains_by_what_is_picked_only(workspace: Workspace) -> None:
     base = base_model("lab")
-    ladder = ladder_in(steps.ladder(workspace, TeamModels("ALONE", base, base, {}, None)))
+    ladder = ladder_in(results.ladder(workspace, TeamModels("ALONE", base, base, {}, None)))
     assert (ladder.rungs, ladder.validators) == ((), ())
     gains = {item.part: item.gain.difference for item in ladder.gates.gains}
     assert (gains[PerfectPart.GATE], gains[PerfectPart.FIXER]) == (0, 0)
@@ -156,7 +157,7 @@ def test_diagnose_prints_the_ladder_and_blames_by_its_finding(
 ) -> None:
     diagnose_lines(workspace)
     printed = capsys.readouterr().out
-    ladder = ladder_in(steps.ladder(workspace, next(steps.teams(workspace, "sft"))))
+    ladder = ladder_in(results.ladder(workspace, next(results.teams(workspace, "sft"))))
     assert printed.count(ladder.sentence) == 2
     true, none = (ladder.rung(PlanGroup.WRONG, kind).proportion for kind in (CritiqueKind.TRUE, CritiqueKind.NONE))
     assert (

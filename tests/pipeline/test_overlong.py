@@ -8,6 +8,7 @@ import mlflow
 import pytest
 
 from mats_sql.pipeline import experiment as steps
+from mats_sql.pipeline import results
 from mats_sql.pipeline.questions import dev_source
 from mats_sql.pipeline.workspace import Workspace
 
@@ -15,14 +16,14 @@ from mats_sql.pipeline.workspace import Workspace
 def test_an_evaluation_names_every_question_whose_prompt_was_too_long(
     workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    team = next(steps.teams(workspace, "planner"))
+    team = next(results.teams(workspace, "planner"))
     # an answer that is known already would be given whatever the limit is: the length of answers makes these new
     narrow = workspace.experiment.generation.model_copy(update={"max_prompt_tokens": 40, "plan_tokens": 191})
     short = Workspace(
         workspace.experiment.model_copy(update={"generation": narrow}), workspace.store, workspace.progress
     )
     with short:
-        result = steps.evaluation(short, team)
+        result = results.evaluation(short, team)
     dev = dev_source(workspace.experiment, steps.questions(workspace)).tasks
     assert result.metrics["overlong_prompts"] == len(dev)
     assert f"{len(dev)} prompts over generation.max_prompt_tokens=40" in capsys.readouterr().err
@@ -33,5 +34,5 @@ def test_an_evaluation_names_every_question_whose_prompt_was_too_long(
 
 
 def test_an_evaluation_without_such_prompts_has_no_such_metric(workspace: Workspace) -> None:
-    team = next(steps.teams(workspace, "planner"))
-    assert "overlong_prompts" not in steps.evaluation(workspace, team).metrics
+    team = next(results.teams(workspace, "planner"))
+    assert "overlong_prompts" not in results.evaluation(workspace, team).metrics

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from mats_sql.choices import SeedsVary
 from mats_sql.config import Experiment
 from mats_sql.pipeline import experiment as steps
+from mats_sql.pipeline import results
 from mats_sql.pipeline.commands import compare_named, evaluate_teams
 from mats_sql.pipeline.replicates import Seeds, seeds_of, supervised_seeds
 from mats_sql.pipeline.workspace import Workspace
@@ -52,7 +53,7 @@ def test_replicates_have_distinct_roots_and_number_0_is_the_root(root: int, numb
 def test_without_a_setting_a_seed_varies_orpo_alone(workspace: Workspace) -> None:
     vary(workspace, SeedsVary.ORPO)
     line = next(steps.lines(workspace.experiment))
-    first, second = (digests(team) for team in steps.teams(workspace, "indep"))
+    first, second = (digests(team) for team in results.teams(workspace, "indep"))
     assert [first[name] == second[name] for name in SFT] == [True] * 3
     assert [first[name] == second[name] for name in VALIDATORS] == [False] * 2
     assert len({steps.pool(workspace, line, seeds).digest for seeds in seeds_of(workspace.experiment)}) == 1
@@ -63,23 +64,23 @@ def test_a_seed_of_the_pool_draws_its_plans_critiques_and_fixes_anew_from_the_sa
 ) -> None:
     experiment = vary(workspace, SeedsVary.POOL)
     line = next(steps.lines(experiment))
-    first, second = (digests(team) for team in steps.teams(workspace, "indep"))
+    first, second = (digests(team) for team in results.teams(workspace, "indep"))
     assert [first[name] == second[name] for name in (*SFT, *VALIDATORS)] == [True] * 3 + [False] * 2
     assert len({steps.pool(workspace, line, seeds).digest for seeds in seeds_of(experiment)}) == 2
     assert len({steps.plans(workspace, seeds).digest for seeds in seeds_of(experiment)}) == 2
-    assert [team.label for team in steps.teams(workspace, "sft")] == ["SFT-VF, aware fixer"]
+    assert [team.label for team in results.teams(workspace, "sft")] == ["SFT-VF, aware fixer"]
 
 
 def test_a_seed_of_all_trains_every_agent_anew_and_the_first_is_that_of_any_other_setting(
     workspace: Workspace,
 ) -> None:
     vary(workspace, SeedsVary.ORPO)
-    plain = digests(next(steps.teams(workspace, "indep")))
+    plain = digests(next(results.teams(workspace, "indep")))
     vary(workspace, SeedsVary.ALL)
-    first, second = (digests(team) for team in steps.teams(workspace, "indep"))
+    first, second = (digests(team) for team in results.teams(workspace, "indep"))
     assert first == plain
     assert [first[name] == second[name] for name in (*SFT, *VALIDATORS)] == [False] * 5
-    supervised = [digests(team) for team in steps.teams(workspace, "sft")]
+    supervised = [digests(team) for team in results.teams(workspace, "sft")]
     assert [team["selector"] for team in supervised] == [first["selector"], second["selector"]]
 
 
@@ -102,7 +103,7 @@ def test_a_comparison_by_name_or_by_runs_says_what_its_seeds_cover(
     line = next(steps.lines(workspace.experiment))
     runs = [
         ",".join(
-            steps.evaluation(workspace, steps.preferred_team(workspace, Labelling(regime), line, seeds)).run_id
+            results.evaluation(workspace, results.preferred_team(workspace, Labelling(regime), line, seeds)).run_id
             for seeds in seeds_of(workspace.experiment)
         )
         for regime in ("indep", "collab_v2")

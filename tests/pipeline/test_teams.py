@@ -9,6 +9,7 @@ import pytest
 from mats_sql.config import Experiment
 from mats_sql.errors import ConfigError
 from mats_sql.pipeline import experiment as steps
+from mats_sql.pipeline import results
 from mats_sql.pipeline.assemble import TeamModels
 from mats_sql.pipeline.commands import compare_named, evaluate_teams
 from mats_sql.pipeline.evaluate import read_candidates
@@ -45,7 +46,7 @@ def digests(team: TeamModels) -> dict[str, str]:
 
 
 def test_every_named_team_is_there_beside_the_built_in_ones(named: Workspace) -> None:
-    assert [team.label for team in steps.teams(named)] == [
+    assert [team.label for team in results.teams(named)] == [
         "PLANNER-only",
         "VALIDATORS-no-fixer",
         "SFT-VF, aware fixer",
@@ -59,7 +60,7 @@ def test_every_named_team_is_there_beside_the_built_in_ones(named: Workspace) ->
 
 def test_a_named_team_has_the_agents_that_it_names_and_the_rest_of_the_sft_team(named: Workspace) -> None:
     line = next(steps.lines(named.experiment))
-    made = {name: digests(next(steps.teams(named, name))) for name in ("sft", *TEAMS)}
+    made = {name: digests(next(results.teams(named, name))) for name in ("sft", *TEAMS)}
     planner = steps.preferred_planner(named, FIRST).outputs["model"].digest
     fixer = steps.preferred_fixer(named, line, FIRST).outputs["model"].digest
     assert (planner != made["sft"]["planner"], fixer != made["sft"]["fixer"]) == (True, True)
@@ -79,9 +80,9 @@ def test_the_fixer_that_orpo_trains_is_the_next_iterations(named: Workspace) -> 
 
 
 def test_without_a_fixer_the_validators_are_heard_by_the_selector_alone(named: Workspace) -> None:
-    unfixed, planner = (next(steps.teams(named, name)) for name in ("validators", "planner"))
+    unfixed, planner = (next(results.teams(named, name)) for name in ("validators", "planner"))
     assert {**digests(planner), **{k: v for k, v in digests(unfixed).items() if "validator" in k}} == digests(unfixed)
-    evaluated = [steps.evaluation(named, team) for team in (unfixed, planner)]
+    evaluated = [results.evaluation(named, team) for team in (unfixed, planner)]
     rows, plain = (read_candidates(result.outputs["candidates"]) for result in evaluated)
     assert {(row.origin, row.gate_open) for row in rows} == {("plan", False)}
     assert [row.sql for row in rows] == [row.sql for row in plain]
@@ -96,7 +97,7 @@ def test_a_named_team_is_evaluated_compared_and_promoted_by_its_name(
     assert "bare, seed 0" in capsys.readouterr().out
     compare_named(named, "validators", "bare")
     assert "bare − validators" in capsys.readouterr().out
-    result = steps.evaluation(named, next(steps.teams(named, "bare")))
+    result = results.evaluation(named, next(results.teams(named, "bare")))
     version = team_of_run(named.store, result.run_id)
     assert (version.name, version.tags["team"]) == ("tiny.team", "bare")
     assert "orpo" in lineage_text(lineage(named.store, str(version)))
@@ -107,12 +108,14 @@ def test_a_named_team_is_evaluated_compared_and_promoted_by_its_name(
 
 def test_an_unknown_team_is_refused_with_those_there_are(named: Workspace) -> None:
     with pytest.raises(ConfigError, match=r"validators, sft, .*planner-orpo, .*bare, all, but got 'nobody'"):
-        next(steps.teams(named, "nobody"))
+        next(results.teams(named, "nobody"))
 
 
 def test_a_team_that_a_line_would_change_only_in_its_selector_is_there_once(named: Workspace) -> None:
     named.experiment = changed(named.experiment, {"fixers": ["fixed", "aware"], "teams": TEAMS})
-    labels = {name: [team.label for team in steps.teams(named, name)] for name in ("validators", "bare", "fixer-alone")}
+    labels = {
+        name: [team.label for team in results.teams(named, name)] for name in ("validators", "bare", "fixer-alone")
+    }
     assert labels == {
         "validators": ["VALIDATORS-no-fixer"],
         "bare": ["bare, seed 0"],
