@@ -2,4 +2,5 @@
 
 from mats_sql.cli import compare
 
-compare()
+if __name__ == "__main__":
+    compare()

@@ -2,4 +2,5 @@
 
 from mats_sql.cli import diagnose
 
-diagnose()
+if __name__ == "__main__":
+    diagnose()

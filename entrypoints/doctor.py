@@ -2,4 +2,5 @@
 
 from mats_sql.cli import doctor
 
-doctor()
+if __name__ == "__main__":
+    doctor()

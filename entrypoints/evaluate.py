@@ -2,4 +2,5 @@
 
 from mats_sql.cli import evaluate
 
-evaluate()
+if __name__ == "__main__":
+    evaluate()

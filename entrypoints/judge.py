@@ -2,4 +2,5 @@
 
 from mats_sql.cli import judge
 
-judge()
+if __name__ == "__main__":
+    judge()

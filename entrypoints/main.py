@@ -2,4 +2,5 @@
 
 from mats_sql.cli import main
 
-main()
+if __name__ == "__main__":
+    main()

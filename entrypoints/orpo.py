@@ -2,4 +2,5 @@
 
 from mats_sql.cli import orpo
 
-orpo()
+if __name__ == "__main__":
+    orpo()

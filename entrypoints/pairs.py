@@ -2,4 +2,5 @@
 
 from mats_sql.cli import pairs
 
-pairs()
+if __name__ == "__main__":
+    pairs()

@@ -2,4 +2,5 @@
 
 from mats_sql.cli import prepare
 
-prepare()
+if __name__ == "__main__":
+    prepare()

@@ -2,4 +2,5 @@
 
 from mats_sql.cli import pretrain
 
-pretrain()
+if __name__ == "__main__":
+    pretrain()

@@ -2,4 +2,5 @@
 
 from mats_sql.cli import promote
 
-promote()
+if __name__ == "__main__":
+    promote()

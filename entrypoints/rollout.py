@@ -2,4 +2,5 @@
 
 from mats_sql.cli import rollout
 
-rollout()
+if __name__ == "__main__":
+    rollout()

@@ -2,4 +2,5 @@
 
 from mats_sql.cli import search
 
-search()
+if __name__ == "__main__":
+    search()

@@ -2,4 +2,5 @@
 
 from mats_sql.cli import sft
 
-sft()
+if __name__ == "__main__":
+    sft()

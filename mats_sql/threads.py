@@ -17,6 +17,11 @@ SPINS = 1000
 _DECIDED_BY = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 
 
+def usable_cores() -> int:
+    """Return how many cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def let_threads_sleep() -> None:
     """Make waiting compute threads sleep soon, here and in child processes, unless the environment decides otherwise.
 

@@ -13,7 +13,7 @@ from mats_sql.config.generation import GenerationSettings, ModelSettings, Teache
 from mats_sql.config.preference import PairSettings, Policy, PromoteSettings, RolloutSettings, SearchSettings
 from mats_sql.config.questions import BenchmarkSettings, LabSettings, PretrainSettings
 from mats_sql.config.regimes import RegimeName, known_regime, regime_label
-from mats_sql.config.section import Section
+from mats_sql.config.section import Positive, Section
 from mats_sql.config.teams import TeamMembers, check_teams
 from mats_sql.config.training import OrpoSettings, SftAgents
 
@@ -42,6 +42,12 @@ class Experiment(Section):
         description="How often fixer and pool follow one another: each time the fixer learns from the last pool.",
     )
     work_dir: Path = Field(Path("mats-runs"), description="Folder for what stages keep between runs.")
+    processes: Positive | None = Field(
+        None,
+        description="Processes in which main trains and evaluates side by side what does not need one another; null: "
+        "one per core, but one alone where there is a GPU. They change how long it takes, and of trained weights the "
+        "last bits, as another number of cores does.",
+    )
     benchmark: BenchmarkSettings = Field(BenchmarkSettings(), description="Where questions come from.")
     lab: LabSettings = Field(LabSettings(), description="The generated benchmark.")
     pretrain: PretrainSettings = Field(PretrainSettings(), description="How the lab's base model is made.")

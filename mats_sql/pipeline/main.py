@@ -7,10 +7,12 @@ the command's own run.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import product
 
 from mats_sql.agents import Validator
 from mats_sql.choices import Balance
+from mats_sql.config import SFT_TEAMS, Experiment
 from mats_sql.evaluation import question_sets
 from mats_sql.evaluation.comparison import Comparisons, read_comparisons
 from mats_sql.evaluation.diagnosis import Ladder, ladder_tables, read_ladder
@@ -35,11 +37,12 @@ from mats_sql.evaluation.report import (
 from mats_sql.parquet import read_records
 from mats_sql.pipeline import experiment as steps
 from mats_sql.pipeline import results
+from mats_sql.pipeline.ahead import Step, do_ahead
 from mats_sql.pipeline.evaluate import Evaluated, by_family, read_candidates, seed_tables, selector_scores
 from mats_sql.pipeline.ladder import read_perfect_gate
 from mats_sql.pipeline.progress import result_console
 from mats_sql.pipeline.questions import validation_ids
-from mats_sql.pipeline.replicates import seeds_of
+from mats_sql.pipeline.replicates import seeds_of, supervised_seeds
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.preference import PreferencePair, labellings
 from mats_sql.tracking import StageRun
@@ -50,6 +53,7 @@ PERFECT_GATE = "PERFECT-GATE (bound)"
 
 def run_experiment(workspace: Workspace) -> None:
     """Train, evaluate, compare and register every team of the experiment; print and log the result tables."""
+    _train_ahead(workspace)
     evaluated = [(team, results.evaluation(workspace, team)) for team in results.teams(workspace)]
     ladders = [(line, results.supervised_ladder(workspace, line)) for line in steps.lines(workspace.experiment)]
     compared = [results.regime_comparison(workspace, line) for line in steps.lines(workspace.experiment)]
@@ -60,6 +64,30 @@ def run_experiment(workspace: Workspace) -> None:
     if workspace.command is not None:
         _log(workspace.command, tables, climbed, evaluated)
     _print(tables, gaps, climbed, workspace.registered)
+
+
+def _train_ahead(workspace: Workspace) -> None:
+    """Train agents side by side, then teams: those that learn from one pool do not need one another.
+
+    The SFT teams are evaluated before, in this process: every other team draws the same plans, and most of the same
+    fixes, which the cache then has.
+    """
+    experiment = workspace.experiment
+    agents: list[Step] = []
+    for seeds in supervised_seeds(experiment):
+        steps.plans(workspace, seeds)
+        agents += [partial(steps.supervised_fixer, mode=mode, seeds=seeds) for mode in experiment.fixers]
+        agents += [partial(steps.supervised_validator, validator=validator, seeds=seeds) for validator in Validator]
+    do_ahead(workspace, agents)
+    for build in _builders(experiment, SFT_TEAMS):
+        results.built_evaluation(workspace, build)
+    rest = _builders(experiment, [*(labelling.key for labelling in labellings(experiment)), *experiment.teams])
+    ladders: list[Step] = [partial(results.supervised_ladder, line=line) for line in steps.lines(experiment)]
+    do_ahead(workspace, [*ladders, *(partial(results.built_evaluation, build=build) for build in rest)])
+
+
+def _builders(experiment: Experiment, names: Sequence[str]) -> list[results.TeamBuilder]:
+    return [build for name in names for build in results.team_builders(experiment, name)]
 
 
 def registered_text(versions: Sequence[str]) -> str:

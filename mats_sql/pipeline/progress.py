@@ -22,16 +22,18 @@ def result_console() -> Console:
 class Progress:
     """Print what runs and what ended to standard error; results go to standard output.
 
-    The live line is for terminals only: it has a bar, which fills where the work's total is known.
+    The live line is for terminals only: it has a bar, which fills where the work's total is known. Of several processes
+    at most one may be ``live``.
     """
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None = None, *, live: bool = True) -> None:
         self._console = console or Console(stderr=True, highlight=False, soft_wrap=True)
+        self._shows = live and self._console.is_terminal
         self._live: tuple[Bars, TaskID] | None = None
 
     def started(self, title: str) -> None:
         """Show that a stage is at work."""
-        if self._console.is_terminal:
+        if self._shows:
             self.stopped()
             # the text gives way where the terminal is narrow, not the bar
             text = TextColumn(

@@ -6,7 +6,8 @@ is one step, which asks for the steps that it needs and calls the stage that com
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import product
 
 from mats_sql.agents import Validator
@@ -47,6 +48,9 @@ from mats_sql.preference import (
 from mats_sql.tracking import Artifact, StageResult
 
 PLANNER_ONLY, NO_FIXER, SFT_TEAM = "PLANNER-only", "VALIDATORS-no-fixer", "SFT-VF"
+
+TeamBuilder = Callable[[Workspace], TeamModels]
+"""A team yet to be trained and put together. It can be pickled, so another process may do it."""
 
 
 # ---- teams
@@ -140,31 +144,45 @@ def _supervised_seed(workspace: Workspace, seeds: Seeds) -> int | None:
 
 
 def teams(workspace: Workspace, name: str = "all") -> Iterator[TeamModels]:
-    """Yield the teams of that name: ``planner``, ``validators``, ``sft``, a regime, a control, a named one, or ``all``.
+    """Yield the teams of that name, each trained when its turn comes; see :func:`team_builders`."""
+    return (build(workspace) for build in team_builders(workspace.experiment, name))
+
+
+def team_builders(experiment: Experiment, name: str = "all") -> list[TeamBuilder]:
+    """Return what builds each team of that name: ``planner``, ``validators``, ``sft``, a regime, a control, a named
+    one, or ``all``.
 
     Per fixer and iteration there is one SFT team, and one team of each regime, control and seed; a team in which a line
     would change the selector alone has the first line's. Raises :class:`ConfigError` for any other name.
     """
-    experiment = workspace.experiment
     known = (*team_names(experiment), "all")
     if name not in known and not is_own(name):
         raise ConfigError(f"a team must be one of {', '.join(known)}, but got {name!r}; choose one")
+    built = [*_line_builders(experiment, name)] if name not in experiment.teams else []
+    for named, members in experiment.teams.items():
+        if name in (named, "all"):
+            built += _named_builders(experiment, named, members)
+    return built
+
+
+def _line_builders(experiment: Experiment, name: str) -> Iterator[TeamBuilder]:
     first = next(lines(experiment))
     for title, build in (("planner", planner_team), ("validators", unfixed_team)):
         for seeds in supervised_seeds(experiment) if name in (title, "all") else ():
-            yield build(workspace, first, seeds)
+            yield partial(build, line=first, seeds=seeds)
     for line in lines(experiment):
         for seeds in supervised_seeds(experiment) if name in ("sft", "all") else ():
-            yield supervised_team(workspace, line, seeds)
-        trained = () if name in (*SFT_TEAMS, *experiment.teams) else labellings_named(experiment, name)
+            yield partial(supervised_team, line=line, seeds=seeds)
+        trained = () if name in SFT_TEAMS else labellings_named(experiment, name)
         for labelling, seeds in product(trained, seeds_of(experiment)):
-            yield preferred_team(workspace, labelling, line, seeds)
-    for named, members in experiment.teams.items():
-        own = lines(experiment) if members.of_a_line else (first,)
-        replicates = seeds_of(experiment) if members.preferred else supervised_seeds(experiment)
-        replicates = replicates if members.trained else replicates[:1]
-        for line, seeds in product(own, replicates) if name in (named, "all") else ():
-            yield named_team(workspace, named, line, seeds)
+            yield partial(preferred_team, labelling=labelling, line=line, seeds=seeds)
+
+
+def _named_builders(experiment: Experiment, name: str, members: TeamMembers) -> Iterator[TeamBuilder]:
+    own = lines(experiment) if members.of_a_line else [next(lines(experiment))]
+    replicates = seeds_of(experiment) if members.preferred else supervised_seeds(experiment)
+    for line, seeds in product(own, replicates if members.trained else replicates[:1]):
+        yield partial(named_team, name=name, line=line, seeds=seeds)
 
 
 def team_names(experiment: Experiment) -> tuple[str, ...]:
@@ -174,6 +192,11 @@ def team_names(experiment: Experiment) -> tuple[str, ...]:
 
 
 # ---- what comes of them
+
+
+def built_evaluation(workspace: Workspace, build: TeamBuilder) -> StageResult:
+    """Return the evaluation of a team on all usable dev questions, built first."""
+    return evaluation(workspace, build(workspace))
 
 
 def evaluation(workspace: Workspace, team: TeamModels, *, validation_only: bool = False) -> StageResult:

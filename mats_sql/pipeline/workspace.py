@@ -30,6 +30,15 @@ class OverlongPrompt:
     item_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What a process of the same command has done so far: stages by fingerprint, new versions, reused runs by title."""
+
+    results: Mapping[str, StageResult]
+    registered: tuple[str, ...]
+    reused: Mapping[str, str]
+
+
 @dataclass(slots=True)
 class Workspace:
     """One process's view of an experiment. Use as a context manager: leaving it closes workers.
@@ -83,6 +92,18 @@ class Workspace:
         """Return a view with another experiment and parent run that shares workers and finished stages."""
         self.judge()
         return replace(self, experiment=experiment, command=command)
+
+    def finished(self) -> Finished:
+        """Return what this process has done, for the command's own process to :meth:`learn`."""
+        reused = self.store.reused[self.command.run_id] if self.command else {}
+        return Finished(dict(self._results), tuple(self.registered), dict(reused))
+
+    def learn(self, other: Finished) -> None:
+        """Take over what another process of the same command has done."""
+        self._results |= other.results
+        self.registered += [version for version in other.registered if version not in self.registered]
+        if self.command is not None:
+            self.store.reused[self.command.run_id] |= other.reused
 
     def look(self, run: StageRun) -> int:
         """Count a look at the final set and write its number on the run; return it.

@@ -15,6 +15,7 @@ from transformers.utils.logging import disable_progress_bar, enable_progress_bar
 
 from mats_sql.config import TrainerSettings
 from mats_sql.seeds import derive_seed
+from mats_sql.threads import usable_cores
 from mats_sql.training.order import visit_count
 
 
@@ -80,7 +81,7 @@ def all_cores() -> Iterator[None]:
     """Let torch use every core this process may run on, unless OMP_NUM_THREADS says otherwise."""
     before = torch.get_num_threads()
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(_usable_cores())
+        torch.set_num_threads(usable_cores())
     try:
         yield
     finally:
@@ -103,9 +104,3 @@ def _checkpointing_argument() -> str:
     """Return transformers' name for it: newer releases warn about the old name, older ones know no other."""
     names = {field.name for field in fields(TrainingArguments)}
     return "activation_checkpointing" if "activation_checkpointing" in names else "gradient_checkpointing"
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -30,6 +30,7 @@ def tiny(folder: Path) -> Experiment:
             "regimes": ["indep", "collab", "collab_v2"],
             "controls": False,  # tests of the controls turn them on
             "search": {"trials": 1, "k": [2]},
+            "processes": 1,
         }
     )
 

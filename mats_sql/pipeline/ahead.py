@@ -1,0 +1,106 @@
+"""Steps done ahead: independent ones side by side in child processes, whose finished stages the experiment then finds.
+
+The operations of a small model are too small for many threads: two processes of one thread each draw about one and a
+half times as much as one process of two (docs/performance.md). A stage is computed once, whichever process asks first,
+and a second one that asks for it meanwhile waits; so a step may be done ahead without a word to those that need it.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.connection import wait
+from pathlib import Path
+from threading import Thread
+
+from mats_sql.config import Experiment
+from mats_sql.errors import TrainingError
+from mats_sql.pipeline.progress import Progress
+from mats_sql.pipeline.workspace import Finished, Workspace
+from mats_sql.threads import usable_cores
+
+Step = Callable[[Workspace], object]
+"""What a process is asked to do; it can be pickled: a module's function, or a ``partial`` of one."""
+
+_THREADS = "OMP_NUM_THREADS"
+_workspace: Workspace | None = None
+"""A child process's own view of the experiment, for as long as it lives."""
+
+
+def do_ahead(workspace: Workspace, steps: Sequence[Step]) -> None:
+    """Do independent steps side by side, longest first, and let the workspace know what they finished.
+
+    With one process, or one step, nothing is done: whoever needs the step does it. Raises what a step raises, and
+    :class:`TrainingError` when a process is killed.
+    """
+    count = min(len(steps), process_count(workspace.experiment))
+    if count < 2:
+        return
+    run_id = workspace.command.run_id if workspace.command else None
+    context = multiprocessing.get_context("spawn")
+    with (
+        _threads_shared_among(count),
+        ProcessPoolExecutor(count, context, initializer=_open, initargs=(workspace.experiment, run_id)) as pool,
+    ):
+        futures = [pool.submit(_do, step) for step in steps]
+        try:
+            for future in as_completed(futures):
+                workspace.learn(future.result())
+        except BrokenProcessPool:
+            raise TrainingError(
+                f"{count} processes must stay alive to the end of their stages, but one was killed (out of memory?); "
+                "start again, finished stages are reused, or set processes: 1"
+            ) from None
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def process_count(experiment: Experiment) -> int:
+    """Return how many processes work side by side: the setting, or one per core, but one alone where there is a GPU."""
+    if experiment.processes is not None:
+        return experiment.processes
+    import torch
+
+    gpu: bool = torch.cuda.is_available()
+    return 1 if gpu else usable_cores()
+
+
+@contextmanager
+def _threads_shared_among(processes: int) -> Iterator[None]:
+    """Give each child its share of the cores, unless the environment has decided."""
+    if _THREADS in os.environ:
+        yield
+        return
+    os.environ[_THREADS] = str(max(1, usable_cores() // processes))
+    try:
+        yield
+    finally:
+        del os.environ[_THREADS]
+
+
+def _open(experiment: Experiment, run_id: str | None) -> None:
+    """Open a child's workspace, which closes with the process; end with the parent, however that ends."""
+    from mats_sql.tracking import StageRun, connect
+
+    global _workspace
+    Thread(target=_end_with_parent, daemon=True).start()
+    store = connect(experiment.name, experiment.work_dir)
+    command = StageRun(store, run_id, Path(os.devnull)) if run_id else None
+    _workspace = Workspace(experiment, store, Progress(live=False), command)
+
+
+def _do(step: Step) -> Finished:
+    assert _workspace is not None, "the pool opens a workspace in each process before its first step"
+    step(_workspace)
+    return _workspace.finished()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
