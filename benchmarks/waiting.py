@@ -3,7 +3,8 @@
     python benchmarks/waiting.py [--rounds 2] [--limit-s 60]
 
 Every run is a process of its own, since OpenMP reads its environment once. Rounds are interleaved, so that a slow spell
-of the machine meets every policy. Not covered: other OpenMP libraries than GNU's, more than one busy process.
+of the machine meets every policy. A second table compares one process of two threads with two processes of one thread
+each, which do twice the work. Not covered: other OpenMP libraries than GNU's, more than one busy process.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -47,12 +49,26 @@ def main(rounds: int, limit_s: float, work: str | None) -> None:
                 for policy, variables in POLICIES.items():
                     for kind in ("decode", "sft"):
                         found[policy, kind, busy].append(_timed(kind, variables, limit_s))
+    beside = {
+        (kind, count): _side_by_side(kind, count, rounds, limit_s) for kind in ("decode", "sft") for count in (1, 2)
+    }
     columns = [(kind, busy) for busy in (False, True) for kind in ("decode", "sft")]
     headers = [f"{kind}, {'beside one busy process' if busy else 'alone'}" for kind, busy in columns]
     print("| waiting |", " | ".join(headers), "|")
     print("|---|" + "---:|" * len(columns))
     for policy in POLICIES:
         print(f"| {policy} |", " | ".join(_shown(found[policy, *column], limit_s) for column in columns), "|")
+    print("\n| seconds per unit of work | decode | sft |\n|---|---:|---:|")
+    for count, title in ((1, "one process of two threads"), (2, "two processes of one thread")):
+        print(f"| {title} |", " | ".join(_shown(beside[kind, count], limit_s) for kind in ("decode", "sft")), "|")
+
+
+def _side_by_side(kind: str, processes: int, rounds: int, limit_s: float) -> list[float | None]:
+    """Return, per round, the seconds that a unit of work takes when so many processes do one each, on two cores."""
+    variables = {"GOMP_SPINCOUNT": str(SPINS), "OMP_NUM_THREADS": str(2 // processes)}
+    with ThreadPoolExecutor(processes) as pool:
+        spent = [[*pool.map(lambda _: _timed(kind, variables, limit_s), range(processes))] for _ in range(rounds)]
+    return [None if None in times else max(filter(None, times)) / processes for times in spent]
 
 
 def _timed(kind: str, variables: dict[str, str], limit_s: float) -> float | None:
