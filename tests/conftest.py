@@ -17,11 +17,30 @@ from mats_sql.generation.open import open_engine
 from mats_sql.lab.base import base_model_path
 from mats_sql.rollout.sample import Source
 from mats_sql.sql.executor import SqlExecutor
+from mats_sql.tracking.store import connect
 from tests.lab_source import GENERATION, lab_source
 
 # How long a test takes says how busy the machine is.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+EXPERIMENTS = {"tracked": "the tiny experiment", "finished": "the small experiment", "killed": "the small experiment"}
+"""Fixtures of an experiment that many tests share, and what it is called: the longest work, the longest first."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep in one process of several what shares an experiment, else a file, and begin with the longest."""
+    names = list(dict.fromkeys(EXPERIMENTS.values()))
+    groups = {item: _group(item) for item in items}
+    items.sort(key=lambda item: names.index(groups[item]) if groups[item] in names else len(names))
+    for item, group in groups.items():
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _group(item: pytest.Item) -> str:
+    used = getattr(item, "fixturenames", ())
+    return next((name for fixture, name in EXPERIMENTS.items() if fixture in used), item.nodeid.partition("::")[0])
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +56,18 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MATS_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database without runs: making one takes seconds, copying it none."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        patch.delenv("MLFLOW_RUN_ID", raising=False)
+        connect("unused", folder / "work")
+    return folder / "mlflow.db"
 
 
 @pytest.fixture(scope="module")

@@ -35,6 +35,8 @@ from mats_sql.seeds import derive_seed
 OnMetrics = Callable[[int, Mapping[str, float]], None]
 """Takes a step and its metrics."""
 
+_START = "forkserver"
+"""A server imports this module once, for all processes of all trainings: importing takes as long as thirty steps."""
 _LOG_EVERY = 25
 _PASS_ON_EVERY_S = 1.0
 
@@ -90,7 +92,9 @@ def _train_in_processes(
     on_metrics: OnMetrics | None,
 ) -> dict[str, float]:
     """Train in further processes, pass on what they log, and return the last losses."""
-    logged: SimpleQueue[_Logged] = multiprocessing.get_context("spawn").SimpleQueue()
+    context = multiprocessing.get_context(_START)
+    context.set_forkserver_preload([__name__])
+    logged: SimpleQueue[_Logged] = context.SimpleQueue()
     losses = {"copy_loss": float("nan"), "loss": float("nan")}
 
     def pass_on() -> None:
@@ -102,7 +106,7 @@ def _train_in_processes(
 
     arguments = (tokenizer.to_str(), settings, meeting, out, state, logged)
     processes = multiprocessing.start_processes(
-        _train, arguments, settings.processes, join=False, daemon=True, start_method="spawn"
+        _train, arguments, settings.processes, join=False, daemon=True, start_method=_START
     )
     try:
         while not processes.join(timeout=_PASS_ON_EVERY_S):

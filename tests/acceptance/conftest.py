@@ -1,4 +1,9 @@
-"""A small experiment that the acceptance tests run as a user does: through the entry points, on a store of its own."""
+"""A small experiment that the acceptance tests run as a user does: through its commands, on a store of its own.
+
+A process is started where the process is what is tested: that an entry point exists, that another one finds what the
+first left, that a killed one is continued. Elsewhere the same command runs in the tests' own process, because
+importing what a command needs takes longer than most commands.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +16,18 @@ from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
+
+from mats_sql.cli import commands
 
 ROOT = Path(__file__).parent.parent.parent
 
 EXPERIMENT: Mapping[str, object] = {
     "name": "small",
-    "benchmark": {"kind": "lab", "validation_questions": 20},
-    "lab": {"train_databases": 8, "train_questions": 160, "dev_databases": 6, "dev_questions": 60},
-    "sft": {agent: {"batch_size": 8} for agent in ("planner", "validator", "fixer", "selector")},
-    "rollout": {"questions": 60, "plans": 3, "critiques": 3},
+    "benchmark": {"kind": "lab", "validation_questions": 12},
+    "lab": {"train_databases": 8, "train_questions": 100, "dev_databases": 4, "dev_questions": 36},
+    "sft": {agent: {"batch_size": 8, "max_examples": 48} for agent in ("planner", "validator", "fixer", "selector")},
+    "rollout": {"questions": 40, "plans": 3, "critiques": 3},
     "pairs": {"max_pairs_per_prompt": 4},
     "orpo": {"checkpoint_steps": 2},
     "policy": {"k": 2},
@@ -56,7 +64,7 @@ class Place:
         return kept | {"MLFLOW_TRACKING_URI": self.tracking_uri, "MLFLOW_DISABLE_TELEMETRY": "true"}
 
     def run(self, entry_point: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run an entry point to its end."""
+        """Run an entry point to its end, in a process of its own."""
         return subprocess.run(
             self.command(entry_point, *arguments),
             cwd=self.folder,
@@ -65,6 +73,18 @@ class Place:
             text=True,
             timeout=900,
         )
+
+    def call(self, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end, in this process."""
+        line = [command, "--config", str(self.config), *arguments]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(self.folder)
+            for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
+                patch.delenv(name)
+            for name, value in self.environment().items():
+                patch.setenv(name, value)
+            done = CliRunner().invoke(commands, line, catch_exceptions=False)
+        return subprocess.CompletedProcess(line, done.exit_code, done.stdout, done.stderr)
 
 
 def new_place(folder: Path) -> Place:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ STAGES = ("main", "prepare", "pretrain", "sft", "rollout", "pairs", "orpo", "eva
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
+def place(tmp_path: Path, empty_database: Path) -> Place:
+    shutil.copyfile(empty_database, tmp_path / "mlflow.db")
     return new_place(tmp_path)
 
 
@@ -34,7 +36,10 @@ def benchmark(small_benchmark: Path, tmp_path: Path) -> Path:
 
 
 def assert_refused(place: Place, entry_point: str, *arguments: str, saying: str) -> None:
-    done = place.run(entry_point, *arguments)
+    assert_one_line(place.call(entry_point, *arguments), saying)
+
+
+def assert_one_line(done: subprocess.CompletedProcess[str], saying: str) -> None:
     lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
     assert done.returncode == 2, done.stderr
     assert len(lines) == 1, done.stderr
@@ -45,7 +50,7 @@ def assert_refused(place: Place, entry_point: str, *arguments: str, saying: str)
 @pytest.mark.parametrize("entry_point", STAGES)
 def test_a_missing_config_is_named(place: Place, entry_point: str) -> None:
     place.config.unlink()
-    assert_refused(place, entry_point, saying="experiment.yaml")
+    assert_one_line(place.run(entry_point), saying="experiment.yaml")
 
 
 @pytest.mark.parametrize(
@@ -95,7 +100,7 @@ def as_bird(place: Place, benchmark: Path) -> None:
 
 def test_a_benchmark_that_is_whole_is_prepared(place: Place, benchmark: Path) -> None:
     as_bird(place, benchmark)
-    done = place.run("prepare")
+    done = place.call("prepare")
     assert done.returncode == 0, done.stderr
     assert "dev: 12 of 12 questions" in done.stderr
 

@@ -104,14 +104,14 @@ def test_the_perfect_gate_is_a_row_of_the_result_and_nowhere_else(finished: Fini
 
 def test_diagnose_shows_the_ladder_of_a_team_without_another_look(finished: Finished, client: MlflowClient) -> None:
     before = looks(client)
-    done = finished[0].run("diagnose", "--team", "sft")
+    done = finished[0].call("diagnose", "--team", "sft")
     assert done.returncode == 0, done.stderr
     assert "The ladder of SFT-VF" in done.stdout
     assert "✓" not in done.stderr
     assert looks(client) == before
-    validation = finished[0].run("diagnose", "--team", "sft", "--part", "validation")
-    assert "20 validation questions" in validation.stdout, validation.stderr
-    refused = finished[0].run("diagnose", "--part", "validation")
+    validation = finished[0].call("diagnose", "--team", "sft", "--part", "validation")
+    assert "12 validation questions" in validation.stdout, validation.stderr
+    refused = finished[0].call("diagnose", "--part", "validation")
     assert refused.returncode == 2
     assert "name the team" in refused.stderr
 
@@ -166,16 +166,14 @@ def test_from_a_team_one_walks_to_every_dataset_and_model_it_came_from(store: St
 def test_the_lineage_of_a_version_is_printed_and_an_unknown_one_is_one_line(finished: Finished) -> None:
     place = finished[0]
     program = "from mats_sql.cli import commands; commands()"
-    shown, unknown = (
-        subprocess.run(
-            [sys.executable, "-c", program, "lineage", address, "--config", str(place.config)],
-            cwd=place.folder,
-            env=place.environment(),
-            capture_output=True,
-            text=True,
-        )
-        for address in ("small.team/1", "small.team/99")
+    shown = subprocess.run(
+        [sys.executable, "-c", program, "lineage", "small.team/1", "--config", str(place.config)],
+        cwd=place.folder,
+        env=place.environment(),
+        capture_output=True,
+        text=True,
     )
+    unknown = place.call("lineage", "small.team/99")
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout.startswith("small.team/1")
     assert all(name in shown.stdout for name in ("small.planner/1", "questions", "pool"))
@@ -208,11 +206,11 @@ def test_promote_moves_the_champion_and_refuses_with_the_reason(
 ) -> None:
     place = finished[0]
     evaluated = runs(client, "evaluate ORPO INDEP%")[0].info.run_id
-    refused = place.run("promote", "--run-id", evaluated, "--set", "promote.min_selector_ex=1.0")
+    refused = place.call("promote", "--run-id", evaluated, "--set", "promote.min_selector_ex=1.0")
     assert refused.returncode == 2
     assert "min_selector_ex" in refused.stderr.splitlines()[-1]
     assert "champion" not in client.get_registered_model("small.team").aliases
-    promoted = place.run("promote", "--run-id", evaluated)
+    promoted = place.call("promote", "--run-id", evaluated)
     assert promoted.returncode == 0, promoted.stderr
     champion = client.get_model_version_by_alias("small.team", "champion")
     assert (champion.tags["regime"], f"small.team/{champion.version}") == ("indep", str(team_of_run(store, evaluated)))
@@ -222,7 +220,7 @@ def test_compare_takes_regimes_named_teams_and_run_ids(finished: Finished, clien
     place = finished[0]
     ids = [runs(client, f"evaluate {name}%")[0].info.run_id for name in ("PLANNER-only", "SFT-VF")]
     for baseline, treatment in (("indep", "collab_v2"), ("validators", "collab-no-fixer"), ids):
-        done = place.run("compare", "--baseline", baseline, "--treatment", treatment)
+        done = place.call("compare", "--baseline", baseline, "--treatment", treatment)
         assert done.returncode == 0, done.stderr
         (look,) = re.findall(r"Look number (\d+) at", done.stdout)
         assert 1 <= int(look) <= looks(client)
@@ -260,7 +258,7 @@ def test_orpo_trains_the_planner_and_the_fixer_too_and_registers_them(
 ) -> None:
     before = len(client.search_model_versions(f"name = 'small.{agent}'"))
     for entry_point in ("pairs", "orpo"):
-        done = finished[0].run(entry_point, "--agent", agent)
+        done = finished[0].call(entry_point, "--agent", agent)
         assert done.returncode == 0, done.stderr
     (trained,) = runs(client, f"orpo {agent}%")
     assert 0 <= trained.data.metrics["eval_rewards/accuracies"] <= 1
@@ -269,7 +267,7 @@ def test_orpo_trains_the_planner_and_the_fixer_too_and_registers_them(
 
 
 def test_search_keeps_one_run_per_trial_and_warns_of_its_optimism(finished: Finished, client: MlflowClient) -> None:
-    done = finished[0].run("search", "--regime", "collab_v2")
+    done = finished[0].call("search", "--regime", "collab_v2")
     assert done.returncode == 0, done.stderr
     assert "The best of 2 trials" in done.stdout
     assert "overstates itself" in done.stdout
@@ -278,7 +276,7 @@ def test_search_keeps_one_run_per_trial_and_warns_of_its_optimism(finished: Fini
 
 
 def test_diagnose_ends_with_the_station_where_the_signal_is_lost(finished: Finished, client: MlflowClient) -> None:
-    done = finished[0].run("diagnose")
+    done = finished[0].call("diagnose")
     assert done.returncode == 0, done.stderr
     (finding,) = " ".join(done.stdout.split()).split("Where the signal is lost")[1:]
     assert "COLLAB_V2: " in finding

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
@@ -32,8 +33,21 @@ def team(name, skill, *seeds):
 
 
 INDEP, COLLAB, STRICT = team("INDEP", 0.6, 1, 2), team("COLLAB", 0.8, 3, 4), team("STRICT", 0.9, 5, 6)
-FOUND = compare_question_sets(SETS, INDEP, [COLLAB, STRICT])
-SINGLE = compare_question_sets(SETS, team("INDEP", 0.6, 1), [team("COLLAB", 0.8, 3)])
+
+
+@cache
+def two_seeds():
+    return compare_question_sets(SETS, INDEP, [COLLAB, STRICT])
+
+
+@cache
+def one_seed():
+    return compare_question_sets(SETS, team("INDEP", 0.6, 1), [team("COLLAB", 0.8, 3)])
+
+
+@cache
+def controlled():
+    return compare_question_sets(SETS, INDEP, [COLLAB, STRICT], [BALANCED, MATCHED])
 
 
 def correct(side, ids):
@@ -44,9 +58,9 @@ def correct(side, ids):
 
 
 def test_every_treatment_is_compared_on_both_question_sets():
-    assert FOUND.question_sets == (ALL, REST)
-    assert [one.treatment for one in FOUND.on(REST)] == ["COLLAB", "STRICT"]
-    assert (FOUND.of(ALL, "STRICT").questions, FOUND.of(REST, "STRICT").questions) == (220, 160)
+    assert two_seeds().question_sets == (ALL, REST)
+    assert [one.treatment for one in two_seeds().on(REST)] == ["COLLAB", "STRICT"]
+    assert (two_seeds().of(ALL, "STRICT").questions, two_seeds().of(REST, "STRICT").questions) == (220, 160)
 
 
 def test_a_gap_claims_of_its_seeds_only_what_both_sides_vary():
@@ -63,28 +77,27 @@ def test_without_a_validation_split_there_is_one_set():
 @pytest.mark.parametrize("chosen", SETS, ids=lambda chosen: chosen.name)
 def test_what_is_compared_is_the_selected_sql_of_the_sets_questions(chosen):
     alone = compare_teams(correct(INDEP, chosen.question_ids), correct(COLLAB, chosen.question_ids))
-    found = FOUND.of(chosen.name, "COLLAB")
+    found = two_seeds().of(chosen.name, "COLLAB")
     assert (found.difference, found.decision_p) == (alone.difference, alone.decision_p)
     assert (found.intervals, found.p_values) == (alone.intervals, alone.p_values)
 
 
 def test_the_treatments_of_one_set_are_one_family():
     for name in (ALL, REST):
-        low, high = sorted(FOUND.on(name), key=lambda one: one.decision_p)
+        low, high = sorted(two_seeds().on(name), key=lambda one: one.decision_p)
         assert low.adjusted_p == pytest.approx(min(1, 2 * low.decision_p))
         assert high.adjusted_p == pytest.approx(max(low.adjusted_p, high.decision_p))
 
 
 BALANCED = ComparedControl("balanced INDEP", dict.fromkeys(("COLLAB", "STRICT"), team("INDEP (balanced)", 0.7, 7, 8)))
 MATCHED = ComparedControl("matched INDEP", {"STRICT": team("INDEP (matched to STRICT)", 0.65, 9, 10)})
-CONTROLLED = compare_question_sets(SETS, INDEP, [COLLAB, STRICT], [BALANCED, MATCHED])
 
 
 def test_each_kind_of_control_is_a_family_of_its_own_and_changes_no_other():
-    assert CONTROLLED.controls == ("balanced INDEP", "matched INDEP")
+    assert controlled().controls == ("balanced INDEP", "matched INDEP")
     for name in (ALL, REST):
-        assert CONTROLLED.on(name) == FOUND.on(name)
-        over = CONTROLLED.on(name, "balanced INDEP")
+        assert controlled().on(name) == two_seeds().on(name)
+        over = controlled().on(name, "balanced INDEP")
         assert [(one.treatment, one.baseline) for one in over] == [
             ("COLLAB", "INDEP (balanced)"),
             ("STRICT", "INDEP (balanced)"),
@@ -92,13 +105,13 @@ def test_each_kind_of_control_is_a_family_of_its_own_and_changes_no_other():
         low, high = sorted(over, key=lambda one: one.decision_p)
         assert low.adjusted_p == pytest.approx(min(1, 2 * low.decision_p))
         assert high.adjusted_p == pytest.approx(max(low.adjusted_p, high.decision_p))
-        [only] = CONTROLLED.on(name, "matched INDEP")
+        [only] = controlled().on(name, "matched INDEP")
         assert (only.treatment, only.adjusted_p) == ("STRICT", only.decision_p)
-    assert CONTROLLED.of(ALL, "STRICT", "matched INDEP").baseline == "INDEP (matched to STRICT)"
+    assert controlled().of(ALL, "STRICT", "matched INDEP").baseline == "INDEP (matched to STRICT)"
 
 
 def test_a_treatment_survives_when_it_is_above_baseline_and_controls_at_once():
-    found = {survival.treatment: survival for survival in CONTROLLED.survivals(ALL)}
+    found = {survival.treatment: survival for survival in controlled().survivals(ALL)}
     assert {name: len(survival.gaps) for name, survival in found.items()} == {"COLLAB": 2, "STRICT": 3}
     largest = {name: max(gap.decision_p for gap in survival.gaps) for name, survival in found.items()}
     first, second = sorted(largest, key=lambda name: largest[name])
@@ -122,31 +135,32 @@ def test_one_control_that_is_as_good_takes_the_gain():
 
 
 def test_without_controls_nothing_is_said_of_survival():
-    assert FOUND.survivals(ALL) == ()
-    assert not [name for name in FOUND.as_mlflow() if "survives" in name]
+    assert two_seeds().survivals(ALL) == ()
+    assert not [name for name in two_seeds().as_mlflow() if "survives" in name]
 
 
 def test_gaps_over_controls_have_names_of_their_own():
-    values = CONTROLLED.as_mlflow()
-    assert values["COLLAB/gap"] == FOUND.as_mlflow()["COLLAB/gap"]
-    over = CONTROLLED.of(REST, "STRICT", "matched INDEP")
+    values = controlled().as_mlflow()
+    assert values["COLLAB/gap"] == two_seeds().as_mlflow()["COLLAB/gap"]
+    over = controlled().of(REST, "STRICT", "matched INDEP")
     assert values["rest/STRICT/over matched INDEP/gap"] == over.difference
-    assert values["STRICT/survives"] == float(CONTROLLED.survivals(ALL)[1].survives)
+    assert values["STRICT/survives"] == float(controlled().survivals(ALL)[1].survives)
 
 
 def test_the_page_shows_the_gaps_over_the_controls_and_what_they_leave():
-    page = comparison_page(CONTROLLED, notice="What can be seen.", looks=3)
-    assert all(one.verdict in page for one in CONTROLLED.comparisons)
-    assert all(survival.sentence in page for name in (ALL, REST) for survival in CONTROLLED.survivals(name))
+    page = comparison_page(controlled(), notice="What can be seen.", looks=3)
+    assert all(one.verdict in page for one in controlled().comparisons)
+    assert all(survival.sentence in page for name in (ALL, REST) for survival in controlled().survivals(name))
     assert f"### What the controls leave, {ALL}" in page
     [collab] = [line for line in page.splitlines() if line.startswith("| COLLAB | ")][:1]
     assert collab.split(" | ")[3] == "–", "COLLAB has no matched control here"
 
 
 @pytest.mark.parametrize(
-    "found", [FOUND, SINGLE, Comparisons(()), CONTROLLED], ids=["seeds", "one seed", "none", "controls"]
+    "made", [two_seeds, one_seed, lambda: Comparisons(()), controlled], ids=["seeds", "one seed", "none", "controls"]
 )
-def test_comparisons_survive_their_file_exactly(found, tmp_path):
+def test_comparisons_survive_their_file_exactly(made, tmp_path):
+    found = made()
     write_comparisons(tmp_path / "made" / "comparisons.json", found)
     read = read_comparisons(tmp_path / "made" / "comparisons.json")
     assert repr(read) == repr(found)  # every number in full, and NaN, which equals nothing
@@ -156,14 +170,14 @@ def test_comparisons_survive_their_file_exactly(found, tmp_path):
 
 
 def test_the_file_is_json_for_everyone(tmp_path):
-    write_comparisons(tmp_path / "c.json", SINGLE)
+    write_comparisons(tmp_path / "c.json", one_seed())
 
     def refuse(constant):
         raise AssertionError(f"{constant} is not JSON")
 
     first = json.loads((tmp_path / "c.json").read_text(), parse_constant=refuse)["comparisons"][0]
     assert first["baseline_seeds"]["deviation"] == "NaN"
-    assert first["difference"] == SINGLE.of(ALL, "COLLAB").difference
+    assert first["difference"] == one_seed().of(ALL, "COLLAB").difference
 
 
 def broken(change):
@@ -191,7 +205,7 @@ def broken(change):
 )
 def test_a_malformed_file_is_refused_in_one_line_that_names_the_place(damage, problem, tmp_path):
     path = tmp_path / "comparisons.json"
-    write_comparisons(path, SINGLE)
+    write_comparisons(path, one_seed())
     path.write_text(damage(json.loads(path.read_text())))
     with pytest.raises(StageInputError) as raised:
         read_comparisons(path)
@@ -207,12 +221,12 @@ def test_a_missing_file_is_refused_in_one_line(tmp_path):
 
 def test_a_gap_that_was_not_compared_is_asked_for_in_vain():
     with pytest.raises(StageInputError, match=f"MAGIC on {ALL} was not .COLLAB on {ALL}, STRICT on {ALL}, "):
-        FOUND.of(ALL, "MAGIC")
+        two_seeds().of(ALL, "MAGIC")
 
 
 def test_a_treatment_stands_for_one_comparison():
     with pytest.raises(StageInputError, match=r"'COLLAB'.* is there twice"):
-        Comparisons((*SINGLE.comparisons, SINGLE.comparisons[0]))
+        Comparisons((*one_seed().comparisons, one_seed().comparisons[0]))
 
 
 def test_teams_on_different_questions_are_not_compared():
@@ -222,22 +236,22 @@ def test_teams_on_different_questions_are_not_compared():
 
 
 def test_metrics_are_named_by_set_and_by_treatment_where_there_are_several():
-    assert FOUND.as_mlflow()["rest/STRICT/gap"] == FOUND.of(REST, "STRICT").difference
-    assert FOUND.as_mlflow()["COLLAB/p_adjusted"] == FOUND.of(ALL, "COLLAB").adjusted_p
-    assert SINGLE.as_mlflow()["gap"] == SINGLE.of(ALL, "COLLAB").difference
-    assert SINGLE.as_mlflow()["rest/gap"] == SINGLE.of(REST, "COLLAB").difference
+    assert two_seeds().as_mlflow()["rest/STRICT/gap"] == two_seeds().of(REST, "STRICT").difference
+    assert two_seeds().as_mlflow()["COLLAB/p_adjusted"] == two_seeds().of(ALL, "COLLAB").adjusted_p
+    assert one_seed().as_mlflow()["gap"] == one_seed().of(ALL, "COLLAB").difference
+    assert one_seed().as_mlflow()["rest/gap"] == one_seed().of(REST, "COLLAB").difference
 
 
 def test_the_page_says_every_verdict_and_the_look():
-    page = comparison_page(FOUND, notice="What can be seen.", looks=3)
+    page = comparison_page(two_seeds(), notice="What can be seen.", looks=3)
     assert [line for line in page.splitlines() if line.startswith(("COLLAB −", "STRICT −"))] == [
-        one.verdict for name in (ALL, REST) for one in FOUND.on(name)
+        one.verdict for name in (ALL, REST) for one in two_seeds().on(name)
     ]
     assert page.splitlines()[2] == "What can be seen."
     assert page.endswith("Look number 3 at the final set in this experiment.\n")
 
 
 def test_the_verdict_follows_the_correction():
-    one = SINGLE.comparisons[0]
+    one = one_seed().comparisons[0]
     assert "]: distinguishable (" in replace(one, adjusted_p=0.05).verdict
     assert "]: not distinguishable (" in replace(one, adjusted_p=0.0501).verdict

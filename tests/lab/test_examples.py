@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -20,16 +21,19 @@ from mats_sql.lab.generator import ROWS, write_lab
 from mats_sql.lab.values import mentioned_values
 from mats_sql.seeds import derive_random
 
-EXAMPLES = draw_examples(0, 0, 600)
+
+@cache
+def drawn() -> list[PretrainExample]:
+    return draw_examples(0, 0, 600)
 
 
 def _of(kind: ExampleKind) -> list[PretrainExample]:
-    return [example for example in EXAMPLES if example.kind is kind]
+    return [example for example in drawn() if example.kind is kind]
 
 
 def test_a_shard_is_a_pure_function_of_seed_and_number() -> None:
-    assert draw_examples(0, 0, 600) == EXAMPLES
-    assert draw_examples(0, 1, 50) != EXAMPLES[:50]
+    assert draw_examples(0, 0, 600) == drawn()
+    assert draw_examples(0, 1, 50) != drawn()[:50]
 
 
 def test_reserved_themes_and_words_are_never_seen() -> None:
@@ -37,14 +41,14 @@ def test_reserved_themes_and_words_are_never_seen() -> None:
     open_names = {entity.name for theme in words.open_themes() for entity in words.THEMES[theme]}
     values = {value for attribute in words.ATTRIBUTES.values() for value in attribute.values}
     kept |= {value for value in values if words.is_reserved(value)}
-    seen = {word for example in EXAMPLES for word in re.findall(r"[A-Za-z]+", example.messages[0].content)}
+    seen = {word for example in drawn() for word in re.findall(r"[A-Za-z]+", example.messages[0].content)}
     assert len(kept) > 30
     assert seen & (kept - open_names - {word for word in kept if word in words.pretraining_words()}) == set()
 
 
 def test_names_are_sometimes_invented_so_that_they_must_be_copied() -> None:
     known = set(words.pretraining_words())
-    tables = [table for e in EXAMPLES for table in re.findall(r"table (\w+) ,", e.messages[0].content)]
+    tables = [table for e in drawn() for table in re.findall(r"table (\w+) ,", e.messages[0].content)]
     assert 0.05 < sum(table not in known for table in tables) / len(tables) < 0.3
 
 
@@ -59,9 +63,9 @@ def test_the_response_often_shows_what_is_wrong() -> None:
 
 
 def test_every_task_has_about_its_share() -> None:
-    counts = Counter(example.kind for example in EXAMPLES)
+    counts = Counter(example.kind for example in drawn())
     for kind, share in KIND_SHARES.items():
-        assert counts[kind] / len(EXAMPLES) == pytest.approx(share, abs=0.06)
+        assert counts[kind] / len(drawn()) == pytest.approx(share, abs=0.06)
 
 
 def test_critiques_conclude_both_ways() -> None:

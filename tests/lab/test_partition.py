@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,6 @@ from mats_sql.errors import LeakError
 from mats_sql.lab.examples import draw_examples
 from mats_sql.lab.generator import write_lab
 from mats_sql.lab.partition import Part, check_reserved, part_of
-from mats_sql.lab.shards import corpus
 
 SMALL = LabSettings(train_databases=3, train_questions=150, dev_databases=3, dev_questions=150)
 
@@ -34,6 +34,7 @@ PARTS = {
 """Fixed for good: the packaged base model was pretrained on the texts of one part."""
 
 
+@cache
 def asked(seed: int, shard: int) -> set[str]:
     """Return the normalised texts that a part of the pretraining asks."""
     return {_question(example.messages[0].content) for example in draw_examples(seed, shard, 400)}
@@ -56,8 +57,8 @@ def test_pretraining_asks_no_text_that_any_lab_could_ask(seed: int, shard: int) 
     assert [text for text in texts if part_of(text) is Part.BENCHMARK] == []
 
 
-def test_the_tokenizer_is_trained_on_no_text_that_any_lab_could_ask() -> None:
-    texts = [_question(text) for text in corpus(0) if "Question: " in text]
+def test_the_tokenizer_is_trained_on_no_text_that_any_lab_could_ask(corpus_texts: list[str]) -> None:
+    texts = [_question(text) for text in corpus_texts if "Question: " in text]
     assert len(texts) > 1500
     assert [text for text in texts if part_of(text) is Part.BENCHMARK] == []
 

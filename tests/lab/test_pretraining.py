@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
@@ -33,6 +34,7 @@ SMALL = PretrainSettings(
     learning_rate=5e-3,
     warmup_steps=4,
     processes=2,
+    snapshot_examples=320,
 )
 
 
@@ -41,16 +43,26 @@ class Trained:
     """A finished pretraining."""
 
     folder: Path
+    state: Path
     report: PretrainReport
     logged: list[tuple[int, dict[str, float]]]
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    out = tmp_path_factory.mktemp("base")
+    out, state = tmp_path_factory.mktemp("base"), tmp_path_factory.mktemp("state")
     logged: list[tuple[int, dict[str, float]]] = []
-    report = pretrain(out, SMALL, lambda step, metrics: logged.append((step, dict(metrics))))
-    return Trained(out, report, logged)
+    report = pretrain(out, SMALL, lambda step, metrics: logged.append((step, dict(metrics))), state)
+    return Trained(out, state, report, logged)
+
+
+@pytest.fixture
+def state(trained: Trained, tmp_path: Path) -> Path:
+    """What a training leaves that was stopped before its first checkpoint: a tokenizer, which takes long to make."""
+    folder = tmp_path / "state"
+    folder.mkdir()
+    shutil.copy(trained.state / "tokenizer.json", folder)
+    return folder
 
 
 def test_the_loss_falls(trained: Trained) -> None:
@@ -84,24 +96,24 @@ def test_equal_settings_give_equal_bytes(trained: Trained, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("checkpoint_steps", [3, 10])
 def test_a_stopped_pretraining_goes_on_and_ends_with_the_same_bytes(
-    trained: Trained, tmp_path: Path, checkpoint_steps: int
+    trained: Trained, state: Path, tmp_path: Path, checkpoint_steps: int
 ) -> None:
-    settings = SMALL.model_copy(update={"checkpoint_steps": checkpoint_steps, "snapshot_examples": 320})
+    settings = SMALL.model_copy(update={"checkpoint_steps": checkpoint_steps})
 
     def stop(step: int, _: Mapping[str, float]) -> None:
         if step >= 25:
             raise KeyboardInterrupt(step)
 
     with pytest.raises(KeyboardInterrupt):
-        pretrain(tmp_path / "stopped", settings, stop, tmp_path / "state")
-    assert len(list((tmp_path / "state").glob("step-*"))) == 1
+        pretrain(tmp_path / "stopped", settings, stop, state)
+    assert len(list(state.glob("step-*"))) == 1
     steps: list[int] = []
-    pretrain(tmp_path / "resumed", settings, lambda step, _: steps.append(step), tmp_path / "state")
+    pretrain(tmp_path / "resumed", settings, lambda step, _: steps.append(step), state)
     assert digest_tree(tmp_path / "resumed") == digest_tree(trained.folder)
     assert steps[-1] == step_count(SMALL)
 
 
-def test_a_killed_command_leaves_no_process_behind(tmp_path: Path) -> None:
+def test_a_killed_command_leaves_no_process_behind(state: Path, tmp_path: Path) -> None:
     script = tmp_path / "train.py"
     script.write_text(
         "from pathlib import Path\nfrom mats_sql.config import PretrainSettings\n"
@@ -111,9 +123,11 @@ def test_a_killed_command_leaves_no_process_behind(tmp_path: Path) -> None:
         "    print(*(child.pid for child in multiprocessing.active_children()), flush=True)\n"
         "if __name__ == '__main__':\n"
         f"    settings = PretrainSettings.model_validate_json({SMALL.model_dump_json()!r})\n"
-        "    pretrain(Path(sys.argv[1]), settings.model_copy(update={'examples': 1_000_000}), say)\n"
+        "    settings = settings.model_copy(update={'examples': 1_000_000})\n"
+        "    pretrain(Path(sys.argv[1]), settings, say, Path(sys.argv[2]))\n"
     )
-    with subprocess.Popen([sys.executable, script, tmp_path / "out"], stdout=subprocess.PIPE, text=True) as command:
+    line = [sys.executable, script, tmp_path / "out", state]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as command:
         assert command.stdout is not None
         children = [int(pid) for pid in command.stdout.readline().split()]
         command.kill()
@@ -124,9 +138,8 @@ def test_a_killed_command_leaves_no_process_behind(tmp_path: Path) -> None:
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)
 
 
-def test_snapshots_along_the_way_load_and_the_last_is_the_model(tmp_path: Path, trained: Trained) -> None:
-    pretrain(tmp_path / "model", SMALL.model_copy(update={"snapshot_examples": 320}), state=tmp_path / "state")
-    folders = sorted((tmp_path / "state" / "snapshots").iterdir())
+def test_snapshots_along_the_way_load_and_the_last_is_the_model(trained: Trained) -> None:
+    folders = sorted((trained.state / "snapshots").iterdir())
     assert [folder.name for folder in folders] == ["0000320", "0000640"]
     assert digest_tree(folders[-1]) == digest_tree(trained.folder)
     AutoModelForCausalLM.from_pretrained(folders[0])
@@ -140,9 +153,9 @@ def test_the_report_has_the_last_losses_and_counts(trained: Trained) -> None:
     assert report.steps == step_count(SMALL) == logged[-1][0] == 44
 
 
-def test_every_process_has_a_say_in_an_update(tmp_path: Path) -> None:
+def test_every_process_has_a_say_in_an_update(state: Path, tmp_path: Path) -> None:
     one_step = SMALL.model_copy(update={"copy_steps": 0, "warmup_steps": 0, "examples": 8, "processes": 1})
-    pretrain(tmp_path / "alone", one_step)
-    pretrain(tmp_path / "together", one_step.model_copy(update={"examples": 16, "processes": 2}))
+    pretrain(tmp_path / "alone", one_step, state=state)
+    pretrain(tmp_path / "together", one_step.model_copy(update={"examples": 16, "processes": 2}), state=state)
     alone, together = (load_file(tmp_path / name / "model.safetensors") for name in ("alone", "together"))
     assert {name for name in alone if torch.equal(alone[name], together[name])} == set()

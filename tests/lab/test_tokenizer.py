@@ -9,23 +9,25 @@ from tokenizers import Tokenizer
 
 from mats_sql.agents.messages import as_dicts, user
 from mats_sql.lab import words
-from mats_sql.lab.examples import draw_examples
-from mats_sql.lab.shards import corpus, tokenize_example
+from mats_sql.lab.examples import PretrainExample, draw_examples
+from mats_sql.lab.shards import tokenize_example
 from mats_sql.lab.tokenizer import END, FORMATS, MARK, as_pretrained, train_tokenizer
-
-TOKENIZER = train_tokenizer(corpus(0), 2600)
-EXAMPLES = draw_examples(1, 0, 120)
 
 
 @pytest.fixture(scope="module")
-def tokenizer() -> Tokenizer:
-    return TOKENIZER
+def tokenizer(corpus_texts: list[str]) -> Tokenizer:
+    return train_tokenizer(iter(corpus_texts), 2600)
+
+
+@pytest.fixture(scope="module")
+def examples() -> list[PretrainExample]:
+    return draw_examples(1, 0, 120)
 
 
 @settings(deadline=None)
 @given(st.text(alphabet=st.characters(exclude_characters=MARK, exclude_categories=("Cs",))))
-def test_any_text_without_the_mark_comes_back_exactly(text: str) -> None:
-    assert _round_trip(text) == text
+def test_any_text_without_the_mark_comes_back_exactly(tokenizer: Tokenizer, text: str) -> None:
+    assert _round_trip(tokenizer, text) == text
 
 
 @settings(deadline=None)
@@ -34,13 +36,13 @@ def test_any_text_without_the_mark_comes_back_exactly(text: str) -> None:
         "".join
     )
 )
-def test_formats_and_words_in_any_order_come_back_exactly(text: str) -> None:
-    assert _round_trip(text) == text
+def test_formats_and_words_in_any_order_come_back_exactly(tokenizer: Tokenizer, text: str) -> None:
+    assert _round_trip(tokenizer, text) == text
 
 
-def test_prompts_and_answers_come_back_exactly() -> None:
-    texts = [text for example in EXAMPLES for text in (example.messages[0].content, example.answer)]
-    assert [text for text in texts if _round_trip(text) != text] == []
+def test_prompts_and_answers_come_back_exactly(tokenizer: Tokenizer, examples: list[PretrainExample]) -> None:
+    texts = [text for example in examples for text in (example.messages[0].content, example.answer)]
+    assert [text for text in texts if _round_trip(tokenizer, text) != text] == []
 
 
 def test_every_word_of_the_lists_is_one_token_apart_from_a_final_s(tokenizer: Tokenizer) -> None:
@@ -70,14 +72,14 @@ def test_a_format_string_is_one_token_and_ends_in_no_letter_or_digit(tokenizer: 
     assert not text[-1].isalnum()
 
 
-def test_prompts_are_short(tokenizer: Tokenizer) -> None:
-    lengths = [len(tokenizer.encode(example.messages[0].content).ids) for example in EXAMPLES]
+def test_prompts_are_short(tokenizer: Tokenizer, examples: list[PretrainExample]) -> None:
+    lengths = [len(tokenizer.encode(example.messages[0].content).ids) for example in examples]
     assert sum(lengths) / len(lengths) < 200, lengths
 
 
-def test_pretraining_ids_are_those_of_the_chat_template(tokenizer: Tokenizer) -> None:
+def test_pretraining_ids_are_those_of_the_chat_template(tokenizer: Tokenizer, examples: list[PretrainExample]) -> None:
     wrapped = as_pretrained(tokenizer, 1024)
-    for example in EXAMPLES[:20]:
+    for example in examples[:20]:
         made = tokenize_example(tokenizer, example.messages, example.answer)
         prompt = wrapped.apply_chat_template(as_dicts(example.messages), add_generation_prompt=True, return_dict=False)
         whole = wrapped.apply_chat_template(
@@ -93,5 +95,5 @@ def test_a_role_marker_inside_a_message_is_what_a_user_of_transformers_expects(t
     assert wrapped.convert_ids_to_tokens(ids)[-2:] == [END, "<|assistant|>"]
 
 
-def _round_trip(text: str) -> str:
-    return str(TOKENIZER.decode(TOKENIZER.encode(text).ids, skip_special_tokens=False))
+def _round_trip(tokenizer: Tokenizer, text: str) -> str:
+    return str(tokenizer.decode(tokenizer.encode(text).ids, skip_special_tokens=False))

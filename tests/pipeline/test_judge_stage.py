@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from mats_sql.cli import commands
 from mats_sql.config import SqlLimits
 from mats_sql.pipeline.judge import JudgeReport, JudgeRequest, judge_file
 from mats_sql.sql.verdict import VerdictClass
@@ -185,8 +187,8 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path: Path, spoil: Spoil, com
     root, candidates, out = write_benchmark(tmp_path), write_candidates(tmp_path), tmp_path / "out.jsonl"
     spoil(root, candidates)
     options = ["--benchmark-root", root, "--candidates", candidates, "--out", out, "--cache", tmp_path / "cache"]
-    done = subprocess.run([*COMMAND, *map(str, options)], capture_output=True, text=True, check=False)
-    assert done.returncode == 2, done
+    done = CliRunner().invoke(commands, ["judge", *map(str, options)], catch_exceptions=False)
+    assert done.exit_code == 2, done.output
     assert done.stderr.count("\n") == 1, done.stderr
     assert complaint in done.stderr
     assert not out.exists()

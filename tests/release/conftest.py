@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-from tests.tracking.conftest import empty_database, store, store_folder  # noqa: F401
+from tests.tracking.conftest import store, store_folder  # noqa: F401
