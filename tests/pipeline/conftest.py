@@ -22,10 +22,10 @@ def tiny(folder: Path) -> Experiment:
         {
             "name": "tiny",
             "work_dir": folder / "work",
-            "benchmark": {"kind": "lab", "validation_questions": 6},
-            "lab": {"train_databases": 4, "train_questions": 40, "dev_databases": 3, "dev_questions": 18},
+            "benchmark": {"kind": "lab", "validation_questions": 4},
+            "lab": {"train_databases": 4, "train_questions": 32, "dev_databases": 3, "dev_questions": 12},
             "sft": dict.fromkeys(("planner", "validator", "fixer", "selector"), SFT),
-            "rollout": {"questions": 24, "plans": 3, "critiques": 3},
+            "rollout": {"questions": 16, "plans": 3, "critiques": 3},
             "pairs": {"max_pairs_per_prompt": 4},
             "policy": {"k": 2},
             "regimes": ["indep", "collab", "collab_v2"],

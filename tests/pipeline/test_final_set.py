@@ -35,7 +35,8 @@ def test_a_search_evaluates_every_trial_on_the_validation_split_alone(workspace:
 
 
 def test_a_command_that_shows_new_results_on_the_final_set_is_one_look(workspace: Workspace) -> None:
-    workspace.experiment = changed(workspace.experiment, {"policy": {"k": 3}})  # a team that no other test has shown
+    only = {"policy": {"k": 3}, "regimes": ["indep", "collab"]}  # teams that no other test has shown
+    workspace.experiment = changed(workspace.experiment, only)
     before = looks(workspace.store)
     as_command(workspace, "evaluate", "sft")
     assert looks(workspace.store) == before + 1

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,14 @@ CORPUS = [
     "SELECT. The query selects name. The question asks for the name. Conclude: correct.",
     "CONDITION. The query filters age. Conclude: incorrect.",
 ] * 20
+
+
+@pytest.fixture(scope="package", autouse=True)
+def settled() -> Iterator[None]:
+    """Every trainer starts the garbage collector: let it not walk all that is imported, longer than a test trains."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")
