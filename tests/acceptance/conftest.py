@@ -28,7 +28,7 @@ EXPERIMENT: Mapping[str, object] = {
     "lab": {"train_databases": 8, "train_questions": 100, "dev_databases": 4, "dev_questions": 36},
     "sft": {agent: {"batch_size": 8, "max_examples": 48} for agent in ("planner", "validator", "fixer", "selector")},
     "rollout": {"questions": 40, "plans": 3, "critiques": 3},
-    "pairs": {"max_pairs_per_prompt": 4},
+    "pairs": {"max_pairs_per_prompt": 4, "evaluation_share": 0.25},
     "orpo": {"checkpoint_steps": 2},
     "policy": {"k": 2},
     "regimes": ["indep", "collab_v2"],

@@ -14,7 +14,6 @@ from mlflow import MlflowClient
 from tests.acceptance.conftest import Place, new_place
 
 KILLED_STAGES = ("rollout-pool", "orpo", "evaluate")
-COMMAND = ("evaluate", "--team", "indep")  # through all of these stages, and through each once
 
 
 def outputs(place: Place) -> dict[str, str]:
@@ -25,9 +24,9 @@ def outputs(place: Place) -> dict[str, str]:
 
 
 def kill_within(place: Place, stage: str, delay_s: float) -> bool:
-    """Start the command, kill it ``delay_s`` after the stage began; false when it ended before."""
+    """Start `main`, kill it ``delay_s`` after the stage began; false when it ended before."""
     process = subprocess.Popen(
-        place.command(*COMMAND),
+        place.command("main"),
         cwd=place.folder,
         env=place.environment(),
         stdout=subprocess.DEVNULL,
@@ -51,7 +50,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Place:
     place = new_place(tmp_path_factory.mktemp("killed"))
     for stage, delay_s in zip(KILLED_STAGES, (1.0, 0.7, 0.5), strict=True):
         assert kill_within(place, stage, delay_s), f"{stage} ended before it could be killed"
-    done = place.run(*COMMAND)
+    done = place.run("main")
     assert done.returncode == 0, done.stderr
     return place
 
@@ -73,8 +72,8 @@ def test_no_run_is_left_running(killed: Place) -> None:
     experiment = client.get_experiment_by_name("small")
     assert experiment is not None
     open_runs = client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'")
-    commands = [run for run in open_runs if run.info.run_name == COMMAND[0]]
-    assert [run.info.run_name for run in open_runs if run not in commands] == []
+    mains = [run for run in open_runs if run.info.run_name == "main"]
+    assert [run.info.run_name for run in open_runs if run not in mains] == []
 
 
 def test_work_folders_of_finished_stages_are_gone(killed: Place) -> None:
