@@ -30,6 +30,7 @@ EXPERIMENT: Mapping[str, object] = {
     "rollout": {"questions": 40, "plans": 3, "critiques": 3},
     "pairs": {"max_pairs_per_prompt": 4, "evaluation_share": 0.25},
     "orpo": {"checkpoint_steps": 2},
+    "processes": 1,  # the last bits of a score depend on what was scored before it
     "policy": {"k": 2},
     "regimes": ["indep", "collab_v2"],
     "controls": False,
