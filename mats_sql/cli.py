@@ -40,8 +40,16 @@ def commands() -> None:
 
 @commands.command()
 @experiment_options
-def main(config: Path, overrides: tuple[str, ...]) -> None:
+@click.option("--dry-run", is_flag=True, help="Say which stages would run and which would be reused; run nothing.")
+def main(config: Path, overrides: tuple[str, ...], *, dry_run: bool) -> None:
     """The whole experiment: train, evaluate, compare and register every team."""
+    if dry_run:
+        with one_line_errors():
+            experiment = load(config, overrides)
+            from mats_sql.pipeline import plan_experiment
+
+            plan_experiment(experiment)
+        return
 
     def body(workspace: Workspace) -> None:
         from mats_sql.pipeline import run_experiment
@@ -186,20 +194,42 @@ def diagnose(config: Path, overrides: tuple[str, ...], team: str, part: str) -> 
 
 @commands.command()
 @experiment_options
-@regime_option
+@click.option(
+    "--regime",
+    default="all",
+    show_default=True,
+    help="The regimes to search, parted by commas, each with the same space, sampler seed and budget; all: every one "
+    "of the experiment.",
+)
 @click.option(
     "--trials", type=click.IntRange(min=1), default=None, help="How many trials; default: search.trials of the config."
 )
-def search(config: Path, overrides: tuple[str, ...], regime: str, trials: int | None) -> None:
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Processes of this machine that share the trials; on others the same command joins through search.storage.",
+)
+@click.option("--dry-run", is_flag=True, help="Say which stages would run and how many trials remain; run nothing.")
+def search(
+    config: Path, overrides: tuple[str, ...], regime: str, trials: int | None, workers: int, *, dry_run: bool
+) -> None:
     """Search ORPO's beta, K and learning rate for selector EX on the validation split."""
+    if dry_run:
+        with one_line_errors():
+            experiment = load(config, overrides)
+            from mats_sql.pipeline import plan_search
+
+            plan_search(experiment, experiment.regimes_named(regime), trials)
+        return
 
     def body(workspace: Workspace) -> None:
-        from mats_sql.pipeline import search_regime
+        from mats_sql.pipeline import search_regimes
 
-        for item in workspace.experiment.regimes_named(regime):
-            search_regime(workspace, item, trials)
+        search_regimes(workspace, workspace.experiment.regimes_named(regime), trials=trials, workers=workers)
 
-    run_command("search", config, overrides, body)
+    run_command("search", config, overrides, body, concurrent=True)
 
 
 @commands.command()

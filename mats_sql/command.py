@@ -62,10 +62,11 @@ preferred_agent_option = click.option(
 )
 
 
-def run_command(name: str, config: Path, overrides: Sequence[str], body: Body) -> None:
+def run_command(name: str, config: Path, overrides: Sequence[str], body: Body, *, concurrent: bool = False) -> None:
     """Run an entry point's body inside its MLflow run, or print why not and exit with code 2.
 
-    The run is the one that ``mlflow run`` made, if any; the stages that the body asks for are nested under it.
+    The run is the one that ``mlflow run`` made, if any; the stages that the body asks for are nested under it. A
+    command waits for an equal one to end, unless it is ``concurrent``: then each works in a run of its own.
     """
     with one_line_errors():
         let_threads_sleep()
@@ -74,7 +75,8 @@ def run_command(name: str, config: Path, overrides: Sequence[str], body: Body) -
         from mats_sql.tracking import Stage, StageKey, connect, run_stage
 
         store = connect(experiment.name, experiment.work_dir)
-        stage = Stage(StageKey(name, 1), name, {"experiment": experiment.model_dump(mode="json")}, reusable=False)
+        settings = {"experiment": experiment.model_dump(mode="json")}
+        stage = Stage(StageKey(name, 1), name, settings, reusable=False, concurrent=concurrent)
         with Workspace(experiment, store, Progress()) as workspace:
 
             def compute(run: StageRun) -> None:

@@ -55,6 +55,10 @@ class StageInputError(MatsError):
     """A stage's input (an earlier stage's output) is missing or damaged."""
 
 
+class StageStopped(MatsError):
+    """A stage was ended before its end because its result was not needed; the same stage goes on when it is."""
+
+
 def one_line(words: object) -> str:
     """Return an error of other software, or its text, as one line of bounded length."""
     return " ".join(str(words).split())[:300]

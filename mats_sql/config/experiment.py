@@ -113,8 +113,8 @@ class Experiment(Section):
         return self
 
     def regimes_named(self, name: str) -> tuple[str, ...]:
-        """Return the regime of that name, or every regime of the experiment for ``all``.
+        """Return the regimes of those names, parted by commas, or every regime of the experiment for ``all``.
 
         Raises :class:`ConfigError` for a name that is no regime.
         """
-        return self.regimes if name == "all" else (known_regime(name),)
+        return self.regimes if name == "all" else tuple(dict.fromkeys(map(known_regime, name.split(","))))

@@ -98,9 +98,26 @@ class SearchSettings(Section):
     k: tuple[int, ...] = Field(
         (2, 4), description="Values of pairs.k to choose from, each at most what the pool holds."
     )
-    storage: str | None = Field(
-        None, description="Optuna storage that several machines share; none: a file in the work dir."
+    pruner: Literal["none", "wilcoxon"] = Field(
+        "wilcoxon",
+        description="Whether a trial ends early that is already worse than the best one, by Wilcoxon's signed-rank "
+        "test on the questions answered so far (docs/search.md).",
     )
+    block_questions: Positive = Field(
+        25, description="Validation questions answered between two looks of the pruner; each may reload the agents."
+    )
+    storage: str | None = Field(
+        None, description="Optuna storage that several machines share, a database URL; none: a file in the work dir."
+    )
+
+    @model_validator(mode="after")
+    def _ranges_are_in_order(self) -> SearchSettings:
+        for name, (low, high) in (("beta", self.beta), ("learning_rate", self.learning_rate)):
+            if not 0 < low <= high:
+                raise ValueError(f"search.{name} must be two numbers with 0 < low <= high, but got {[low, high]}")
+        if not self.k or min(self.k) < 2:
+            raise ValueError(f"search.k must name values of pairs.k, each at least 2, but got {list(self.k)}")
+        return self
 
 
 class PromoteSettings(Section):

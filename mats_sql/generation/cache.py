@@ -8,9 +8,10 @@ temperature and uses no random number, so putting the item's name or the run's s
 work look different. Batch size, device, number of samples and the order of requests are absent for the same reason: an
 engine's contract says that they change nothing.
 
-Entries are committed in groups, and SQLite's write-ahead log makes each group whole or absent: a killed process loses
-at most the last group. A file that is not a readable database is set aside as ``<name>.damaged`` and begun anew: a
-cache may always be empty.
+Entries wait in memory and are written in groups, and SQLite's write-ahead log makes each group whole or absent: a
+killed process loses at most the last group. The file is locked only while a group is written, so that processes which
+draw at the same time do not wait for each other's batches. A file that is not a readable database is set aside as
+``<name>.damaged`` and begun anew: a cache may always be empty.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class CompletionCache:
         """Open or create the file. ``identity`` names all that the engine adds to an answer."""
         self._identity = identity
         self._connection = _open(path)
-        self._pending = 0
+        self._waiting: list[tuple[str, tuple[str | int, ...]]] = []
         self._committed_at = time.monotonic()
 
     def completions(
@@ -83,8 +84,10 @@ class CompletionCache:
 
     def commit(self) -> None:
         """Put everything added so far on disk."""
-        self._connection.commit()
-        self._pending = 0
+        with self._connection:
+            for statement, row in self._waiting:
+                self._connection.execute(statement, row)
+        self._waiting.clear()
         self._committed_at = time.monotonic()
 
     def close(self) -> None:
@@ -101,12 +104,12 @@ class CompletionCache:
         return digest_json([self._identity, as_dicts(messages), list(choices)])
 
     def _add(self, statement: str, row: tuple[str | int, ...]) -> None:
-        self._connection.execute(statement, row)
-        self._pending += 1
-        if self._pending >= _COMMIT_ROWS or time.monotonic() - self._committed_at > _COMMIT_S:
+        self._waiting.append((statement, row))
+        if len(self._waiting) >= _COMMIT_ROWS or time.monotonic() - self._committed_at > _COMMIT_S:
             self.commit()
 
     def _select(self, query: str, keys: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        self.commit()
         for start in range(0, len(keys), _VARIABLES):
             part = keys[start : start + _VARIABLES]
             yield from self._connection.execute(f"{query} ({','.join('?' * len(part))})", part)

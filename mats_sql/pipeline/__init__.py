@@ -28,12 +28,13 @@ if TYPE_CHECKING:
     )
     from mats_sql.pipeline.judge import JudgeRequest
     from mats_sql.pipeline.main import run_experiment
+    from mats_sql.pipeline.plan import plan_experiment, plan_search
     from mats_sql.pipeline.pretrain import pretrain_base
     from mats_sql.pipeline.progress import Progress, result_console
     from mats_sql.pipeline.promote import promote_team
     from mats_sql.pipeline.questions import DEV, QuestionRow
     from mats_sql.pipeline.replicates import seeds_of, supervised_seeds
-    from mats_sql.pipeline.search import search_regime
+    from mats_sql.pipeline.search_workers import help_search, search_regimes
     from mats_sql.pipeline.workspace import Workspace
 
 __all__ = [
@@ -48,13 +49,16 @@ __all__ = [
     "diagnose_lines",
     "draw_pools",
     "evaluate_teams",
+    "help_search",
     "judge_candidates",
+    "plan_experiment",
+    "plan_search",
     "prepare_questions",
     "pretrain_base",
     "promote_team",
     "result_console",
     "run_experiment",
-    "search_regime",
+    "search_regimes",
     "seeds_of",
     "show_ladders",
     "show_lineage",
@@ -82,12 +86,13 @@ __getattr__ = Face(
         ),
         "judge": ("JudgeRequest",),
         "main": ("run_experiment",),
+        "plan": ("plan_experiment", "plan_search"),
         "pretrain": ("pretrain_base",),
         "progress": ("Progress", "result_console"),
         "promote": ("promote_team",),
         "questions": ("DEV", "QuestionRow"),
         "replicates": ("seeds_of", "supervised_seeds"),
-        "search": ("search_regime",),
+        "search_workers": ("help_search", "search_regimes"),
         "workspace": ("Workspace",),
     },
 )

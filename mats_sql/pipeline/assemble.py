@@ -6,10 +6,11 @@ Reads the model of each agent. Writes the ``team``, which becomes one MLflow mod
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mats_sql.agents import FIXER, PLANNER, SELECTOR, Validator, validator_name
 from mats_sql.choices import FixerCritique
+from mats_sql.config import Experiment
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.team import TeamSettings, write_team
 from mats_sql.tracking import Artifact, ArtifactKind, StageKey, StageResult, StageRun
@@ -38,7 +39,8 @@ class Line:
 class TeamModels:
     """The model version of each agent of one team; without validators and fixer it is the planner with a selector.
 
-    ``seed`` tells it from teams that are made the same otherwise; None when there are no others.
+    ``seed`` tells it from teams that are made the same otherwise; None when there are no others. ``preference`` says
+    how its preference-trained agents were trained, as tags.
     """
 
     name: str
@@ -49,6 +51,7 @@ class TeamModels:
     regime: str = ""
     line: Line | None = None
     seed: int | None = None
+    preference: Mapping[str, str] = field(default_factory=dict)
 
     def agents(self) -> dict[str, Artifact]:
         """Return the models by agent name."""
@@ -73,19 +76,24 @@ class TeamModels:
             "regime": self.regime,
             **({} if self.seed is None else {"seed": str(self.seed)}),
             **(self.line.tags() if self.line else {}),
+            **self.preference,
         }
 
 
-def assemble(workspace: Workspace, team: TeamModels) -> StageResult:
-    """Return the team (`team`): its checkpoints and its policy."""
-    experiment = workspace.experiment
-    settings = TeamSettings(
+def team_settings(experiment: Experiment) -> TeamSettings:
+    """Return what an experiment's teams have beside their agents: policy, generation, execution."""
+    return TeamSettings(
         policy=experiment.policy,
         generation=experiment.generation,
         sql=experiment.sql,
         schema_style=experiment.benchmark.prompt_settings(),
         seed=experiment.seed,
     )
+
+
+def assemble(workspace: Workspace, team: TeamModels) -> StageResult:
+    """Return the team (`team`): its checkpoints and its policy."""
+    settings = team_settings(workspace.experiment)
 
     def compute(run: StageRun) -> None:
         folder = run.work / "team"

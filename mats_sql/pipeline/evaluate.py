@@ -6,18 +6,22 @@ usable dev questions is a look at the final set and counts as one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 
 from mats_sql.agents import Verdict
 from mats_sql.choices import SeedsVary
+from mats_sql.errors import StageStopped
 from mats_sql.evaluation import JudgedCandidate, answers_frame, judge_items, judged_candidates, team_metrics
 from mats_sql.evaluation.report import ResultTable, seed_table, verdict_confusion
 from mats_sql.parquet import read_records, write_records
 from mats_sql.pipeline.assemble import TeamModels
 from mats_sql.pipeline.questions import dev_source, validation_ids
 from mats_sql.pipeline.workspace import Workspace
-from mats_sql.team import Team, agents_of
+from mats_sql.rollout import Source
+from mats_sql.sql import VerdictClass
+from mats_sql.team import Task, Team, agents_of
 from mats_sql.tracking import Artifact, ArtifactKind, StageKey, StageResult, StageRun
 
 KEY = StageKey("evaluate", 1)
@@ -25,10 +29,38 @@ KEY = StageKey("evaluate", 1)
 Evaluated = Sequence[tuple[TeamModels, StageResult]]
 
 
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """How an evaluation goes on block by block while somebody watches it: the answers are those of one go.
+
+    ``order`` are the question ids in the order of asking. ``watch`` gets each block's selector EX by question (0 or 1)
+    and says whether to go on.
+    """
+
+    order: Sequence[int]
+    size: int
+    watch: Callable[[Mapping[int, float]], bool]
+
+    def of(self, tasks: Mapping[int, Task]) -> Iterator[list[Task]]:
+        """Yield the tasks block by block."""
+        ordered = [tasks[question_id] for question_id in self.order if question_id in tasks]
+        for start in range(0, len(ordered), self.size):
+            yield ordered[start : start + self.size]
+
+
 def evaluate(
-    workspace: Workspace, questions: Artifact, team: Artifact, models: TeamModels, *, validation_only: bool = False
+    workspace: Workspace,
+    questions: Artifact,
+    team: Artifact,
+    models: TeamModels,
+    *,
+    validation_only: bool = False,
+    blocks: Blocks | None = None,
 ) -> StageResult:
-    """Return a team's judged candidates (`candidates`) on all usable dev questions, or on the validation split."""
+    """Return a team's judged candidates (`candidates`) on all usable dev questions, or on the validation split.
+
+    With ``blocks`` it may be ended early: then it raises :class:`StageStopped`, and its run is KILLED.
+    """
     experiment = workspace.experiment
     part = "validation" if validation_only else "dev"
     return workspace.run(
@@ -36,7 +68,7 @@ def evaluate(
         title=f"evaluate {models.label}" + (" on validation" if validation_only else ""),
         settings={"part": part, "limits": experiment.sql.limits, "seed": experiment.seed},
         inputs={"questions": questions, "team": team},
-        compute=lambda run: _compute(workspace, run, team, questions, validation_only=validation_only),
+        compute=lambda run: _compute(workspace, run, team, questions, blocks, validation_only=validation_only),
         tags={**models.tags(), "part": part, "seeds_vary": experiment.seeds_vary.value},
     )
 
@@ -44,6 +76,11 @@ def evaluate(
 def read_candidates(evaluation: Artifact) -> tuple[JudgedCandidate, ...]:
     """Return the judged candidates that an evaluation wrote."""
     return tuple(read_records(JudgedCandidate, evaluation.path))
+
+
+def selected_correct(candidates: Sequence[JudgedCandidate]) -> dict[int, float]:
+    """Return, by question id, whether the SQL that the selector picked is correct: 1 or 0."""
+    return {row.question_id: float(row.verdict is VerdictClass.CORRECT) for row in candidates if row.selected}
 
 
 def by_family(evaluated: Evaluated) -> dict[str, list[tuple[TeamModels, StageResult]]]:
@@ -67,18 +104,22 @@ def selector_scores(evaluated: Evaluated) -> dict[str, list[float]]:
 
 
 def _compute(
-    workspace: Workspace, run: StageRun, team: Artifact, questions: Artifact, *, validation_only: bool
+    workspace: Workspace,
+    run: StageRun,
+    team: Artifact,
+    questions: Artifact,
+    blocks: Blocks | None,
+    *,
+    validation_only: bool,
 ) -> None:
     experiment = workspace.experiment
     validation = validation_ids(questions)
     source = dev_source(experiment, questions)
-    tasks = [task for key, task in source.tasks.items() if not validation_only or key in validation]
+    tasks = {key: task for key, task in source.tasks.items() if not validation_only or key in validation}
     with ExitStack() as resources:
         agents = agents_of(team.path, lambda *agent: resources.enter_context(workspace.engine(*agent)))
         flow = Team(agents, experiment.policy, experiment.generation, workspace.executor(), experiment.seed)
-        answers = flow.answer_many(tasks)
-    judgements = workspace.judge().judge_many(judge_items(answers, source.golds))
-    candidates = judged_candidates(answers, judgements)
+        candidates = _answered(workspace, flow, tasks, source, blocks)
     path = run.work / "candidates.parquet"
     write_records(candidates, JudgedCandidate, path)
     run.output("candidates", ArtifactKind.DATASET, path, {"team": team.metadata["team"]})
@@ -90,3 +131,27 @@ def _compute(
         workspace.look(run)
         rest = [row for row in candidates if row.question_id not in validation]
         run.log_metrics({f"rest/{name}": value for name, value in team_metrics(rest).as_mlflow().items()})
+
+
+def _answered(
+    workspace: Workspace, flow: Team, tasks: Mapping[int, Task], source: Source, blocks: Blocks | None
+) -> tuple[JudgedCandidate, ...]:
+    """Return the judged candidates of all tasks, in the tasks' order whatever the blocks'."""
+    if blocks is None:
+        return _judged(workspace, flow, list(tasks.values()), source)
+    rows: list[JudgedCandidate] = []
+    asked = 0
+    for block in blocks.of(tasks):
+        found = _judged(workspace, flow, block, source)
+        rows += found
+        asked += len(block)
+        if not blocks.watch(selected_correct(found)) and asked < len(tasks):
+            raise StageStopped(f"evaluated on {asked} of {len(tasks)} questions only: the search gave it no hope")
+    position = {question_id: place for place, question_id in enumerate(tasks)}
+    return tuple(sorted(rows, key=lambda row: position[row.question_id]))
+
+
+def _judged(workspace: Workspace, flow: Team, tasks: Sequence[Task], source: Source) -> tuple[JudgedCandidate, ...]:
+    answers = flow.answer_many(tasks)
+    judgements = workspace.judge().judge_many(judge_items(answers, source.golds))
+    return tuple(judged_candidates(answers, judgements))

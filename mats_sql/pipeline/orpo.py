@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mats_sql.config import OrpoSettings
+from mats_sql.config import Experiment, OrpoSettings
 from mats_sql.parquet import read_records
 from mats_sql.pipeline.progress import Progress
 from mats_sql.pipeline.training_log import log_steps
@@ -52,12 +52,19 @@ def orpo(workspace: Workspace, course: PreferenceCourse) -> StageResult:
             "agent": course.agent,
             "regime": course.regime,
             "seed": str(course.seed),
-            "beta": str(settings.beta),
-            "learning_rate": str(settings.learning_rate),
-            "k": str(experiment.pairs.k or experiment.rollout.critiques),
+            **preference_tags(experiment),
             **course.tags,
         },
     )
+
+
+def preference_tags(experiment: Experiment) -> dict[str, str]:
+    """Return what a search varies, as run and version tags: floats to their last digit."""
+    return {
+        "beta": repr(experiment.orpo.beta),
+        "learning_rate": repr(experiment.orpo.learning_rate),
+        "k": str(experiment.pairs.k or experiment.rollout.critiques),
+    }
 
 
 def _compute(run: StageRun, progress: Progress, course: PreferenceCourse, settings: OrpoSettings, seed: int) -> None:

@@ -6,7 +6,10 @@ for the tasks of a split. Gold stays beside the tasks, in a :class:`~mats_sql.ro
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -114,8 +117,22 @@ def benchmark_root(experiment: Experiment) -> Path:
     key = digest_json([GENERATOR_VERSION, experiment.lab.model_dump(mode="json")])[:12]
     root = experiment.work_dir / "lab" / f"seed-{experiment.lab.seed}-{key}"
     if not (root / "dev.json").exists():
-        write_lab(root, experiment.lab)
+        _write_whole(root, lambda folder: write_lab(folder, experiment.lab))
     return root
+
+
+def _write_whole(root: Path, write: Callable[[Path], None]) -> None:
+    """Write a folder that another process never sees half written; of two that write it, the first one's stays."""
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=root.parent, prefix=f".{root.name}-") as temporary:
+        written = Path(temporary) / root.name
+        write(written)
+        if not (root / "dev.json").exists():
+            shutil.rmtree(root, ignore_errors=True)  # what a killed process of an earlier version left
+        with suppress(OSError):  # the other process was faster: the same settings, so the same bytes
+            written.rename(root)
+    if not (root / "dev.json").exists():
+        raise BenchmarkError(f"the lab must be written to {root.parent}, but it is not there; see the disk")
 
 
 def source(

@@ -17,7 +17,7 @@ from mats_sql.errors import ConfigError
 from mats_sql.pipeline.assemble import Line, TeamModels, assemble
 from mats_sql.pipeline.compare import Control, Side, compare
 from mats_sql.pipeline.diagnose import RegimeRuns, Subject, diagnose
-from mats_sql.pipeline.evaluate import evaluate
+from mats_sql.pipeline.evaluate import Blocks, evaluate
 from mats_sql.pipeline.experiment import (
     fixer,
     lines,
@@ -33,6 +33,7 @@ from mats_sql.pipeline.experiment import (
     supervised_validators,
 )
 from mats_sql.pipeline.ladder import ladder as climb_ladder
+from mats_sql.pipeline.orpo import preference_tags
 from mats_sql.pipeline.replicates import Seeds, seeds_of, supervised_seeds
 from mats_sql.pipeline.sft import base_model
 from mats_sql.pipeline.workspace import Workspace
@@ -80,8 +81,9 @@ def preferred_team(workspace: Workspace, labelling: Labelling, line: Line, seeds
     """Return the team whose validators were trained under a regime or a control; all else is as in the SFT team."""
     validators = preferred_validators(workspace, labelling, line, seeds)
     chosen, fixes = selector(workspace, line, seeds), fixer(workspace, line, seeds)
-    name = f"ORPO {labelling.name}"
-    return TeamModels(name, planner(workspace, seeds), chosen, validators, fixes, labelling.key, line, seeds.orpo)
+    name, trained = f"ORPO {labelling.name}", preference_tags(workspace.experiment)
+    made = planner(workspace, seeds)
+    return TeamModels(name, made, chosen, validators, fixes, labelling.key, line, seeds.orpo, trained)
 
 
 def named_team(workspace: Workspace, name: str, line: Line, seeds: Seeds) -> TeamModels:
@@ -97,6 +99,7 @@ def named_team(workspace: Workspace, name: str, line: Line, seeds: Seeds) -> Tea
         "" if validators == "none" else regime_label(validators),
         line if members.of_a_line else None,
         _named_seed(workspace, members, seeds),
+        preference_tags(workspace.experiment) if members.preferred else {},
     )
 
 
@@ -199,10 +202,12 @@ def built_evaluation(workspace: Workspace, build: TeamBuilder) -> StageResult:
     return evaluation(workspace, build(workspace))
 
 
-def evaluation(workspace: Workspace, team: TeamModels, *, validation_only: bool = False) -> StageResult:
-    """Return a team's judged candidates on all usable dev questions, or on the validation split."""
+def evaluation(
+    workspace: Workspace, team: TeamModels, *, validation_only: bool = False, blocks: Blocks | None = None
+) -> StageResult:
+    """Return a team's judged candidates on all usable dev questions, or on validation (in blocks, if watched)."""
     built = assemble(workspace, team).outputs["team"]
-    return evaluate(workspace, questions(workspace), built, team, validation_only=validation_only)
+    return evaluate(workspace, questions(workspace), built, team, validation_only=validation_only, blocks=blocks)
 
 
 def ladder(workspace: Workspace, team: TeamModels, *, validation_only: bool = False) -> StageResult:

@@ -88,7 +88,7 @@ class Workspace:
             self._judge = self._open.enter_context(judge)
         return self._judge
 
-    def within(self, experiment: Experiment, command: StageRun) -> Workspace:
+    def within(self, experiment: Experiment, command: StageRun | None) -> Workspace:
         """Return a view with another experiment and parent run that shares workers and finished stages."""
         self.judge()
         return replace(self, experiment=experiment, command=command)

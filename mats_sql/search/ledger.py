@@ -22,6 +22,9 @@ WORKER = "worker"
 VOID = "void"
 REASON = "reason"
 DIAGNOSTICS = "diagnostics"
+PRUNED = "pruned"
+OWN = "own"
+"""Marks the experiment's own settings, which a new study queues as slot 0 before anything is drawn."""
 MAXIMUM_DEATHS = 5
 """After so many dead processes a slot counts as failed: its settings probably kill them."""
 
@@ -64,11 +67,17 @@ class Slot:
         return TrialRow(
             number=self.number,
             settings=settings_of(trial),
-            state=TrialState.FINISHED if finished else TrialState.FAILED,
+            state=_state(trial),
             selector_ex=trial.value if finished else None,
             reason="" if finished else str(trial.user_attrs.get(REASON, died)),
             diagnostics=dict(trial.user_attrs.get(DIAGNOSTICS, {})),
         )
+
+
+def _state(trial: FrozenTrial) -> TrialState:
+    if trial.state is not OptunaState.COMPLETE:
+        return TrialState.FAILED
+    return TrialState.PRUNED if trial.user_attrs.get(PRUNED) else TrialState.FINISHED
 
 
 def is_void(trial: FrozenTrial) -> bool:
@@ -77,9 +86,12 @@ def is_void(trial: FrozenTrial) -> bool:
 
 
 def slots(trials: Sequence[FrozenTrial]) -> list[Slot]:
-    """Group attempts by slot; a trial without a slot of its own opens the next one."""
+    """Group attempts by slot; a trial without a slot of its own opens the next one.
+
+    Slot 0 is the experiment's own settings in a study that queued them: it did so before it drew any others.
+    """
     found: dict[int, list[FrozenTrial]] = {}
-    fresh = 0
+    fresh = int(any(OWN in trial.user_attrs for trial in trials))
     for trial in sorted(trials, key=lambda trial: trial.number):
         slot = trial.user_attrs.get(SLOT)
         if slot is None:

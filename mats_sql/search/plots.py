@@ -12,20 +12,20 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from mats_sql.evaluation.report import GREY, INK, new_figure, plain_axes
-from mats_sql.search.trials import TrialRow, best_trial
+from mats_sql.search.trials import TrialRow, TrialState, best_trial
 
 MARKERS = "osD^vP*X"
 
 
 def search_scatter(trials: Sequence[TrialRow]) -> Figure:
     """Return trials by beta and learning rate (log axes), with a marker per K, coloured by selector EX."""
-    figure = new_figure(
-        f"ORPO search: {len(trials)} trials", width=8.4, height=5.2, subtitle="Ring: best trial. Cross: failed trial."
-    )
+    marks = "Ring: best trial. Plus: pruned trial. Cross: failed trial."
+    figure = new_figure(f"ORPO search: {len(trials)} trials", width=8.4, height=5.2, subtitle=marks)
     axes = plain_axes(figure.add_subplot(), grid="both")
-    finished = [trial for trial in trials if trial.selector_ex is not None]
-    failed = [trial.settings for trial in trials if trial.selector_ex is None]
-    axes.plot([one.beta for one in failed], [one.learning_rate for one in failed], "x", color=GREY, markersize=8)
+    for state, mark in ((TrialState.FAILED, "x"), (TrialState.PRUNED, "+")):
+        ended = [trial.settings for trial in trials if trial.state is state]
+        axes.plot([one.beta for one in ended], [one.learning_rate for one in ended], mark, color=GREY, markersize=8)
+    finished = [trial for trial in trials if trial.state is TrialState.FINISHED]
     if finished:
         _scatter(figure, axes, finished)
         _ring(axes, best_trial(tuple(trials)))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import time
 from pathlib import Path
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from mats_sql.errors import ConfigError
 
+_PASSWORD = re.compile(r"(://[^/\s:@]*):[^@/\s]+@")
+_OTHERS_MAKE_TABLES_S = 2.0
 LOCK_GRACE_S = 10
 """After so long without a write a journal's lock is a dead process's; a write takes milliseconds."""
 
@@ -21,12 +26,48 @@ def open_storage(storage: Path | str) -> BaseStorage:
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        if isinstance(storage, str) and "://" in storage:
-            return RDBStorage(storage)
+        if _is_url(storage):
+            return _database(_with_driver(str(storage)))
         return _journal(Path(storage))
     except Exception as error:  # noqa: BLE001 - drivers raise their own types; none of them may pass as a traceback
         problem = " ".join(str(error).split())[:200]
-        raise ConfigError(f"search.storage must open, but {storage}: {problem}; check the path or URL") from None
+        raise ConfigError(
+            f"search.storage must open, but {shown(storage)}: {_hidden(problem)}; check the path or URL"
+        ) from None
+
+
+def is_there(storage: Path | str) -> bool:
+    """Return whether a storage may hold a study: a journal that exists, or any database."""
+    return _is_url(storage) or Path(storage).exists()
+
+
+def shown(storage: Path | str) -> str:
+    """Return a storage's address as errors may show it: without a password."""
+    return _hidden(str(storage))
+
+
+def _is_url(storage: Path | str) -> bool:
+    return isinstance(storage, str) and "://" in storage
+
+
+def _database(url: str) -> BaseStorage:
+    """Open a database; again where another process was making its tables at the same moment, which breaks off ours."""
+    try:
+        return RDBStorage(url)
+    except (IntegrityError, ProgrammingError, OperationalError) as error:
+        if not re.search("exist|duplicate", str(error)):
+            raise
+        time.sleep(_OTHERS_MAKE_TABLES_S)
+        return RDBStorage(url)
+
+
+def _with_driver(url: str) -> str:
+    """Return the address with the PostgreSQL driver that the extra ``databases`` installs, where it names none."""
+    return re.sub(r"^postgres(ql)?://", "postgresql+psycopg2://", url)
+
+
+def _hidden(text: str) -> str:
+    return _PASSWORD.sub(r"\1:…@", text)
 
 
 def _journal(path: Path) -> BaseStorage:

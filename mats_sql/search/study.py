@@ -22,14 +22,16 @@ from mats_sql.errors import ConfigError, TrainingError
 from mats_sql.evaluation.comparison import best_of_n_overstatement
 from mats_sql.search import ledger
 from mats_sql.search.sampler import SlotSeededTpe
-from mats_sql.search.storage import open_storage
+from mats_sql.search.storage import is_there, open_storage, shown
 from mats_sql.search.trials import SearchResult, TrialResult, TrialRow, TrialSettings, best_trial
+from mats_sql.search.watch import TrialWatch, Watch, pruner_named
 from mats_sql.search.worker import beating, is_alive, this_worker
 
-Objective = Callable[[TrialSettings, int], TrialResult]
+Objective = Callable[[TrialSettings, int, Watch], TrialResult]
 OnTrial = Callable[[TrialRow], None]
 POLL_S = 0.2
 SPACE = "space"
+SHARED = "shared"
 BEAT = "beat/"
 UNSIGNED_LEASE_S = 10.0
 """How long a running trial without a worker's name (killed between asking and signing) counts as alive."""
@@ -39,32 +41,98 @@ _FAILURES = (TrainingError, RuntimeError, ArithmeticError, MemoryError)
 unreachable tracking server included, and the trial is run again when the search is."""
 
 
+@dataclass(frozen=True, slots=True)
+class StudyAddress:
+    """Which study, in which storage (a path or a URL), and the root seed of its draws."""
+
+    name: str
+    storage: Path | str
+    seed: int
+
+
+def open_study(settings: SearchSettings, address: StudyAddress) -> optuna.Study:
+    """Open a study, or make it.
+
+    Raises :class:`ConfigError` for a storage that does not open or a study of another space or seed.
+    """
+    study = optuna.create_study(
+        storage=open_storage(address.storage),
+        study_name=address.name,
+        sampler=SlotSeededTpe(address.seed),
+        pruner=pruner_named(settings.pruner),
+        direction="maximize",
+        load_if_exists=True,
+    )
+    space = digest_json([settings.beta, settings.learning_rate, settings.k, address.seed])
+    if _noted(study, SPACE, space) != space:
+        raise ConfigError(
+            f"a study must be continued with its own search space and seed, but {address.name!r} in "
+            f"{shown(address.storage)} has others; restore them or use another study name"
+        )
+    return study
+
+
+def known_trials(settings: SearchSettings, address: StudyAddress) -> tuple[TrialRow, ...]:
+    """Return the trials of the budget that a study has ended; none where there is no study yet, and makes none."""
+    if not is_there(address.storage) or address.name not in optuna.get_all_study_names(open_storage(address.storage)):
+        return ()
+    trials = open_study(settings, address).get_trials(deepcopy=False)
+    rows = [slot.row for slot in ledger.slots(trials) if slot.number < settings.trials]
+    return tuple(row for row in rows if row is not None)
+
+
+def holds(settings: SearchSettings, chosen: TrialSettings) -> bool:
+    """Return whether the search space holds these settings."""
+    (least_beta, most_beta), (least_rate, most_rate) = settings.beta, settings.learning_rate
+    inside = least_beta <= chosen.beta <= most_beta and least_rate <= chosen.learning_rate <= most_rate
+    return inside and chosen.k in settings.k
+
+
 def run_search(
     settings: SearchSettings,
+    address: StudyAddress,
     *,
-    study_name: str,
-    storage: Path | str,
-    seed: int,
     objective: Objective,
+    own: TrialSettings | None = None,
+    shared: str = "",
     on_trial: OnTrial | None = None,
     validation_questions: int | None = None,
 ) -> SearchResult:
     """Run ``settings.trials`` trials of ``objective`` (maximised) and return the best one and all of them.
 
-    ``objective`` gets the settings and the trial's number in the budget; ``on_trial`` is called after each trial that
-    *this* process ended. A study that exists is continued: the budget may grow, the space and the seed may not change.
-    ``validation_questions`` is only for the notice on how much the best trial overstates itself.
+    ``objective`` gets the settings, the trial's number in the budget, and a watch that hears its scores; ``on_trial``
+    is called after each trial that *this* process ended. ``own`` are the experiment's own settings, a new study's trial
+    0. ``shared`` is a digest of what all trials have in common. A study that exists is continued: the budget may grow;
+    the space, the seed and what trials share may not change. ``validation_questions`` is only for the notice on how
+    much the best trial overstates itself.
 
-    Raises :class:`ConfigError` for a storage that does not open or a study of another space or seed, and
+    Raises :class:`ConfigError` for a storage that does not open or a study of another space, seed or experiment, and
     :class:`~mats_sql.errors.TrainingError` when every trial failed.
     """
-    study = _open_study(settings, study_name, storage, seed)
+    study = open_study(settings, address)
+    if _noted(study, SHARED, shared) != shared:
+        raise ConfigError(
+            f"the trials of a study must share agents, pool and policy, but those of {address.name!r} in "
+            f"{shown(address.storage)} had others; restore the settings (on several machines: let all use one tracking "
+            "server, and the first draw its pool before the others start), or name the experiment anew"
+        )
+    if own is not None and holds(settings, own) and not study.get_trials(deepcopy=False):
+        queued = {"beta": own.beta, "k": own.k, "learning_rate": own.learning_rate}
+        study.enqueue_trial(queued, user_attrs={ledger.SLOT: 0, ledger.OWN: True})
     search = _Search(study, settings, objective, on_trial, this_worker())
     with beating(lambda now: study.set_user_attr(BEAT + search.worker, now)):
         while search.step():
             pass
     trials = search.rows()
     return SearchResult(best_trial(trials), trials, search_notice(len(trials), validation_questions))
+
+
+def _noted(study: optuna.Study, key: str, value: str) -> str:
+    """Return what a study notes under a key; it notes the value where there is nothing yet."""
+    known = study.user_attrs.get(key)
+    if known is None:
+        study.set_user_attr(key, value)
+    return value if known is None else str(known)
 
 
 def search_notice(trials: int, validation_questions: int | None) -> str:
@@ -77,26 +145,6 @@ def search_notice(trials: int, validation_questions: int | None) -> str:
         f"The best of {trials} trials on {validation_questions:,} validation questions overstates itself by about "
         f"{100 * low:.1f} to {100 * high:.1f} pp; {advice}."
     )
-
-
-def _open_study(settings: SearchSettings, name: str, storage: Path | str, seed: int) -> optuna.Study:
-    study = optuna.create_study(
-        storage=open_storage(storage),
-        study_name=name,
-        sampler=SlotSeededTpe(seed),
-        direction="maximize",
-        load_if_exists=True,
-    )
-    space = digest_json([settings.beta, settings.learning_rate, settings.k, seed])
-    known = study.user_attrs.get(SPACE)
-    if known is None:
-        study.set_user_attr(SPACE, space)
-    elif known != space:
-        raise ConfigError(
-            f"a study must be continued with its own search space and seed, but {name!r} in {storage} has others; "
-            "restore them or use another study name"
-        )
-    return study
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +216,7 @@ class _Search:
 
     def _attempt(self, trial: optuna.Trial, number: int) -> None:
         try:
-            result = self.objective(self._suggest(trial), number)
+            result = self.objective(self._suggest(trial), number, TrialWatch(trial))
         except _FAILURES as error:
             self._close(trial, ledger.REASON, f"{type(error).__name__}: {' '.join(str(error).split())}")
         except BaseException:
@@ -176,6 +224,9 @@ class _Search:
             raise
         else:
             trial.set_user_attr(ledger.DIAGNOSTICS, dict(result.diagnostics))
+            if result.pruned:
+                # told as complete with the mean so far, as Optuna advises: a pruned one's value would be its last score
+                trial.set_user_attr(ledger.PRUNED, True)
             self.study.tell(trial, result.selector_ex)
 
     def _close(self, trial: optuna.Trial, key: str, why: str) -> None:

@@ -17,13 +17,21 @@ class TrialSettings:
     k: int
     learning_rate: float
 
+    def overrides(self) -> str:
+        """Return what ``--set`` takes to give an experiment exactly these settings: floats to their last digit."""
+        return f"orpo.beta={self.beta!r} orpo.learning_rate={self.learning_rate!r} pairs.k={self.k}"
+
 
 @dataclass(frozen=True, slots=True)
 class TrialResult:
-    """What an objective returns: selector EX on the validation split (a fraction) and any diagnostics."""
+    """What an objective returns: selector EX on the validation split (a fraction) and any diagnostics.
+
+    ``pruned`` says that the trial was ended early: the selector EX is that of the questions answered until then.
+    """
 
     selector_ex: float
     diagnostics: Mapping[str, float] = field(default_factory=dict)
+    pruned: bool = False
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.selector_ex <= 1.0:  # NaN fails too
@@ -34,12 +42,16 @@ class TrialState(StrEnum):
     """How a trial of the budget ended."""
 
     FINISHED = "finished"
+    PRUNED = "pruned"
     FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
 class TrialRow:
-    """One trial of the budget. ``reason`` says why it failed; a failed trial has no selector EX."""
+    """One trial of the budget. ``reason`` says why it failed; a failed trial has no selector EX.
+
+    A pruned trial's selector EX is that of the questions it answered, so it stands in no comparison with the others'.
+    """
 
     number: int
     settings: TrialSettings
@@ -59,11 +71,11 @@ class SearchResult:
 
 
 def best_trial(trials: tuple[TrialRow, ...]) -> TrialRow:
-    """Return the finished trial with the highest selector EX; the earliest of equals.
+    """Return the finished (not pruned) trial with the highest selector EX; the earliest of equals.
 
     Raises :class:`TrainingError` when no trial finished.
     """
-    finished = [trial for trial in trials if trial.selector_ex is not None]
+    finished = [trial for trial in trials if trial.state is TrialState.FINISHED]
     if not finished:
         reason = trials[0].reason if trials else "no trial was run"
         raise TrainingError(f"a search must finish a trial, but all {len(trials)} failed, the first with: {reason}")

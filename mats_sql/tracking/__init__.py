@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from mats_sql.tracking.looks import count_look, note_look
     from mats_sql.tracking.promotion import promote, team_of_run
     from mats_sql.tracking.provenance import Provenance, first_base, input_of, outputs_at, provenance_of, version_of
-    from mats_sql.tracking.registry import register, registered_name
-    from mats_sql.tracking.stage import Stage, StageKey, StageResult, load_result, run_stage
+    from mats_sql.tracking.registry import Version, register, registered_name, set_alias, tag_version
+    from mats_sql.tracking.stage import Stage, StageKey, StageResult, finished_result, load_result, run_stage
     from mats_sql.tracking.stage_run import StageRun
     from mats_sql.tracking.store import Store, connect
 
@@ -34,8 +34,10 @@ __all__ = [
     "StageRun",
     "Store",
     "StoreHealth",
+    "Version",
     "connect",
     "count_look",
+    "finished_result",
     "first_base",
     "input_of",
     "lineage",
@@ -48,7 +50,9 @@ __all__ = [
     "register",
     "registered_name",
     "run_stage",
+    "set_alias",
     "store_health",
+    "tag_version",
     "team_of_run",
     "version_of",
 ]
@@ -62,8 +66,8 @@ __getattr__ = Face(
         "looks": ("count_look", "note_look"),
         "promotion": ("promote", "team_of_run"),
         "provenance": ("Provenance", "first_base", "input_of", "outputs_at", "provenance_of", "version_of"),
-        "registry": ("register", "registered_name"),
-        "stage": ("Stage", "StageKey", "StageResult", "load_result", "run_stage"),
+        "registry": ("Version", "register", "registered_name", "set_alias", "tag_version"),
+        "stage": ("Stage", "StageKey", "StageResult", "finished_result", "load_result", "run_stage"),
         "stage_run": ("StageRun",),
         "store": ("Store", "connect"),
     },

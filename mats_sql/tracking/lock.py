@@ -8,6 +8,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 _logger = logging.getLogger(__name__)
@@ -30,3 +31,24 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
             _logger.warning("%s is being worked on by another process; waiting for it to end", what)
             fcntl.lockf(stream, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def first_free(folder: Path, name: str) -> Iterator[str]:
+    """Hold the first lock that nobody holds of ``name``, ``name-2``, ``name-3``, …; yield its name, never wait."""
+    for number in count(1):
+        own = name if number == 1 else f"{name}-{number}"
+        path = folder / f"{own}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not _threads[path.resolve()].acquire(blocking=False):
+            continue
+        try:
+            with path.open("a") as stream:
+                try:
+                    fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue
+                yield own
+                return
+        finally:
+            _threads[path.resolve()].release()

@@ -101,6 +101,13 @@ def aliased(store: Store, name: str, alias: str) -> Version | None:
         return None
 
 
+def set_alias(store: Store, version: Version, alias: str) -> None:
+    """Move an alias of the version's name to it, e.g. ``best-of-search-collab``."""
+    remedy = "check the tracking server and start again"
+    with tracking_failures(f"{version} must get the alias {alias!r}", remedy):
+        store.client.set_registered_model_alias(version.name, alias, str(version.number))
+
+
 def tag_version(store: Store, version: Version, tags: Mapping[str, object]) -> None:
     """Set tags on a version, e.g. ``metric.selector_ex``."""
     for key, value in tags.items():

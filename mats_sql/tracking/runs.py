@@ -13,6 +13,7 @@ from mlflow.exceptions import MlflowException
 from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
+from mats_sql.errors import StageStopped
 from mats_sql.tracking import names
 from mats_sql.tracking.commit import UNKNOWN, code_commit
 from mats_sql.tracking.failures import one_line
@@ -55,7 +56,9 @@ def close_run(store: Store, run_id: str, error: BaseException | None) -> None:
         return
     try:
         store.client.set_tag(run_id, names.ERROR, one_line(error))
-        store.client.set_terminated(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        store.client.set_terminated(
+            run_id, "KILLED" if isinstance(error, KeyboardInterrupt | StageStopped) else "FAILED"
+        )
     except (MlflowException, RequestException, SQLAlchemyError, OSError) as failure:
         _logger.warning("run %s could not be marked as failed: %s", run_id, one_line(failure))
 

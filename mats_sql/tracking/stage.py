@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import mlflow
 from mlflow.entities import Metric, Run
@@ -18,7 +20,7 @@ from mats_sql.tracking.artifact import Artifact, ArtifactRecord, parse_records, 
 from mats_sql.tracking.commit import code_commit
 from mats_sql.tracking.failures import tracking_failures
 from mats_sql.tracking.inputs import log_inputs
-from mats_sql.tracking.lock import exclusive
+from mats_sql.tracking.lock import exclusive, first_free
 from mats_sql.tracking.models import publish_model
 from mats_sql.tracking.publish import fetch, keep_copy, local_folder, publish
 from mats_sql.tracking.runs import close_run, open_run
@@ -41,7 +43,8 @@ class Stage:
     """One piece of work. ``settings`` are those that decide its outputs, ``inputs`` go by the role they play in it.
 
     ``title`` is the run's name. ``reusable`` is false for a stage that only calls others (``main``): it always runs,
-    and the others are reused one by one.
+    and the others are reused one by one. ``concurrent`` is true for one that several processes do at once, each in a
+    run of its own (``search``): it waits for no other, while the stages that it calls still run once.
     """
 
     key: StageKey
@@ -50,6 +53,7 @@ class Stage:
     inputs: Mapping[str, Artifact] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     reusable: bool = True
+    concurrent: bool = False
 
     @property
     def fingerprint(self) -> str:
@@ -85,17 +89,18 @@ def run_stage(
     """Return the result of a finished run with this fingerprint, computing it when there is none.
 
     The run is nested under the run ``parent``; without one it is the run that ``mlflow run`` made, if any. It is
-    FINISHED only after all outputs are stored; an exception makes it FAILED and passes on, an interrupt KILLED. What
+    FINISHED only after all outputs are stored; an exception makes it FAILED and passes on, an interrupt or
+    :class:`~mats_sql.errors.StageStopped` KILLED. What
     ``compute`` leaves in ``run.work`` outlives a kill, and the next start of the same stage finds it there.
     """
     remedy = "check the tracking server and start again; finished stages are reused"
     with (
-        exclusive(store.work_dir / "locks" / f"{stage.folder_name}.lock", f"stage {stage.title!r}"),
+        _held(store, stage) as folder,
         tracking_failures(f"stage {stage.title!r} must be able to write to its store", remedy),
     ):
-        found = _finished(store, stage.fingerprint) if stage.reusable else None
+        found = finished_result(store, stage) if stage.reusable else None
         if found is None:
-            return _computed(store, stage, compute, parent)
+            return _computed(store, stage, compute, parent, store.work_dir / "stages" / folder)
         launched = None if parent else store.take_launched_run()
         caller = parent or launched
         if caller is not None:
@@ -104,6 +109,23 @@ def run_stage(
             store.client.update_run(launched, name=stage.title)
             store.describe_reused(launched)
         return found
+
+
+@contextmanager
+def _held(store: Store, stage: Stage) -> Iterator[str]:
+    """Hold a stage's lock, or the first free one of a stage that several do at once; yield its work folder's name."""
+    locks = store.work_dir / "locks"
+    if stage.concurrent:
+        with first_free(locks, stage.folder_name) as name:
+            yield name
+    else:
+        with exclusive(locks / f"{stage.folder_name}.lock", f"stage {stage.title!r}"):
+            yield stage.folder_name
+
+
+def finished_result(store: Store, stage: Stage) -> StageResult | None:
+    """Return the result of the finished and intact run that a stage would reuse, if there is one."""
+    return _finished(store, stage.fingerprint)
 
 
 def load_result(store: Store, run_id: str) -> StageResult:
@@ -154,8 +176,9 @@ def _result(store: Store, run: Run) -> StageResult:
     return StageResult(run.info.run_id, outputs, dict(run.data.metrics), reused=True)
 
 
-def _computed(store: Store, stage: Stage, compute: Callable[[StageRun], None], parent: str | None) -> StageResult:
-    folder = store.work_dir / "stages" / stage.folder_name
+def _computed(
+    store: Store, stage: Stage, compute: Callable[[StageRun], None], parent: str | None, folder: Path
+) -> StageResult:
     run = StageRun(store, open_run(store, stage.title, _tags(stage), parent, folder / "run_id"), folder / "work")
     started = time.monotonic()
     try:

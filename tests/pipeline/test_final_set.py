@@ -12,7 +12,7 @@ from mats_sql.pipeline import results
 from mats_sql.pipeline.commands import diagnose_lines, evaluate_teams
 from mats_sql.pipeline.evaluate import read_candidates
 from mats_sql.pipeline.questions import validation_ids
-from mats_sql.pipeline.search import search_regime
+from mats_sql.pipeline.search_workers import search_regimes
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.tracking.looks import looks
 from mats_sql.tracking.stage import Stage, StageKey, load_result, run_stage
@@ -22,7 +22,7 @@ from tests.pipeline.test_teams import changed
 
 def test_a_search_evaluates_every_trial_on_the_validation_split_alone(workspace: Workspace) -> None:
     before = looks(workspace.store)
-    search_regime(workspace, Regime.INDEP, trials=1)
+    search_regimes(workspace, [Regime.INDEP], trials=1)
     validation = validation_ids(steps.questions(workspace))
     runs = workspace.store.client.search_runs(
         workspace.store.experiment_ids, "tags.`mats.stage` = 'evaluate' AND tags.part = 'validation'"

@@ -14,13 +14,14 @@ from pathlib import Path
 
 from mats_sql.config import SearchSettings
 from mats_sql.errors import TrainingError
-from mats_sql.search.study import run_search
+from mats_sql.search.study import StudyAddress, run_search
 from mats_sql.search.trials import TrialResult, TrialSettings
+from mats_sql.search.watch import Watch
 
 SETTINGS = SearchSettings(trials=8, beta=(0.05, 1.0), learning_rate=(2e-5, 5e-4), k=(2, 4, 8))
 
 
-def objective(settings: TrialSettings, number: int) -> TrialResult:
+def objective(settings: TrialSettings, number: int, _watch: Watch | None = None) -> TrialResult:
     """A smooth surface with its peak at beta 0.25, learning rate 1e-4 and K 8; trial 2 fails."""
     if number == 2:
         raise TrainingError("training must converge, but the loss is NaN; lower the learning rate")
@@ -31,7 +32,7 @@ def objective(settings: TrialSettings, number: int) -> TrialResult:
 def main(storage: str, trials: str, log: str, block_at: str = "-1") -> None:
     """Run the search and print its trials, one a line."""
 
-    def logged(settings: TrialSettings, number: int) -> TrialResult:
+    def logged(settings: TrialSettings, number: int, _watch: Watch) -> TrialResult:
         with Path(log).open("a") as stream:
             stream.write(f"{number}\n")
         if number == int(block_at):
@@ -40,7 +41,8 @@ def main(storage: str, trials: str, log: str, block_at: str = "-1") -> None:
         return objective(settings, number)
 
     settings = SETTINGS.model_copy(update={"trials": int(trials)})
-    result = run_search(settings, study_name="s", storage=Path(storage), seed=7, objective=logged)
+    place = storage if "://" in storage else Path(storage)
+    result = run_search(settings, StudyAddress("s", place, 7), objective=logged)
     print(*result.trials, sep="\n")
 
 

@@ -12,7 +12,7 @@ import pytest
 from mats_sql.errors import ConfigError, TrainingError
 from mats_sql.search.ledger import MAXIMUM_DEATHS
 from mats_sql.search.sampler import SlotSeededTpe
-from mats_sql.search.study import run_search
+from mats_sql.search.study import StudyAddress, run_search
 from mats_sql.search.trials import TrialResult, TrialState
 from mats_sql.search.worker import is_alive, this_worker
 from tests.search.searcher import SETTINGS, objective
@@ -22,7 +22,7 @@ SCRIPT = Path(__file__).with_name("searcher.py")
 
 def search(storage, *, trials=8, seed=7, using=objective, name="s", **options):
     settings = SETTINGS.model_copy(update={"trials": trials})
-    return run_search(settings, study_name=name, storage=storage, seed=seed, objective=using, **options)
+    return run_search(settings, StudyAddress(name, storage, seed), objective=using, **options)
 
 
 def process(*arguments):
@@ -75,7 +75,7 @@ def test_the_same_seed_gives_the_same_trials_and_another_seed_others(tmp_path):
 
 
 def test_the_sampler_learns_from_the_trials_so_far(tmp_path):
-    def reversed_objective(settings, _number):
+    def reversed_objective(settings, _number, _watch):
         return TrialResult(0.5 - objective(settings, 0).selector_ex / 2)
 
     up, down = search(tmp_path / "a"), search(tmp_path / "b", using=reversed_objective)
@@ -84,7 +84,7 @@ def test_the_sampler_learns_from_the_trials_so_far(tmp_path):
 
 
 def test_a_finished_study_is_returned_without_running_anything(storage):
-    def forbidden(_settings, number):
+    def forbidden(_settings, number, _watch):
         raise AssertionError(f"trial {number} ran again")
 
     first = search(storage)
@@ -113,7 +113,7 @@ def test_another_space_or_seed_is_refused(tmp_path, changed, seed):
     search(tmp_path / "j", trials=1)
     settings = SETTINGS.model_copy(update={"trials": 1, **changed})
     with pytest.raises(ConfigError, match="own search space and seed"):
-        run_search(settings, study_name="s", storage=tmp_path / "j", seed=seed, objective=objective)
+        run_search(settings, StudyAddress("s", tmp_path / "j", seed), objective=objective)
 
 
 def test_two_studies_share_a_storage(tmp_path):
@@ -121,7 +121,7 @@ def test_two_studies_share_a_storage(tmp_path):
 
 
 def test_a_search_whose_trials_all_fail_says_why(tmp_path):
-    def hopeless(_settings, _number):
+    def hopeless(_settings, _number, _watch):
         raise TrainingError("pairs must not be empty, but got 0; raise K")
 
     with pytest.raises(TrainingError, match="all 2 failed, the first with: TrainingError: pairs must not be empty"):
@@ -129,14 +129,14 @@ def test_a_search_whose_trials_all_fail_says_why(tmp_path):
 
 
 def test_an_accuracy_that_is_no_fraction_fails_the_trial(tmp_path):
-    def percent(_settings, number):
+    def percent(_settings, number, _watch):
         return TrialResult(61.2 if number else 0.61)
 
     assert search(tmp_path / "j", trials=2, using=percent).trials[1].state is TrialState.FAILED
 
 
 def test_a_bug_in_the_objective_stops_the_search_and_its_trial_runs_again(tmp_path):
-    def buggy(settings, number):
+    def buggy(settings, number, _watch):
         if number == 1:
             raise KeyError("selector")
         return objective(settings, number)

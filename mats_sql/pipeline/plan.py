@@ -1,0 +1,141 @@
+"""`--dry-run`: which stages would run and which finished ones would be reused. No run is made.
+
+The steps of the experiment are asked for in a workspace that looks for each stage's finished run and computes nothing.
+A stage that reads what is not there yet has no fingerprint, so it cannot be said whether a finished run would be reused
+once its inputs are there: it is counted as *unknown*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from rich.console import Console
+
+from mats_sql.config import Experiment
+from mats_sql.pipeline import experiment as steps
+from mats_sql.pipeline import results
+from mats_sql.pipeline.progress import Progress
+from mats_sql.pipeline.search import RegimeSearch, prepare_shared
+from mats_sql.pipeline.workspace import Workspace, plain
+from mats_sql.search import TrialState, known_trials
+from mats_sql.tracking import Artifact, ArtifactKind, Stage, StageKey, StageResult, StageRun, connect, finished_result
+
+_UNMADE = "not made yet: "
+
+
+class Foresight(StrEnum):
+    """What can be said of a stage before anything runs."""
+
+    REUSED = "reused"
+    RUNS = "runs"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStage:
+    """A stage that a command would ask for. ``run_id`` is the finished run that would be reused."""
+
+    title: str
+    foresight: Foresight
+    run_id: str = ""
+
+
+class _Outputs(dict[str, Artifact]):
+    """The outputs of a stage that has not run: whichever name is asked for, there is nothing at its path."""
+
+    def __init__(self, fingerprint: str) -> None:
+        super().__init__()
+        self._fingerprint = fingerprint
+
+    def __missing__(self, name: str) -> Artifact:
+        digest = f"{_UNMADE}{name} of {self._fingerprint}"
+        return Artifact(name, ArtifactKind.REPORT, Path("not-made-yet"), digest, run_id="")
+
+
+@dataclass(slots=True)
+class PlanningWorkspace(Workspace):
+    """A view of an experiment where stages are looked up and never run; ``planned`` are those asked for, in order."""
+
+    planned: list[PlannedStage] = field(default_factory=list)
+
+    def run(
+        self,
+        key: StageKey,
+        *,
+        title: str,
+        settings: Mapping[str, object],
+        inputs: Mapping[str, Artifact],
+        compute: Callable[[StageRun], None],  # noqa: ARG002 - never called
+        tags: Mapping[str, str] | None = None,
+    ) -> StageResult:
+        """Look a stage up; an unfinished one has outputs that are not there."""
+        stage = Stage(key, title, {name: plain(value) for name, value in settings.items()}, inputs, tags or {})
+        if stage.fingerprint not in self._results:
+            unknown = any(artifact.digest.startswith(_UNMADE) for artifact in inputs.values())
+            found = None if unknown else finished_result(self.store, stage)
+            foresight = Foresight.UNKNOWN if unknown else Foresight.REUSED if found else Foresight.RUNS
+            self.planned.append(PlannedStage(title, foresight, found.run_id if found else ""))
+            self._results[stage.fingerprint] = found or StageResult("", _Outputs(stage.fingerprint), {}, reused=False)
+        return self._results[stage.fingerprint]
+
+
+def plan_search(experiment: Experiment, regimes: Sequence[str], trials: int | None = None) -> list[PlannedStage]:
+    """Print, and return, the stages that the trials share; print how many trials of each regime remain."""
+    searches = [RegimeSearch.of(experiment, regime, trials) for regime in regimes]
+    told = [_trials_text(search) for search in searches]  # a storage that does not open is said first
+    with _planning(experiment) as workspace:
+        for search in searches:
+            prepare_shared(workspace, search)
+        _print("What all trials share:", workspace.planned)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print("\nTrials:")
+    for text in told:
+        console.print(f"  {text}", markup=False)
+    console.print(
+        "  A trial runs pairs (once per K), 2 orpo, assemble, and evaluate on validation; it reuses those that equal "
+        "an earlier trial's or experiment's, which only the settings drawn will show."
+    )
+    return workspace.planned
+
+
+def plan_experiment(experiment: Experiment) -> list[PlannedStage]:
+    """Print, and return, the stages that `main` would ask for."""
+    with _planning(experiment) as workspace:
+        for team in results.teams(workspace):
+            results.evaluation(workspace, team)
+        for line in steps.lines(experiment):
+            results.supervised_ladder(workspace, line)
+            results.regime_comparison(workspace, line)
+        _print("The experiment's stages:", workspace.planned)
+    return workspace.planned
+
+
+@contextmanager
+def _planning(experiment: Experiment) -> Iterator[PlanningWorkspace]:
+    planning = PlanningWorkspace(experiment, connect(experiment.name, experiment.work_dir), Progress())
+    with planning:
+        yield planning
+
+
+def _trials_text(search: RegimeSearch) -> str:
+    rows = known_trials(search.settings, search.address)
+    ended = [sum(row.state is state for row in rows) for state in TrialState]
+    counts = ", ".join(f"{count} {state.value}" for count, state in zip(ended, TrialState, strict=True) if count)
+    budget = search.settings.trials
+    return f"{search.label}: {budget - len(rows)} of {budget} remain" + (f" ({counts})" if counts else "")
+
+
+def _print(heading: str, planned: Sequence[PlannedStage]) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(heading)
+    for stage in planned:
+        run = f"  run {stage.run_id[:8]}" if stage.run_id else ""
+        console.print(f"  {stage.foresight.value:<8} {stage.title}{run}", markup=False)
+    counts = {foresight: sum(stage.foresight is foresight for stage in planned) for foresight in Foresight}
+    console.print("  " + ", ".join(f"{count} {foresight.value}" for foresight, count in counts.items() if count))
+    if counts[Foresight.UNKNOWN]:
+        console.print("  unknown: it reads what is not made yet; it runs unless that comes out as in a finished run")
