@@ -11,7 +11,7 @@ import matplotlib as mpl
 import optuna
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, create_trial
 from optuna.trial import TrialState as OptunaState
@@ -83,7 +83,9 @@ def _drawn(draw: Callable[[], Axes | Any], *, width: float = 9.0) -> Figure:
     figure.set_size_inches(width, 5.0)
     for part in figure.axes:
         if part.get_xscale() == "log":
-            part.xaxis.set_minor_formatter(NullFormatter())  # they run into each other in narrow plots
+            part.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            part.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            part.xaxis.set_minor_locator(NullLocator())  # their labels run into each other in narrow plots
     return figure
 
 

@@ -110,3 +110,18 @@ def test_two_processes_may_write_to_one_file(tmp_path: Path) -> None:
     two.add_completion((PROMPT, 2), 1.0, 8, ANSWER)
     two.commit()
     assert len(one.completions([(PROMPT, 1), (PROMPT, 2)], 1.0, 8)) == 2
+
+
+def test_entries_that_wait_to_be_written_hold_up_no_other_process(cache: CompletionCache, tmp_path: Path) -> None:
+    other = CompletionCache(tmp_path / "cache.sqlite", "model")
+    other._connection.execute("pragma busy_timeout = 0")  # fail at once where the file is locked
+    cache.add_completion((PROMPT, 1), 1.0, 8, ANSWER)
+    other.add_completion((PROMPT, 2), 1.0, 8, ANSWER)
+    other.commit()
+    cache.commit()
+    assert len(other.completions([(PROMPT, 1), (PROMPT, 2)], 1.0, 8)) == 2
+
+
+def test_an_entry_is_known_before_it_is_written(cache: CompletionCache) -> None:
+    cache.add_completion((PROMPT, 1), 1.0, 8, ANSWER)
+    assert _known(cache, PROMPT, 1, 1.0, 8)

@@ -12,11 +12,13 @@ import pytest
 from mats_sql.errors import ConfigError, TrainingError
 from mats_sql.search.ledger import MAXIMUM_DEATHS
 from mats_sql.search.sampler import SlotSeededTpe
-from mats_sql.search.study import StudyAddress, run_search
-from mats_sql.search.trials import TrialResult, TrialState
+from mats_sql.search.study import StudyAddress, holds, known_trials, run_search
+from mats_sql.search.trials import TrialResult, TrialSettings, TrialState
 from mats_sql.search.worker import is_alive, this_worker
 from tests.search.searcher import SETTINGS, objective
+from tests.sql.postgres import postgres_server
 
+OWN = TrialSettings(beta=0.3, k=4, learning_rate=0.00012345678901234567)
 SCRIPT = Path(__file__).with_name("searcher.py")
 
 
@@ -216,6 +218,100 @@ def test_a_storage_that_does_not_open_is_one_line(tmp_path):
     with pytest.raises(ConfigError, match=r"search\.storage must open") as raised:
         search(f"sqlite:///{tmp_path}/no/such/folder/study.db")
     assert "\n" not in str(raised.value)
+
+
+def test_the_experiments_own_settings_are_trial_0_and_the_others_are_drawn_after_it(storage):
+    result = search(storage, own=OWN)
+    assert result.trials[0].settings == OWN
+    assert [trial.number for trial in result.trials] == list(range(8))
+    assert len({trial.settings for trial in result.trials}) == 8
+    assert search(storage, own=OWN) == result
+
+
+def test_own_settings_outside_the_space_are_no_trial(tmp_path):
+    outside = TrialSettings(beta=2.0, k=4, learning_rate=1e-4)
+    assert (holds(SETTINGS, OWN), holds(SETTINGS, outside)) == (True, False)
+    assert search(tmp_path / "j", own=outside) == search(tmp_path / "without")
+
+
+def test_own_settings_queued_twice_by_two_processes_are_one_trial(tmp_path):
+    storage = tmp_path / "j"
+    search(storage, trials=1, own=OWN)
+    study = optuna.load_study(study_name="s", storage=_journal(storage))
+    study.enqueue_trial({"beta": 0.3, "k": 4, "learning_rate": 1e-4}, user_attrs={"slot": 0, "own": True})
+    assert search(storage, own=OWN).trials == search(tmp_path / "whole", own=OWN).trials
+
+
+def test_trials_that_share_something_else_are_refused(tmp_path):
+    search(tmp_path / "j", trials=1, shared="one pool")
+    with pytest.raises(ConfigError, match="must share agents, pool and policy"):
+        search(tmp_path / "j", trials=1, shared="another pool")
+
+
+def in_blocks(asked, score):
+    """Return an objective of 100 questions in blocks of 20; ``score(number, question)`` is 0 or 1."""
+
+    def run(_settings, number, watch):
+        scores = {}
+        for start in range(0, 100, 20):
+            block = {question: score(number, question) for question in range(start, start + 20)}
+            scores |= block
+            asked[number] = len(scores)
+            if not watch.report(block) and len(scores) < 100:
+                return TrialResult(sum(scores.values()) / len(scores), {"questions": len(scores)}, pruned=True)
+        return TrialResult(sum(scores.values()) / len(scores))
+
+    return run
+
+
+def hopeless_after_the_first(number, question):
+    return float(question % 3 > 0) if number == 0 else float(question % 5 == 0 and number == 1)
+
+
+def test_a_trial_much_worse_than_the_best_ends_early_and_never_wins(storage):
+    asked = {}
+    result = search(storage, trials=3, using=in_blocks(asked, hopeless_after_the_first))
+    assert asked == {0: 100, 1: 20, 2: 20}
+    assert [trial.state for trial in result.trials] == [TrialState.FINISHED, TrialState.PRUNED, TrialState.PRUNED]
+    assert (result.best.number, result.trials[1].selector_ex) == (0, 0.2)
+
+
+def test_a_trial_as_good_as_the_best_answers_every_question(tmp_path):
+    asked = {}
+    search(tmp_path / "j", trials=4, using=in_blocks(asked, lambda number, question: float((question + number) % 2)))
+    assert set(asked.values()) == {100}
+
+
+def test_nothing_is_pruned_when_the_settings_say_so(tmp_path):
+    asked, settings = {}, SETTINGS.model_copy(update={"trials": 3, "pruner": "none"})
+    run_search(settings, StudyAddress("s", tmp_path / "j", 7), objective=in_blocks(asked, hopeless_after_the_first))
+    assert set(asked.values()) == {100}
+
+
+def test_a_study_tells_what_it_has_ended_and_one_that_is_not_there_is_not_made(tmp_path):
+    storage, settings = tmp_path / "j", SETTINGS.model_copy(update={"trials": 8})
+    assert known_trials(settings, StudyAddress("s", storage, 7)) == ()
+    assert not storage.exists()
+    result = search(storage, trials=3)
+    assert known_trials(settings, StudyAddress("s", storage, 7)) == result.trials
+    assert known_trials(settings, StudyAddress("other", storage, 7)) == ()
+
+
+def test_two_processes_share_a_study_on_postgresql_from_an_empty_database(tmp_path):
+    log = tmp_path / "log"
+    with postgres_server() as url:
+        plain = url.replace("+psycopg2", "")
+        both = [process(plain, 8, log) for _ in range(2)]
+        tables = [worker.communicate(timeout=120)[0] for worker in both]
+        assert [worker.returncode for worker in both] == [0, 0]
+        assert tables[0] == tables[1]
+        assert sorted(map(int, log.read_text().split())) == list(range(8))
+
+
+def test_a_storages_password_is_not_shown(tmp_path):
+    with pytest.raises(ConfigError, match=r"search\.storage must open") as raised:
+        search(f"postgresql://me:secret@localhost:1/none?host={tmp_path}")
+    assert "secret" not in str(raised.value)
 
 
 def test_the_notice_warns_of_the_best_trials_optimism(tmp_path):

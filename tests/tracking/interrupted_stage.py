@@ -1,4 +1,7 @@
-"""A stage for tests to start and kill: ``python interrupted_stage.py <point> <folder>`` kills itself at the point."""
+"""A stage for tests to start and kill: ``python interrupted_stage.py <point> <folder>`` kills itself at the point.
+
+At the point ``beside`` it lives, and is a stage that several processes do at once.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,9 @@ def main(point: str, folder: Path) -> None:
     if point == "closing":
         stage_module.close_run = die
     store = connect("test", folder / "work")
-    result = run_stage(store, Stage(StageKey("counted", 1), "counted"), compute)
+    beside = point == "beside"
+    stage = Stage(StageKey("counted", 1), "counted", reusable=not beside, concurrent=beside)
+    result = run_stage(store, stage, compute)
     found = {"run_id": result.run_id, "reused": result.reused}
     lines = result.outputs["lines"]
     found |= {"path": str(lines.path), "digest": lines.digest}

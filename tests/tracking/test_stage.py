@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mats_sql.digests import digest_file
-from mats_sql.errors import StageInputError, TrackingError
+from mats_sql.errors import StageInputError, StageStopped, TrackingError
 from mats_sql.tracking import names
 from mats_sql.tracking.artifact import Artifact, ArtifactKind
 from mats_sql.tracking.stage import Stage, StageKey, load_result, run_stage
@@ -220,6 +220,31 @@ def test_the_second_of_two_processes_waits_and_reuses(store: Store, store_folder
     output, _ = children[0].communicate()
     answer = json.loads(output)
     assert (answer["run_id"], answer["reused"]) == (first.run_id, True)
+
+
+def test_two_processes_do_a_concurrent_stage_at_once_each_in_its_own_run(store: Store, store_folder: Path) -> None:
+    stage = Stage(StageKey("counted", 1), "counted", reusable=False, concurrent=True)
+    beside: list[str] = []
+
+    def compute(_run: StageRun) -> None:
+        done = start("beside", store_folder)  # returns while this process holds the stage
+        assert done.returncode == 0, done.stderr
+        beside.append(json.loads(done.stdout)["run_id"])
+
+    first = run_stage(store, stage, compute)
+    assert sorted(all_runs(store)) == sorted([first.run_id, *beside])
+    assert {store.run(run_id).info.status for run_id in (first.run_id, *beside)} == {"FINISHED"}
+
+
+def test_a_stage_that_was_stopped_is_killed_and_goes_on_in_its_run(store: Store) -> None:
+    def stop(_run: StageRun) -> None:
+        raise StageStopped("after 2 of 6 questions")
+
+    with pytest.raises(StageStopped):
+        run_stage(store, ROLLOUT, stop)
+    (run_id,) = all_runs(store)
+    assert store.run(run_id).info.status == "KILLED"
+    assert run_stage(store, ROLLOUT, write_pool()).run_id == run_id
 
 
 def test_results_of_another_experiment_of_the_store_are_reused(store: Store, store_folder: Path) -> None:
