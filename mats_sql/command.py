@@ -75,7 +75,8 @@ def run_command(name: str, config: Path, overrides: Sequence[str], body: Body, *
         from mats_sql.tracking import Stage, StageKey, connect, run_stage
 
         store = connect(experiment.name, experiment.work_dir)
-        settings = {"experiment": experiment.model_dump(mode="json")}
+        # where a search's trials are kept decides nothing, and its address may hold a password
+        settings = {"experiment": experiment.model_dump(mode="json", exclude={"search": {"storage"}})}
         stage = Stage(StageKey(name, 1), name, settings, reusable=False, concurrent=concurrent)
         with Workspace(experiment, store, Progress()) as workspace:
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from mats_sql.pipeline.replicates import seeds_of
 from mats_sql.pipeline.search import RegimeSearch, with_trial
 from mats_sql.pipeline.search_workers import search_regimes
 from mats_sql.pipeline.workspace import Workspace
-from mats_sql.search import SearchResult
+from mats_sql.search import SearchResult, TrialState
 from mats_sql.tracking import names
 from mats_sql.tracking.registry import resolve
 from mats_sql.tracking.stage import Stage, StageKey, run_stage
@@ -173,6 +174,7 @@ def test_a_dry_run_says_what_is_reused_and_what_remains(
 
 def test_two_commands_and_their_workers_share_the_trials_and_wait_for_no_other(searching: Workspace) -> None:
     _, before = searched(searching)
+    started = int(1000 * time.time())
     commands = [_command(searching, "--workers", "2"), _command(searching)]
     told = [command.communicate(timeout=900) for command in commands]
     assert [command.returncode for command in commands] == [0, 0], told
@@ -182,7 +184,8 @@ def test_two_commands_and_their_workers_share_the_trials_and_wait_for_no_other(s
     assert after.trials[:2] == before.trials
     assert {row.state for row in after.trials} <= {TrialState.FINISHED, TrialState.PRUNED}
     store = searching.store
-    finished = store.client.search_runs(store.experiment_ids, "attributes.status = 'FINISHED'", max_results=1000)
+    found = store.client.search_runs(store.experiment_ids, f"attributes.start_time >= {started}", max_results=1000)
+    finished = [run for run in found if run.info.status == "FINISHED"]
     trials = [run.data.tags["trial"] for run in finished if run.data.tags.get(names.STAGE) == "search-trial"]
     assert [trials.count(number) for number in ("2", "3")] == [1, 1]
     fingerprints = [run.data.tags[names.FINGERPRINT] for run in finished if names.FINGERPRINT in run.data.tags]
