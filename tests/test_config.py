@@ -198,6 +198,29 @@ def test_a_k_beyond_what_the_pool_holds_is_refused(tmp_path: Path, text: str, ke
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "start"),
+    [
+        ("search: {beta: [1.0, 0.1]}", "search.beta must be two numbers above 0, the lower first, but got [1.0, 0.1]"),
+        ("search: {learning_rate: [0, 1.0e-4]}", "search.learning_rate must be two numbers above 0"),
+        ("search: {k: []}", "search.k must name values of pairs.k, each at least 2, but got []"),
+        ("search: {k: [1, 2]}", "search.k must name values of pairs.k, each at least 2, but got [1, 2]"),
+    ],
+)
+def test_a_search_space_with_nothing_in_it_is_refused(tmp_path: Path, text: str, start: str) -> None:
+    assert _refusal(tmp_path, text).startswith(start)
+
+
+def test_regimes_are_named_one_by_one_or_all_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "e.yaml"
+    path.write_text("regimes: [indep, collab]\n")
+    experiment = load_experiment(path)
+    assert experiment.regimes_named("strict,indep,strict") == ("strict", "indep")
+    assert experiment.regimes_named("all") == ("indep", "collab")
+    with pytest.raises(ConfigError, match="a regime must be one of"):
+        experiment.regimes_named("indep,nonsense")
+
+
 def test_a_k_of_all_that_the_pool_holds_is_allowed(tmp_path: Path) -> None:
     path = tmp_path / "e.yaml"
     path.write_text("rollout: {plans: 6, critiques: 5}\npairs: {k: 5}\nsearch: {k: [2, 5]}\npolicy: {k: 16}\n")

@@ -114,9 +114,13 @@ class SearchSettings(Section):
     def _ranges_are_in_order(self) -> SearchSettings:
         for name, (low, high) in (("beta", self.beta), ("learning_rate", self.learning_rate)):
             if not 0 < low <= high:
-                raise ValueError(f"search.{name} must be two numbers with 0 < low <= high, but got {[low, high]}")
+                raise ValueError(
+                    f"search.{name} must be two numbers above 0, the lower first, but got {[low, high]}; mend them"
+                )
         if not self.k or min(self.k) < 2:
-            raise ValueError(f"search.k must name values of pairs.k, each at least 2, but got {list(self.k)}")
+            raise ValueError(
+                f"search.k must name values of pairs.k, each at least 2, but got {list(self.k)}; mend them"
+            )
         return self
 
 

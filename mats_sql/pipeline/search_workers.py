@@ -81,8 +81,10 @@ def _end_with_the_command() -> None:
 @contextmanager
 def _helpers(workspace: Workspace, regimes: Sequence[str], trials: int | None, count: int) -> Iterator[None]:
     """Start helper processes and let them end; they are stopped when the block raises."""
-    started = [_start(workspace, regimes, trials) for _ in range(count)]
+    started: list[subprocess.Popen[str]] = []
     try:
+        for _ in range(count):
+            started.append(_start(workspace, regimes, trials))
         yield
         for helper in started:
             if helper.wait() != 0:
