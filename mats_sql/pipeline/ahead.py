@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from multiprocessing.connection import wait
 from pathlib import Path
 from threading import Thread
@@ -21,12 +20,11 @@ from mats_sql.config import Experiment
 from mats_sql.errors import TrainingError
 from mats_sql.pipeline.progress import Progress
 from mats_sql.pipeline.workspace import Finished, Workspace
-from mats_sql.threads import usable_cores
+from mats_sql.threads import threads_shared_among, usable_cores
 
 Step = Callable[[Workspace], object]
 """What a process is asked to do; it can be pickled: a module's function, or a ``partial`` of one."""
 
-_THREADS = "OMP_NUM_THREADS"
 _workspace: Workspace | None = None
 """A child process's own view of the experiment, for as long as it lives."""
 
@@ -43,7 +41,7 @@ def do_ahead(workspace: Workspace, steps: Sequence[Step]) -> None:
     run_id = workspace.command.run_id if workspace.command else None
     context = multiprocessing.get_context("spawn")
     with (
-        _threads_shared_among(count),
+        threads_shared_among(count),
         ProcessPoolExecutor(count, context, initializer=_open, initargs=(workspace.experiment, run_id)) as pool,
     ):
         futures = [pool.submit(_do, step) for step in steps]
@@ -67,19 +65,6 @@ def process_count(experiment: Experiment) -> int:
 
     gpu: bool = torch.cuda.is_available()
     return 1 if gpu else usable_cores()
-
-
-@contextmanager
-def _threads_shared_among(processes: int) -> Iterator[None]:
-    """Give each child its share of the cores, unless the environment has decided."""
-    if _THREADS in os.environ:
-        yield
-        return
-    os.environ[_THREADS] = str(max(1, usable_cores() // processes))
-    try:
-        yield
-    finally:
-        del os.environ[_THREADS]
 
 
 def _open(experiment: Experiment, run_id: str | None) -> None:

@@ -26,7 +26,7 @@ from mats_sql.pipeline.search import RegimeSearch, prepare_shared, run_trials
 from mats_sql.pipeline.search_report import report_search
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.search import SearchResult, holds, open_study
-from mats_sql.threads import let_threads_sleep
+from mats_sql.threads import let_threads_sleep, threads_shared_among
 from mats_sql.tracking import StageRun, connect
 
 _PROGRAM = "from mats_sql.pipeline import help_search; help_search()"
@@ -46,7 +46,7 @@ def search_regimes(
     _tell_own(workspace, next(iter(searches.values())))
     for search in searches.values():
         prepare_shared(workspace, search)
-    with _helpers(workspace, regimes, trials, workers - 1):
+    with threads_shared_among(workers), _helpers(workspace, regimes, trials, workers - 1):
         results = {regime: run_trials(workspace, search) for regime, search in searches.items()}
     for regime, search in searches.items():
         report_search(workspace, search, results[regime])
