@@ -235,9 +235,14 @@ def search(
 @commands.command()
 @experiment_options
 @click.option(
-    "--baseline", default="indep", show_default=True, help="A team, as evaluate has it, or run ids of evaluate."
+    "--baseline",
+    default="indep",
+    show_default=True,
+    help="A team, as evaluate has it, or run ids of evaluate (or their beginnings) or registered teams.",
 )
-@click.option("--treatment", default="collab", show_default=True, help="Likewise; run ids are parted by commas.")
+@click.option(
+    "--treatment", default="collab", show_default=True, help="Likewise; runs and versions are parted by commas."
+)
 def compare(config: Path, overrides: tuple[str, ...], baseline: str, treatment: str) -> None:
     """Compare two teams at selector EX with honest statistics."""
 
@@ -251,14 +256,32 @@ def compare(config: Path, overrides: tuple[str, ...], baseline: str, treatment: 
 
 @commands.command()
 @experiment_options
-@click.option("--run-id", required=True, help="The evaluate run of the team to promote.")
-def promote(config: Path, overrides: tuple[str, ...], run_id: str) -> None:
-    """Move the alias champion to a team that passes the gates of the config."""
+@click.option(
+    "--run-id",
+    metavar="RUN_OR_VERSION",
+    default="",
+    help="The team's evaluate run (its id or the id's beginning), or its version, e.g. models:/quickstart.team/3.",
+)
+@click.option(
+    "--rollback",
+    type=click.BOOL,
+    is_flag=False,
+    flag_value=True,
+    default=False,
+    help="Go back to the champion before the present one; given again, to the one before that.",
+)
+def promote(config: Path, overrides: tuple[str, ...], run_id: str, rollback: bool) -> None:
+    """Move the alias champion to a team that passes the gates of the config, or back to the champion before."""
 
     def body(workspace: Workspace) -> None:
-        from mats_sql.pipeline import promote_team
+        from mats_sql.pipeline import promote_team, roll_back_champion
 
-        promote_team(workspace, run_id)
+        if rollback == bool(run_id):
+            raise ConfigError("promote takes either --run-id or --rollback, but got both or none; give one")
+        if rollback:
+            roll_back_champion(workspace)
+        else:
+            promote_team(workspace, run_id)
 
     run_command("promote", config, overrides, body)
 

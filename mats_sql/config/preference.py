@@ -125,11 +125,13 @@ class SearchSettings(Section):
 
 
 class PromoteSettings(Section):
-    """Gates that a team must pass before it becomes champion."""
+    """Gates that a team must pass before it becomes champion, all read outside the validation split."""
 
     min_selector_ex: Fraction = Field(0.0, description="The least selector EX, as a fraction.")
     min_gain_over_champion: float = Field(
-        0.0, description="The least gain in selector EX over the champion, as a fraction."
+        0.0,
+        description="What the gain in selector EX over the champion must exceed, as a fraction: the lower end of its "
+        "paired 95% interval must reach it. 0: a better team; -0.02: one that is not two points worse.",
     )
     max_harm_rate: Fraction = Field(
         1.0, description="The most that the fixer may spoil, as a share of what was right before it."

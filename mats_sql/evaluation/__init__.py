@@ -14,16 +14,20 @@ from mats_sql.faces import Face
 if TYPE_CHECKING:
     from mats_sql.evaluation.judged_answers import answers_frame, judge_items, judged_candidates
     from mats_sql.evaluation.metrics import team_metrics
+    from mats_sql.evaluation.question_results import restrict
     from mats_sql.evaluation.records import JudgedCandidate
-    from mats_sql.evaluation.sets import ALL, question_sets
+    from mats_sql.evaluation.sets import ALL, REST, QuestionSet, question_sets
 
 __all__ = [
     "ALL",
+    "REST",
     "JudgedCandidate",
+    "QuestionSet",
     "answers_frame",
     "judge_items",
     "judged_candidates",
     "question_sets",
+    "restrict",
     "team_metrics",
 ]
 
@@ -32,7 +36,8 @@ __getattr__ = Face(
     {
         "judged_answers": ("answers_frame", "judge_items", "judged_candidates"),
         "metrics": ("team_metrics",),
+        "question_results": ("restrict",),
         "records": ("JudgedCandidate",),
-        "sets": ("ALL", "question_sets"),
+        "sets": ("ALL", "REST", "QuestionSet", "question_sets"),
     },
 )

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mats_sql.pipeline.plan import plan_experiment, plan_search
     from mats_sql.pipeline.pretrain import pretrain_base
     from mats_sql.pipeline.progress import Progress, result_console
-    from mats_sql.pipeline.promote import promote_team
+    from mats_sql.pipeline.promote import promote_team, roll_back_champion
     from mats_sql.pipeline.questions import DEV, QuestionRow
     from mats_sql.pipeline.replicates import seeds_of, supervised_seeds
     from mats_sql.pipeline.search_workers import help_search, search_regimes
@@ -57,6 +57,7 @@ __all__ = [
     "pretrain_base",
     "promote_team",
     "result_console",
+    "roll_back_champion",
     "run_experiment",
     "search_regimes",
     "seeds_of",
@@ -89,7 +90,7 @@ __getattr__ = Face(
         "plan": ("plan_experiment", "plan_search"),
         "pretrain": ("pretrain_base",),
         "progress": ("Progress", "result_console"),
-        "promote": ("promote_team",),
+        "promote": ("promote_team", "roll_back_champion"),
         "questions": ("DEV", "QuestionRow"),
         "replicates": ("seeds_of", "supervised_seeds"),
         "search_workers": ("help_search", "search_regimes"),

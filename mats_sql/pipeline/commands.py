@@ -9,23 +9,23 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from mats_sql.agents import FIXER, PLANNER, SELECTOR, Validator, validator_name
-from mats_sql.choices import PreferredAgent, SeedsVary
-from mats_sql.config import Experiment, is_own
-from mats_sql.errors import ConfigError, StageInputError
+from mats_sql.choices import PreferredAgent
+from mats_sql.config import Experiment
+from mats_sql.errors import ConfigError
 from mats_sql.evaluation.diagnosis import ladder_tables, read_ladder
 from mats_sql.evaluation.report import EvaluatedTeam, print_tables, result_tables
 from mats_sql.pipeline import experiment as steps
 from mats_sql.pipeline import results
-from mats_sql.pipeline.compare import Side
 from mats_sql.pipeline.evaluate import read_candidates, seed_tables
 from mats_sql.pipeline.judge import JudgeReport, JudgeRequest, judge_in_a_run
 from mats_sql.pipeline.progress import result_console
 from mats_sql.pipeline.questions import validation_ids
 from mats_sql.pipeline.replicates import seeds_of, supervised_seeds
+from mats_sql.pipeline.sides import named_sides
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.preference import labellings_named
 from mats_sql.sql import VerdictClass
-from mats_sql.tracking import StageResult, connect, lineage, lineage_text, load_result
+from mats_sql.tracking import StageResult, connect, lineage, lineage_text
 
 
 def prepare_questions(workspace: Workspace) -> None:
@@ -103,9 +103,13 @@ def evaluate_teams(workspace: Workspace, name: str) -> None:
 
 
 def compare_named(workspace: Workspace, baseline: str, treatment: str) -> None:
-    """Compare two sides given as team names or as evaluate run ids (parted by commas), and print the page."""
-    result = results.comparison(workspace, _side(workspace, baseline), [_side(workspace, treatment)])
-    _print_page(result)
+    """Compare two sides and print the page.
+
+    A side is a team's name, or evaluate runs and registered teams parted by commas. Raises :class:`ConfigError` and
+    :class:`TrackingError`, before anything is computed, for a side that is unknown and for one compared with itself.
+    """
+    before, after = named_sides(workspace, baseline, treatment)
+    _print_page(results.comparison(workspace, before, [after]))
 
 
 def diagnose_lines(workspace: Workspace) -> None:
@@ -170,18 +174,3 @@ def _require_no_regime(agent: PreferredAgent, regime: str) -> None:
         raise ConfigError(
             f"--regime must be left out with --agent {agent.value}, but got {regime!r}; it labels critiques only"
         )
-
-
-def _side(workspace: Workspace, reference: str) -> Side:
-    if reference in results.team_names(workspace.experiment) or is_own(reference):
-        teams = results.teams(workspace, reference)
-        evaluations = [results.evaluation(workspace, team).outputs["candidates"] for team in teams]
-        return Side(reference, evaluations, workspace.experiment.seeds_vary)
-    runs = [load_result(workspace.store, run_id.strip()) for run_id in reference.split(",")]
-    if not all("candidates" in result.outputs for result in runs):
-        raise StageInputError(f"a side must be runs of evaluate, but got {reference!r}; see the runs named evaluate")
-    tags = [workspace.store.run(result.run_id).data.tags for result in runs]
-    # number 0 is the same work whatever seeds vary, so its run may be tagged by another experiment
-    varied = [SeedsVary(one["seeds_vary"]) for one in tags if "seeds_vary" in one and one.get("seed", "0") != "0"]
-    evaluations = [result.outputs["candidates"] for result in runs]
-    return Side(tags[0].get("team", reference), evaluations, SeedsVary.narrowest(varied or [SeedsVary.ORPO]))

@@ -1,7 +1,7 @@
 """`evaluate`: run a team on dev questions and judge every candidate.
 
 Reads the questions table and a team. Answers, judges, measures. Writes the judged ``candidates``; an evaluation on all
-usable dev questions is a look at the final set and counts as one.
+usable dev questions is a look at the final set and counts as one. The team's registered version says what was measured.
 """
 
 from __future__ import annotations
@@ -10,19 +10,29 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from mats_sql.agents import Verdict
+from mats_sql.agents import PLANNER, Verdict
 from mats_sql.choices import SeedsVary
 from mats_sql.errors import StageStopped
 from mats_sql.evaluation import JudgedCandidate, answers_frame, judge_items, judged_candidates, team_metrics
 from mats_sql.evaluation.report import ResultTable, seed_table, verdict_confusion
 from mats_sql.parquet import read_records, write_records
 from mats_sql.pipeline.assemble import TeamModels
-from mats_sql.pipeline.questions import dev_source, validation_ids
+from mats_sql.pipeline.orpo import preference_tags
+from mats_sql.pipeline.questions import dev_source, question_set_digest, validation_ids
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.rollout import Source
 from mats_sql.sql import VerdictClass
 from mats_sql.team import Task, Team, agents_of
-from mats_sql.tracking import Artifact, ArtifactKind, StageKey, StageResult, StageRun
+from mats_sql.tracking import (
+    Artifact,
+    ArtifactKind,
+    Measurement,
+    StageKey,
+    StageResult,
+    StageRun,
+    record_measurement,
+    registered_name,
+)
 
 KEY = StageKey("evaluate", 1)
 
@@ -63,7 +73,7 @@ def evaluate(
     """
     experiment = workspace.experiment
     part = "validation" if validation_only else "dev"
-    return workspace.run(
+    result = workspace.run(
         KEY,
         title=f"evaluate {models.label}" + (" on validation" if validation_only else ""),
         settings={"part": part, "limits": experiment.sql.limits, "seed": experiment.seed},
@@ -71,6 +81,8 @@ def evaluate(
         compute=lambda run: _compute(workspace, run, team, questions, blocks, validation_only=validation_only),
         tags={**models.tags(), "part": part, "seeds_vary": experiment.seeds_vary.value},
     )
+    _record(workspace, result, questions, team, models, part)
+    return result
 
 
 def read_candidates(evaluation: Artifact) -> tuple[JudgedCandidate, ...]:
@@ -101,6 +113,42 @@ def selector_scores(evaluated: Evaluated) -> dict[str, list[float]]:
     """Return the selector EX (fractions) of every seed by family."""
     families = by_family(evaluated)
     return {name: [result.metrics["selector_ex"] for _, result in members] for name, members in families.items()}
+
+
+def _record(
+    workspace: Workspace, result: StageResult, questions: Artifact, team: Artifact, models: TeamModels, part: str
+) -> None:
+    """Write on the team's version what it was measured on, whether the evaluation is new or reused."""
+    candidates = read_candidates(result.outputs["candidates"])
+    scores = team_metrics(candidates)
+    low, high = scores.scores.selector_ex.wilson_interval()
+    metrics = {
+        "selector_ex": scores.scores.selector_ex.value,
+        "selector_ex_low": low,
+        "selector_ex_high": high,
+        "questions": scores.scores.questions,
+        "fixer_harm_rate": scores.fixer_all_samples.harms.value,
+    }
+    question_set = question_set_digest(questions, {row.question_id for row in candidates})
+    measurement = Measurement(result.run_id, part, question_set, metrics, measured_settings(workspace, models))
+    name = registered_name(workspace.experiment.name, team.kind, team.name)
+    record_measurement(workspace.store, name, team, measurement)
+
+
+def measured_settings(workspace: Workspace, models: TeamModels) -> dict[str, str]:
+    """Return what tells a measured team from its siblings: seeds, and ORPO's settings where an agent had ORPO.
+
+    The regime and the number of the team's seed are on its version already; ``trial`` is that of a search.
+    """
+    experiment = workspace.experiment
+    settings = {"root_seed": str(experiment.seed), "seeds_vary": experiment.seeds_vary.value}
+    trained = {name for name, model in models.agents().items() if model.run_id and "regime" in model.metadata}
+    if trained:
+        settings |= preference_tags(experiment)
+    if trained == {PLANNER} and experiment.pairs.k is None:
+        settings["k"] = str(experiment.rollout.plans)
+    trial = workspace.store.run(workspace.command.run_id).data.tags.get("trial") if workspace.command else None
+    return settings if trial is None else {**settings, "trial": trial}
 
 
 def _compute(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -52,6 +52,17 @@ def usable_ids(questions: Artifact, split: str) -> tuple[int, ...]:
 def validation_ids(questions: Artifact) -> frozenset[int]:
     """Return the ids of the validation split of dev."""
     return frozenset(row.question_id for row in read_records(QuestionRow, questions.path) if row.in_validation)
+
+
+def question_set_digest(questions: Artifact, asked: Collection[int]) -> str:
+    """Return the digest of exactly the dev questions that were asked: ids, databases, texts and evidence."""
+    rows = read_records(QuestionRow, questions.path)
+    listed = [
+        [row.question_id, row.db_id, row.text, row.evidence]
+        for row in rows
+        if row.split == DEV and row.question_id in asked
+    ]
+    return digest_json(sorted(listed))
 
 
 def dev_source(experiment: Experiment, questions: Artifact) -> Source:

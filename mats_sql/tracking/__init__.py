@@ -17,9 +17,19 @@ if TYPE_CHECKING:
     from mats_sql.tracking.health import StoreHealth, store_health
     from mats_sql.tracking.lineage_tree import lineage, lineage_text
     from mats_sql.tracking.looks import count_look, note_look
-    from mats_sql.tracking.promotion import promote, team_of_run
+    from mats_sql.tracking.measurement import Measurement, evaluation_at, evaluation_of, record_measurement
+    from mats_sql.tracking.promotion import Move, champion_of, promote, roll_back, team_of_run
     from mats_sql.tracking.provenance import Provenance, first_base, input_of, outputs_at, provenance_of, version_of
-    from mats_sql.tracking.registry import Version, register, registered_name, set_alias, tag_version
+    from mats_sql.tracking.registry import (
+        Version,
+        is_version,
+        register,
+        registered_name,
+        resolve,
+        set_alias,
+        tag_version,
+    )
+    from mats_sql.tracking.runs import find_run
     from mats_sql.tracking.stage import Stage, StageKey, StageResult, finished_result, load_result, run_stage
     from mats_sql.tracking.stage_run import StageRun
     from mats_sql.tracking.store import Store, connect
@@ -27,6 +37,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Artifact",
     "ArtifactKind",
+    "Measurement",
+    "Move",
     "Provenance",
     "Stage",
     "StageKey",
@@ -35,11 +47,16 @@ __all__ = [
     "Store",
     "StoreHealth",
     "Version",
+    "champion_of",
     "connect",
     "count_look",
+    "evaluation_at",
+    "evaluation_of",
+    "find_run",
     "finished_result",
     "first_base",
     "input_of",
+    "is_version",
     "lineage",
     "lineage_text",
     "load_result",
@@ -47,8 +64,11 @@ __all__ = [
     "outputs_at",
     "promote",
     "provenance_of",
+    "record_measurement",
     "register",
     "registered_name",
+    "resolve",
+    "roll_back",
     "run_stage",
     "set_alias",
     "store_health",
@@ -64,9 +84,19 @@ __getattr__ = Face(
         "health": ("StoreHealth", "store_health"),
         "lineage_tree": ("lineage", "lineage_text"),
         "looks": ("count_look", "note_look"),
-        "promotion": ("promote", "team_of_run"),
+        "measurement": ("Measurement", "evaluation_at", "evaluation_of", "record_measurement"),
+        "promotion": ("Move", "champion_of", "promote", "roll_back", "team_of_run"),
         "provenance": ("Provenance", "first_base", "input_of", "outputs_at", "provenance_of", "version_of"),
-        "registry": ("Version", "register", "registered_name", "set_alias", "tag_version"),
+        "registry": (
+            "Version",
+            "is_version",
+            "register",
+            "registered_name",
+            "resolve",
+            "set_alias",
+            "tag_version",
+        ),
+        "runs": ("find_run",),
         "stage": ("Stage", "StageKey", "StageResult", "finished_result", "load_result", "run_stage"),
         "stage_run": ("StageRun",),
         "store": ("Store", "connect"),

@@ -17,6 +17,12 @@ NOTE = "mlflow.note.content"
 DIGEST = "mats.digest"
 KIND = "mats.kind"
 METRIC = "metric"
+EVALUATION = "evaluation"
+MEASURED_PART = "measured.part"
+MEASURED_QUESTIONS = "measured.question_set"
+MEASURED_RUN = "measured.run"
+PROMOTION = "promotion"
+CHAMPIONS = "mats.champions"
 INPUT = "input"
 FINAL_SET_LOOK = "mats.final_set_look"
 FINAL_SET_LOOKS = "mats.final_set_looks"
@@ -30,6 +36,7 @@ CHAMPION = "champion"
 MAX_PARAMETER_CHARACTERS = 6000
 MAX_TAG_CHARACTERS = 8000
 MAX_DATASET_DIGEST_CHARACTERS = 16
+QUESTION_SET_CHARACTERS = 16
 
 
 EXPERIMENT_KIND, EXPERIMENT_KIND_TRAINING = "mlflow.experimentKind", "custom_model_development"

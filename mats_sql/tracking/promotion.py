@@ -1,33 +1,51 @@
-"""The alias ``champion`` moves to a team that passes the gates, and to no other."""
+"""The alias ``champion``: how it moves forward and back, and the record that each move leaves.
+
+Who may become champion is decided in :mod:`mats_sql.pipeline.promote`. The registered model's tag ``mats.champions``
+lists the champions in order, the present one last: a rollback takes the last away. Each move is one JSON record (what,
+version, before, why, who, when) in a tag of the version and of the runs behind it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import getpass
+import json
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 
-from mats_sql.config import PromoteSettings
 from mats_sql.errors import PromotionRefused, StageInputError
 from mats_sql.tracking import names
 from mats_sql.tracking.artifact import ArtifactKind
 from mats_sql.tracking.failures import tracking_failures
-from mats_sql.tracking.registry import Version, aliased, tag_version, versions_of_content
+from mats_sql.tracking.lock import exclusive
+from mats_sql.tracking.registry import Version, aliased, tag_version, version_numbered, versions_of_content
 from mats_sql.tracking.stage import read_records
 from mats_sql.tracking.store import Store
 
-SELECTOR_EX = "selector_ex"
-HARM_RATE = "fixer_harm_rate"
+MOST_CHAMPIONS = 100
+"""So many champions can be gone back to; a tag of a registered model holds little more."""
+
+_REMEDY = "check the tracking server and start again"
 
 
 @dataclass(frozen=True, slots=True)
-class Promotion:
-    """A champion and the one before it, if any."""
+class Move:
+    """One move of the alias: ``action`` is ``promote`` or ``rollback``, ``before`` the champion until then, if any.
 
-    champion: Version
-    before: Version | None
+    ``who`` is MLflow's user of the run that moved it, ``when`` the time in UTC.
+    """
+
+    action: str
+    version: str
+    before: str
+    why: str
+    who: str
+    when: str
 
 
-def team_of_run(store: Store, run_id: str) -> Version:
-    """Return the registered team that a run made or evaluated.
+def team_of_run(store: Store, run_id: str, name: str = "") -> Version:
+    """Return the registered team that a run made or evaluated; of ``name`` where that has it too.
 
     Raises :class:`TrackingError` for an unknown run and :class:`StageInputError` for one without a registered team.
     """
@@ -40,57 +58,83 @@ def team_of_run(store: Store, run_id: str) -> Version:
         for record in records.values():
             versions = versions_of_content(store, record.digest) if record.kind is ArtifactKind.TEAM else []
             if versions:
-                return versions[0]
+                return next((version for version in versions if version.name == name), versions[0])
     raise StageInputError(
         f"a run must have made or evaluated a registered team, but {run_id} has not; give an evaluate run's id"
     )
 
 
-def record_metrics(store: Store, version: Version, metrics: Mapping[str, float]) -> None:
-    """Write metrics on a version as tags ``metric.<name>``: the registry shows them, and promotion compares them."""
-    tag_version(store, version, {f"{names.METRIC}.{name}": f"{value:.6f}" for name, value in metrics.items()})
+def champion_of(store: Store, name: str) -> Version | None:
+    """Return the champion of a registered name, if any."""
+    with tracking_failures("the model registry must be readable", _REMEDY):
+        return aliased(store, name, names.CHAMPION)
 
 
-def promote(store: Store, version: Version, metrics: Mapping[str, float], gates: PromoteSettings) -> Promotion:
-    """Move the alias ``champion`` of the version's name to it; ``metrics`` are those of its evaluation, as fractions.
+def promote(store: Store, version: Version, why: str, runs: Sequence[str] = ()) -> Move:
+    """Move the alias ``champion`` of the version's name to it and record it there and on ``runs``.
 
-    Raises :class:`PromotionRefused` with every gate that it fails. Promoting the champion again changes nothing.
+    The first of ``runs`` is the one that moves it: its user is who did. Promoting the champion again is recorded too.
     """
-    with tracking_failures("the model registry must be readable", "check the tracking server and start again"):
-        champion = aliased(store, version.name, names.CHAMPION)
-        if champion is not None and champion.number == version.number:
-            return Promotion(version, champion)
-        reasons = refusals(metrics, _metrics_of(champion), gates)
-        if reasons:
-            raise PromotionRefused(f"{version} must pass the gates of promote, but {'; '.join(reasons)}")
-        record_metrics(store, version, {key: metrics[key] for key in (SELECTOR_EX, HARM_RATE) if key in metrics})
-        store.client.set_registered_model_alias(version.name, names.CHAMPION, str(version.number))
-    return Promotion(version, champion)
+    with _moving(store, version.name), tracking_failures(f"{version} must become champion", _REMEDY):
+        before = aliased(store, version.name, names.CHAMPION)
+        champions = _champions(store, version.name, before)
+        if before is None or before.number != version.number:
+            champions.append(version.number)
+            _move(store, version, champions)
+        return _recorded(store, "promote", version, before, why, runs)
 
 
-def refusals(metrics: Mapping[str, float], champion: Mapping[str, float] | None, gates: PromoteSettings) -> list[str]:
-    """Return a reason per gate that fails. A metric that is not there fails its gate."""
-    reasons = []
-    selector_ex, harm_rate = metrics.get(SELECTOR_EX), metrics.get(HARM_RATE)
-    if selector_ex is None:
-        reasons.append(f"its evaluation has no {SELECTOR_EX}")
-    elif selector_ex < gates.min_selector_ex:
-        reasons.append(f"{SELECTOR_EX} {selector_ex:.4f} < min_selector_ex {gates.min_selector_ex:.4f}")
-    if gates.max_harm_rate < 1 and harm_rate is None:
-        reasons.append(f"its evaluation has no {HARM_RATE}")
-    elif harm_rate is not None and harm_rate > gates.max_harm_rate:
-        reasons.append(f"{HARM_RATE} {harm_rate:.4f} > max_harm_rate {gates.max_harm_rate:.4f}")
-    reached = None if champion is None else champion.get(SELECTOR_EX)
-    if reached is not None and selector_ex is not None and selector_ex - reached < gates.min_gain_over_champion:
-        reasons.append(
-            f"gain over the champion {selector_ex - reached:+.4f} "
-            f"< min_gain_over_champion {gates.min_gain_over_champion:+.4f}"
-        )
-    return reasons
+def roll_back(store: Store, name: str, why: str, runs: Sequence[str] = ()) -> Move:
+    """Move the alias back to the champion before the present one, and record it; again: to the one before that.
+
+    Versions that were deleted since are passed over. Raises :class:`PromotionRefused` when there is none before.
+    """
+    with _moving(store, name), tracking_failures(f"the champion of {name} must be rolled back", _REMEDY):
+        before = aliased(store, name, names.CHAMPION)
+        if before is None:
+            raise PromotionRefused(f"a rollback needs a champion, but {name} has none; promote a team first")
+        champions = _champions(store, name, before)[:-1]
+        while champions:
+            version = version_numbered(store, name, champions[-1])
+            if version is not None and version.number != before.number:
+                _move(store, version, champions)
+                return _recorded(store, "rollback", version, before, why, runs)
+            champions.pop()
+        raise PromotionRefused(f"a rollback needs a champion before {before}, but there was none; promote another team")
 
 
-def _metrics_of(champion: Version | None) -> dict[str, float] | None:
-    if champion is None:
-        return None
-    prefix = f"{names.METRIC}."
-    return {key.removeprefix(prefix): float(value) for key, value in champion.tags.items() if key.startswith(prefix)}
+def _moving(store: Store, name: str) -> AbstractContextManager[None]:
+    return exclusive(store.work_dir / "locks" / f"champion-{name}.lock", f"the champion of {name!r}")
+
+
+def _champions(store: Store, name: str, present: Version | None) -> list[int]:
+    """Return the numbers of the champions in order, ending in the present one, whoever moved the alias."""
+    listed = store.client.get_registered_model(name).tags.get(names.CHAMPIONS, "")
+    numbers = [int(number) for number in listed.split() if number.isdigit()]
+    if present is not None and numbers[-1:] != [present.number]:
+        numbers.append(present.number)
+    return numbers
+
+
+def _move(store: Store, version: Version, champions: Sequence[int]) -> None:
+    listed = " ".join(map(str, champions[-MOST_CHAMPIONS:]))
+    store.client.set_registered_model_tag(version.name, names.CHAMPIONS, listed)
+    store.client.set_registered_model_alias(version.name, names.CHAMPION, str(version.number))
+
+
+def _recorded(
+    store: Store, action: str, version: Version, before: Version | None, why: str, runs: Sequence[str]
+) -> Move:
+    who = store.run(runs[0]).data.tags.get("mlflow.user", "") if runs else ""
+    now = datetime.now(UTC)
+    move = Move(
+        action, str(version), str(before or ""), why, who or getpass.getuser(), now.isoformat(timespec="seconds")
+    )
+    record = json.dumps(asdict(move), ensure_ascii=False)
+    key = f"{names.PROMOTION}.{now:%Y-%m-%dT%H.%M.%S.%fZ}"
+    tag_version(store, version, {key: record})
+    if action == "rollback" and before is not None:
+        tag_version(store, before, {key: record})
+    for run_id in dict.fromkeys(runs):
+        store.client.set_tag(run_id, key, names.capped(record, names.MAX_TAG_CHARACTERS))
+    return move

@@ -9,7 +9,8 @@ from mats_sql.errors import StageInputError
 from mats_sql.tracking import names
 from mats_sql.tracking.artifact import Artifact, ArtifactKind, ArtifactRecord
 from mats_sql.tracking.publish import fetch
-from mats_sql.tracking.registry import resolve, versions_of_content
+from mats_sql.tracking.registry import is_version, resolve, versions_of_content
+from mats_sql.tracking.runs import find_run
 from mats_sql.tracking.stage import load_result, read_records
 from mats_sql.tracking.store import Store
 
@@ -46,13 +47,13 @@ def provenance_of(store: Store, run_id: str) -> Provenance:
 
 
 def outputs_at(store: Store, address: str) -> dict[str, Artifact]:
-    """Return the outputs that an address names: all of a run's, by its id, or the one of a registered version.
+    """Return the outputs that an address names: all of a run's, or the one of a registered version.
 
-    A version reads ``models:/name/3``, ``name/3`` or ``name@alias``. Raises :class:`TrackingError` for an unknown
-    address and :class:`StageInputError` for a run that is not finished or damaged.
+    A run goes by its id or the id's beginning; a version reads ``models:/name/3``, ``name/3`` or ``name@alias``. Raises
+    :class:`TrackingError` for an unknown address and :class:`StageInputError` for a run that is not finished or damaged.
     """
-    if "/" not in address and "@" not in address:
-        return dict(load_result(store, address).outputs)
+    if not is_version(address):
+        return dict(load_result(store, find_run(store, address)).outputs)
     version = resolve(store, address)
     outputs = load_result(store, version.run_id).outputs
     return {name: output for name, output in outputs.items() if output.digest == version.digest}

@@ -39,6 +39,11 @@ class Version:
         return f"{self.name}/{self.number}"
 
     @property
+    def kind(self) -> str:
+        """What it is: ``team``, ``model`` or ``dataset``; empty for a version that this project did not register."""
+        return self.tags.get(names.KIND, "")
+
+    @property
     def uri(self) -> str:
         """The address that MLflow loads it from."""
         return f"models:/{self.name}/{self.number}"
@@ -75,6 +80,11 @@ def versions_of_content(store: Store, digest: str) -> list[Version]:
     return _search(store, f"tags.`{names.DIGEST}` = '{digest}'")
 
 
+def is_version(address: str) -> bool:
+    """Return whether an address is of the form of a registered version (``name/3``, ``name@alias``), not a run's."""
+    return "/" in address or "@" in address
+
+
 def resolve(store: Store, reference: str) -> Version:
     """Return the version that ``name/3`` or ``name@alias`` names, with or without ``models:/`` before it.
 
@@ -94,10 +104,22 @@ def resolve(store: Store, reference: str) -> Version:
 
 
 def aliased(store: Store, name: str, alias: str) -> Version | None:
-    """Return the version that holds an alias, or ``None``."""
+    """Return the version that holds an alias, or ``None``; a store that cannot say raises MLflow's own error."""
     try:
         return _version(store.client.get_model_version_by_alias(name, alias))
-    except MlflowException:
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        return None
+
+
+def version_numbered(store: Store, name: str, number: int) -> Version | None:
+    """Return a version by its number, or ``None`` when it is deleted."""
+    try:
+        return _version(store.client.get_model_version(name, str(number)))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
         return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import logging
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,14 +14,43 @@ from mlflow.exceptions import MlflowException
 from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
-from mats_sql.errors import StageStopped
+from mats_sql.errors import StageStopped, TrackingError
 from mats_sql.tracking import names
 from mats_sql.tracking.commit import UNKNOWN, code_commit
-from mats_sql.tracking.failures import one_line
+from mats_sql.tracking.failures import one_line, tracking_failures
 from mats_sql.tracking.models import drop_unfinished_models
 from mats_sql.tracking.store import Store
 
 _logger = logging.getLogger(__name__)
+
+_PREFIX = re.compile(r"[0-9a-f]{4,31}")
+_SHOWN = 3
+
+
+def find_run(store: Store, reference: str) -> str:
+    """Return the id of the run that an id, or its first four digits or more, names.
+
+    Beginnings are looked for in this project's experiments. Raises :class:`TrackingError` when no run, or more than
+    one, begins so.
+    """
+    if _PREFIX.fullmatch(reference) is None:
+        return str(store.run(reference).info.run_id)
+    return find_beginning(store, reference)
+
+
+def find_beginning(store: Store, reference: str) -> str:
+    """Return the id of the one run whose id begins so; raises :class:`TrackingError` for none and for several."""
+    remedy = "give a run id that the MLflow UI shows"
+    with tracking_failures(f"a run must begin with {reference!r}", remedy):
+        found = store.client.search_runs(
+            store.experiment_ids, f"attributes.run_id LIKE '{reference}%'", max_results=_SHOWN + 1
+        )
+    ids = [str(run.info.run_id) for run in found]
+    if len(ids) != 1:
+        shown = ", ".join(ids[:_SHOWN]) + (", …" if len(ids) > _SHOWN else "")
+        what = f"several do: {shown}; give more of the id" if ids else f"none does; {remedy}"
+        raise TrackingError(f"one run must begin with {reference!r}, but {what}")
+    return ids[0]
 
 
 def open_run(store: Store, title: str, tags: Mapping[str, str], parent: str | None, note: Path) -> str:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import pytest
 
-from mats_sql.config import PromoteSettings
 from mats_sql.errors import PromotionRefused, StageInputError, TrackingError
 from mats_sql.tracking import names
 from mats_sql.tracking.artifact import Artifact, ArtifactKind
 from mats_sql.tracking.lineage_tree import LineageNode, lineage, lineage_text
 from mats_sql.tracking.looks import count_look, looks
-from mats_sql.tracking.promotion import promote, refusals, team_of_run
-from mats_sql.tracking.registry import find_version, register, registered_name, resolve
+from mats_sql.tracking.measurement import Measurement, evaluation_at, evaluation_of, record_measurement
+from mats_sql.tracking.promotion import champion_of, promote, roll_back, team_of_run
+from mats_sql.tracking.registry import Version, find_version, register, registered_name, resolve
+from mats_sql.tracking.runs import find_beginning, find_run
 from mats_sql.tracking.stage import Stage, StageKey, StageResult, run_stage
 from mats_sql.tracking.stage_run import StageRun
 from mats_sql.tracking.store import Store
@@ -140,45 +143,130 @@ def test_an_unknown_version_is_one_line(store: Store, reference: str) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.fixture
+def teams(store: Store, experiment: Experiment) -> list[Version]:
+    """Three versions of one team."""
+    others = [made(store, "team", ArtifactKind.TEAM, f"team {number}").outputs["team"] for number in (2, 3)]
+    later = [register(store, other, "lab.team", {}) for other in others]
+    return [resolve(store, str(team_of_run(store, experiment.team.run_id))), *later]
+
+
+def champion(store: Store) -> str:
+    return str(champion_of(store, "lab.team"))
+
+
+def records(tags: Mapping[str, str]) -> list[Mapping[str, str]]:
+    """Return the records of moves among tags, in order."""
+    return [json.loads(tags[key]) for key in sorted(tags) if key.startswith("promotion.")]
+
+
+def test_a_promotion_leaves_who_when_why_and_what_before_on_version_and_runs(
+    store: Store, experiment: Experiment, teams: list[Version]
+) -> None:
+    promote(store, teams[0], "the first")
+    store.client.set_tag(experiment.fixer.run_id, "mlflow.user", "ada")
+    move = promote(store, teams[1], "it is better", [experiment.fixer.run_id, experiment.team.run_id])
+    assert (move.version, move.before, move.who) == ("lab.team/2", "lab.team/1", "ada")
+    assert datetime.fromisoformat(move.when).utcoffset() == timedelta(0)
+    expected = [
+        {
+            "action": "promote",
+            "why": "it is better",
+            **{k: getattr(move, k) for k in ("version", "before", "who", "when")},
+        }
+    ]
+    assert records(resolve(store, "lab.team@champion").tags) == expected
+    for run_id in (experiment.fixer.run_id, experiment.team.run_id):
+        assert records(store.run(run_id).data.tags) == expected
+
+
+def test_a_rollback_goes_to_the_champion_before_and_then_to_the_one_before_that(
+    store: Store, teams: list[Version]
+) -> None:
+    for team in (*teams, teams[0], teams[0]):  # the last is champion already
+        promote(store, team, "")
+    assert champion(store) == "lab.team/1"
+    before = []
+    for _ in range(3):
+        roll_back(store, "lab.team", "worse in use")
+        before.append(champion(store))
+    assert before == ["lab.team/3", "lab.team/2", "lab.team/1"]
+    with pytest.raises(PromotionRefused, match=r"a champion before lab\.team/1, but there was none"):
+        roll_back(store, "lab.team", "")
+    assert champion(store) == "lab.team/1"
+    last = records(resolve(store, "lab.team/2").tags)[-1]
+    assert (last["action"], last["version"], last["before"]) == ("rollback", "lab.team/1", "lab.team/2")
+
+
+def test_a_promotion_after_a_rollback_is_gone_back_from_too(store: Store, teams: list[Version]) -> None:
+    for team in teams[:2]:
+        promote(store, team, "")
+    roll_back(store, "lab.team", "")
+    promote(store, teams[2], "")
+    roll_back(store, "lab.team", "")
+    assert champion(store) == "lab.team/1"
+
+
+def test_a_rollback_passes_over_a_deleted_version_and_knows_a_champion_that_was_set_by_hand(
+    store: Store, teams: list[Version]
+) -> None:
+    for team in teams[:2]:
+        promote(store, team, "")
+    store.client.set_registered_model_alias("lab.team", "champion", "3")
+    store.client.delete_model_version("lab.team", "2")
+    roll_back(store, "lab.team", "")
+    assert champion(store) == "lab.team/1"
+
+
+@pytest.mark.parametrize("name", ["lab.team", "nothing"])
 @pytest.mark.usefixtures("experiment")
-def test_the_champion_moves_when_the_gates_pass(store: Store) -> None:
-    team = resolve(store, "lab.team/1")
-    promotion = promote(
-        store, team, {"selector_ex": 0.61, "fixer_harm_rate": 0.02}, PromoteSettings(min_selector_ex=0.6)
-    )
-    assert promotion.before is None
-    champion = resolve(store, "lab.team@champion")
-    assert champion.number == 1
-    assert champion.tags["metric.selector_ex"] == "0.610000"
+def test_without_a_champion_there_is_nothing_to_go_back_from(store: Store, name: str) -> None:
+    with pytest.raises(PromotionRefused, match="has none"):
+        roll_back(store, name, "")
+
+
+def measurement(run_id: str, part: str, value: float) -> Measurement:
+    return Measurement(run_id, part, f"{part} questions".ljust(64, "x"), {"selector_ex": value}, {"beta": "0.25"})
+
+
+def test_a_version_says_what_it_was_measured_on_and_all_dev_questions_go_before_a_part(
+    store: Store, experiment: Experiment
+) -> None:
+    team = experiment.team_output
+    for run_id, part, value in (("a", "validation", 0.5), ("b", "dev", 0.6), ("c", "validation", 0.7)):
+        record_measurement(store, "lab.team", team, measurement(run_id, part, value))
+    version = resolve(store, "lab.team/1")
+    shown = {key: version.tags[key] for key in ("metric.selector_ex", "measured.part", "measured.run", "beta")}
+    assert shown == {"metric.selector_ex": "0.6", "measured.part": "dev", "measured.run": "b", "beta": "0.25"}
+    sets = {part: f"{part} questions".ljust(64, "x") for part in ("dev", "validation")}
+    assert version.tags["measured.question_set"] == sets["dev"]
+    assert {part: evaluation_of(version, digest) for part, digest in sets.items()} == {"dev": "b", "validation": "c"}
+    assert evaluation_of(version, "another set") == "b"
 
 
 @pytest.mark.usefixtures("experiment")
-def test_a_challenger_must_beat_the_champion_by_the_configured_gain(store: Store) -> None:
-    promote(store, resolve(store, "lab.team/1"), {"selector_ex": 0.61}, PromoteSettings())
-    other = made(store, "team", ArtifactKind.TEAM, "another team").outputs["team"]
-    challenger = register(store, other, "lab.team", {})
-    gates = PromoteSettings(min_gain_over_champion=0.01)
-    with pytest.raises(PromotionRefused, match=r"gain over the champion \+0.0050 < min_gain_over_champion \+0.0100"):
-        promote(store, challenger, {"selector_ex": 0.615}, gates)
-    assert resolve(store, "lab.team@champion").number == 1
-    promotion = promote(store, challenger, {"selector_ex": 0.63}, gates)
-    assert promotion.before is not None
-    assert (promotion.before.number, resolve(store, "lab.team@champion").number) == (1, 2)
+def test_a_team_that_was_never_evaluated_has_no_evaluation(store: Store) -> None:
+    with pytest.raises(StageInputError, match=r"no evaluation is recorded on lab.team/1; run mats-sql evaluate"):
+        evaluation_at(store, "models:/lab.team/1")
 
 
-@pytest.mark.usefixtures("experiment")
-def test_promoting_the_champion_again_changes_nothing(store: Store) -> None:
-    team = resolve(store, "lab.team/1")
-    promote(store, team, {"selector_ex": 0.61}, PromoteSettings())
-    promote(store, team, {"selector_ex": 0.0}, PromoteSettings(min_selector_ex=0.5, min_gain_over_champion=0.5))
-    assert resolve(store, "lab.team@champion").tags["metric.selector_ex"] == "0.610000"
+def test_a_run_goes_by_the_beginning_of_its_id(store: Store, experiment: Experiment) -> None:
+    run_id = experiment.team.run_id
+    assert find_run(store, run_id[:12]) == find_run(store, run_id) == run_id
+    with pytest.raises(TrackingError, match="none does"):
+        find_run(store, ("0" if run_id[0] != "0" else "1") * 12)
 
 
-def test_a_refusal_names_every_failed_gate_and_a_missing_metric_fails_its_gate() -> None:
-    gates = PromoteSettings(min_selector_ex=0.6, max_harm_rate=0.05)
-    assert len(refusals({"selector_ex": 0.5, "fixer_harm_rate": 0.1}, None, gates)) == 2
-    assert len(refusals({}, None, gates)) == 2
-    assert refusals({"selector_ex": 0.6, "fixer_harm_rate": 0.05}, None, gates) == []
+def test_a_beginning_that_several_runs_share_is_refused_with_their_ids(store: Store) -> None:
+    ids: dict[str, str] = {}
+    while True:  # 17 runs at most: the first digit of an id has 16 values
+        run_id = store.client.create_run(store.experiment_id).info.run_id
+        if run_id[0] in ids:
+            break
+        ids[run_id[0]] = run_id
+    with pytest.raises(TrackingError, match="several do") as error:
+        find_beginning(store, run_id[0])
+    assert all(one in str(error.value) for one in (run_id, ids[run_id[0]]))
 
 
 def test_the_team_of_a_run_is_what_it_made_or_evaluated(store: Store, experiment: Experiment) -> None:

@@ -13,7 +13,7 @@ import pytest
 from mats_sql.agents.messages import user
 from mats_sql.agents.names import FIXER, PLANNER
 from mats_sql.benchmark.sqlite_schema import schema_from_sqlite
-from mats_sql.config import GenerationSettings, Policy, PromoteSettings, SqlSettings
+from mats_sql.config import GenerationSettings, Policy, SqlSettings
 from mats_sql.errors import ModelError
 from mats_sql.rollout.sample import Source
 from mats_sql.team.folder import TeamSettings, read_settings, write_team
@@ -84,7 +84,7 @@ def outcome_in(database: Path, sql: str) -> str:
 
 
 def test_the_champion_answers_questions_about_a_sqlite_file(store: Store, source: Source) -> None:
-    promote(store, registered_team(store), {"selector_ex": 0.6}, PromoteSettings())
+    promote(store, registered_team(store), "the first")
     model = mlflow.pyfunc.load_model("models:/restored.team@champion")
     tasks = list(source.tasks.values())[:2]
     asked = [{"question": task.question.text, "database": str(task.database)} for task in tasks]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from mats_sql.faces import Face
 
 if TYPE_CHECKING:
+    from mats_sql.evaluation.comparison.comparison import Comparison
     from mats_sql.evaluation.comparison.comparisons import (
         ComparedControl,
         ComparedTeam,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ComparedControl",
     "ComparedTeam",
+    "Comparison",
     "Comparisons",
     "best_of_n_overstatement",
     "compare_question_sets",
@@ -36,6 +38,7 @@ __all__ = [
 __getattr__ = Face(
     __name__,
     {
+        "comparison": ("Comparison",),
         "comparisons": (
             "ComparedControl",
             "ComparedTeam",

@@ -100,6 +100,14 @@ class Comparison:
         return self.adjusted_p <= self.alpha
 
     @property
+    def at_least(self) -> float:
+        """The lowest end of the intervals that apply, as ``decision_p`` is the largest p-value that does."""
+        spans = [self.intervals.question, self.intervals.seed]
+        if len(self.databases) >= MINIMUM_DATABASES:
+            spans.append(self.intervals.database)
+        return min(span.low for span in spans if span.known)
+
+    @property
     def over_seeds(self) -> str:
         """What the interval over seeds covers, in words."""
         return f"over questions and {self.seeds_vary.covered}"
