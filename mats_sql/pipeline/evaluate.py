@@ -81,7 +81,7 @@ def evaluate(
         compute=lambda run: _compute(workspace, run, team, questions, blocks, validation_only=validation_only),
         tags={**models.tags(), "part": part, "seeds_vary": experiment.seeds_vary.value},
     )
-    _record(workspace, result, questions, team, models, part)
+    record_evaluation(workspace, result, questions, team, models)
     return result
 
 
@@ -115,8 +115,8 @@ def selector_scores(evaluated: Evaluated) -> dict[str, list[float]]:
     return {name: [result.metrics["selector_ex"] for _, result in members] for name, members in families.items()}
 
 
-def _record(
-    workspace: Workspace, result: StageResult, questions: Artifact, team: Artifact, models: TeamModels, part: str
+def record_evaluation(
+    workspace: Workspace, result: StageResult, questions: Artifact, team: Artifact, models: TeamModels
 ) -> None:
     """Write on the team's version what it was measured on, whether the evaluation is new or reused."""
     candidates = read_candidates(result.outputs["candidates"])
@@ -130,6 +130,7 @@ def _record(
         "fixer_harm_rate": scores.fixer_all_samples.harms.value,
     }
     question_set = question_set_digest(questions, {row.question_id for row in candidates})
+    part = workspace.store.run(result.run_id).data.tags["part"]
     measurement = Measurement(result.run_id, part, question_set, metrics, measured_settings(workspace, models))
     name = registered_name(workspace.experiment.name, team.kind, team.name)
     record_measurement(workspace.store, name, team, measurement)

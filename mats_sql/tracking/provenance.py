@@ -50,7 +50,7 @@ def outputs_at(store: Store, address: str) -> dict[str, Artifact]:
     """Return the outputs that an address names: all of a run's, or the one of a registered version.
 
     A run goes by its id or the id's beginning; a version reads ``models:/name/3``, ``name/3`` or ``name@alias``. Raises
-    :class:`TrackingError` for an unknown address and :class:`StageInputError` for a run that is not finished or damaged.
+    :class:`TrackingError` for an unknown address and :class:`StageInputError` for an unfinished or damaged run.
     """
     if not is_version(address):
         return dict(load_result(store, find_run(store, address)).outputs)
