@@ -24,6 +24,7 @@ from mats_sql.command import (
     run_command,
 )
 from mats_sql.errors import ConfigError
+from mats_sql.threads import let_threads_sleep
 
 if TYPE_CHECKING:
     from mats_sql.pipeline import Workspace
@@ -284,6 +285,23 @@ def promote(config: Path, overrides: tuple[str, ...], run_id: str, rollback: boo
             promote_team(workspace, run_id)
 
     run_command("promote", config, overrides, body)
+
+
+@commands.command()
+@experiment_options
+@click.argument("question")
+@click.option("--database", required=True, metavar="FILE_OR_URL", help="A SQLite file, or postgresql://…, mysql://….")
+@click.option("--evidence", default="", help="What the question does not say and the answer needs.")
+@click.option("--model", default="", help="A registered team; default: models:/<name of the experiment>.team@champion.")
+def ask(config: Path, overrides: tuple[str, ...], question: str, database: str, evidence: str, model: str) -> None:
+    """Answer a question about a database, showing what every agent said; the database is only read."""
+    with one_line_errors():
+        let_threads_sleep()
+        experiment = load(config, overrides)
+        from mats_sql.pipeline import AskRequest, ask_team, result_console
+        from mats_sql.tracking import Asked
+
+        ask_team(experiment, AskRequest(Asked(question, database, evidence), model), result_console())
 
 
 @commands.command()

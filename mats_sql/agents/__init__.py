@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mats_sql.agents.fixer import FIXED_CRITIQUE, NO_COMPLAINT, feedback_text, fixer_messages, parse_fix
     from mats_sql.agents.messages import Messages, as_dicts, user
     from mats_sql.agents.names import AGENTS, FIXER, PLANNER, SELECTOR, validator_name
-    from mats_sql.agents.planner import parse_plan, planner_answer, planner_messages
+    from mats_sql.agents.planner import Plan, parse_plan, planner_answer, planner_messages
     from mats_sql.agents.review import Review, question_lines, response_text, review_lines
     from mats_sql.agents.select_validator import select_validator_messages
     from mats_sql.agents.selector import NO, YES, selector_messages
@@ -37,6 +37,7 @@ __all__ = [
     "YES",
     "Critique",
     "Messages",
+    "Plan",
     "Review",
     "Validator",
     "Verdict",
@@ -67,7 +68,7 @@ __getattr__ = Face(
         "fixer": ("FIXED_CRITIQUE", "NO_COMPLAINT", "feedback_text", "fixer_messages", "parse_fix"),
         "messages": ("Messages", "as_dicts", "user"),
         "names": ("AGENTS", "FIXER", "PLANNER", "SELECTOR", "validator_name"),
-        "planner": ("parse_plan", "planner_answer", "planner_messages"),
+        "planner": ("Plan", "parse_plan", "planner_answer", "planner_messages"),
         "review": ("Review", "question_lines", "response_text", "review_lines"),
         "select_validator": ("select_validator_messages",),
         "selector": ("NO", "YES", "selector_messages"),

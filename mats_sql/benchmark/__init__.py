@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from mats_sql.benchmark.receipt import GoldReceipt, make_receipt
     from mats_sql.benchmark.schema import Column, ForeignKey, Schema, Table
     from mats_sql.benchmark.schema_prompt import RetrievedValues, SchemaStyle, quote_name, schema_text
+    from mats_sql.benchmark.server_schema import schema_from_server
     from mats_sql.benchmark.spider import read_spider
     from mats_sql.benchmark.splits import split_questions
     from mats_sql.benchmark.sqlite_schema import schema_from_sqlite
     from mats_sql.benchmark.survey import SplitSurvey, changed_databases, survey_split
     from mats_sql.benchmark.usable import Exclusion, usable_questions
+    from mats_sql.benchmark.values import ValueIndex
     from mats_sql.benchmark.words import tokenize
 
 __all__ = [
@@ -41,6 +43,7 @@ __all__ = [
     "SchemaTexts",
     "SplitSurvey",
     "Table",
+    "ValueIndex",
     "changed_databases",
     "check_no_leak",
     "drop_shared_texts",
@@ -51,6 +54,7 @@ __all__ = [
     "read_bird",
     "read_spider",
     "require_questions_for_databases",
+    "schema_from_server",
     "schema_from_sqlite",
     "schema_text",
     "split_off",
@@ -72,11 +76,13 @@ __getattr__ = Face(
         "receipt": ("GoldReceipt", "make_receipt"),
         "schema": ("Column", "ForeignKey", "Schema", "Table"),
         "schema_prompt": ("RetrievedValues", "SchemaStyle", "quote_name", "schema_text"),
+        "server_schema": ("schema_from_server",),
         "spider": ("read_spider",),
         "splits": ("split_questions",),
         "sqlite_schema": ("schema_from_sqlite",),
         "survey": ("SplitSurvey", "changed_databases", "survey_split"),
         "usable": ("Exclusion", "usable_questions"),
+        "values": ("ValueIndex",),
         "words": ("tokenize",),
     },
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,10 +21,17 @@ class SchemaTexts:
     """Gives schema texts, with the values that each question seems to mention.
 
     It takes the schemas and database files out of the benchmark and keeps no gold. Value indexes are kept below
-    ``cache`` and found there again by whoever asks about the same database; without it they are temporary files.
+    ``cache`` and found there again by whoever asks about the same database; without it they are temporary files. The
+    databases of ``indexes``, which need no file, come with theirs.
     """
 
-    def __init__(self, benchmark: Benchmark, settings: BenchmarkSettings, cache: Path | None = None) -> None:
+    def __init__(
+        self,
+        benchmark: Benchmark,
+        settings: BenchmarkSettings,
+        cache: Path | None = None,
+        indexes: Mapping[str, ValueIndex] | None = None,
+    ) -> None:
         self._schemas = benchmark.schemas
         self._databases = benchmark.databases
         self._characters = settings.schema_characters
@@ -35,7 +43,7 @@ class SchemaTexts:
             values=settings.values_per_column > 0,
         )
         self._cache = cache
-        self._indexes: dict[str, ValueIndex] = {}
+        self._indexes = dict(indexes or {})
 
     def text_for(self, question: Question) -> str:
         """Return the schema text of the question's database, within ``benchmark.schema_characters`` where it is set.
@@ -54,7 +62,7 @@ class SchemaTexts:
 
     def _values_for(self, question: Question) -> RetrievedValues:
         db_id = question.db_id
-        if self._values_per_column == 0 or db_id not in self._databases:
+        if self._values_per_column == 0 or db_id not in {*self._databases, *self._indexes}:
             return {}
         if db_id not in self._indexes:
             self._indexes[db_id] = self._index(db_id)

@@ -40,7 +40,7 @@ def schema_from_sqlite(database: Path) -> Schema:
 
 def _columns(connection: sqlite3.Connection, table: str) -> tuple[Column, ...]:
     rows = connection.execute("SELECT name, type, pk FROM pragma_table_info(?)", (table,))
-    return tuple(Column(str(name), _type(str(declared)), bool(key)) for name, declared, key in rows)
+    return tuple(Column(str(name), plain_type(str(declared)), bool(key)) for name, declared, key in rows)
 
 
 def _foreign_keys(connection: sqlite3.Connection, table: str, tables: tuple[Table, ...]) -> list[ForeignKey]:
@@ -60,7 +60,7 @@ def _foreign_keys(connection: sqlite3.Connection, table: str, tables: tuple[Tabl
     return keys
 
 
-def _type(declared: str) -> str:
+def plain_type(declared: str) -> str:
     """Return a declared type by SQLite's affinity rules; dates keep their name, which models read."""
     upper = declared.upper()
     if upper.startswith(("DATE", "TIME")):

@@ -60,12 +60,21 @@ def write_index(database: Path, schema: Schema, target: Path | None) -> sqlite3.
     :class:`~mats_sql.errors.DatabaseError` for a database that cannot be read and
     :class:`~mats_sql.errors.StageInputError` for a file that cannot be written.
     """
-    writer = _Writer(target)
     with open_database(database) as connection:
         connection.execute("PRAGMA temp_store = FILE")
-        for table in schema.tables:
-            for name in _columns(connection, table):
-                writer.add(table.name, name, _distinct_values(connection, table.name, name))
+        columns = (
+            (table.name, name, _distinct_values(connection, table.name, name))
+            for table in schema.tables
+            for name in _columns(connection, table)
+        )
+        return write_values(columns, target)
+
+
+def write_values(columns: Iterable[tuple[str, str, Iterable[str]]], target: Path | None) -> sqlite3.Connection:
+    """Write an index of (table, column, distinct values in the order of code points), as :func:`write_index` does."""
+    writer = _Writer(target)
+    for table, column, values in columns:
+        writer.add(table, column, values)
     return writer.finish()
 
 

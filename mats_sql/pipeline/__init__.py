@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from mats_sql.faces import Face
 
 if TYPE_CHECKING:
+    from mats_sql.pipeline.ask import AskRequest, ask_team
     from mats_sql.pipeline.base_models import base_folder
     from mats_sql.pipeline.commands import (
         build_pairs,
@@ -39,10 +40,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEV",
+    "AskRequest",
     "JudgeRequest",
     "Progress",
     "QuestionRow",
     "Workspace",
+    "ask_team",
     "base_folder",
     "build_pairs",
     "compare_named",
@@ -71,6 +74,7 @@ __all__ = [
 __getattr__ = Face(
     __name__,
     {
+        "ask": ("AskRequest", "ask_team"),
         "base_models": ("base_folder",),
         "commands": (
             "build_pairs",

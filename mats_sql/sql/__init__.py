@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mats_sql.sql.judging import AnswerKey, CandidateJudging, ItemJudge, ReferenceSql, SystemCounts
     from mats_sql.sql.sandbox.nearest import Nearest, nearest_values
     from mats_sql.sql.server_judge import ServerJudge
+    from mats_sql.sql.server_reading import open_server
     from mats_sql.sql.servers import ServerExecutor
     from mats_sql.sql.verdict import Judgement, VerdictClass
 
@@ -49,6 +50,7 @@ __all__ = [
     "look_at",
     "nearest_values",
     "open_database",
+    "open_server",
     "read_address",
     "shown",
 ]
@@ -67,6 +69,7 @@ __getattr__ = Face(
         "judging": ("AnswerKey", "CandidateJudging", "ItemJudge", "ReferenceSql", "SystemCounts"),
         "sandbox.nearest": ("Nearest", "nearest_values"),
         "server_judge": ("ServerJudge",),
+        "server_reading": ("open_server",),
         "servers": ("ServerExecutor",),
         "verdict": ("Judgement", "VerdictClass"),
     },

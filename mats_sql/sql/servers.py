@@ -24,7 +24,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import islice
@@ -65,7 +65,7 @@ class ServerExecutor:
     """
 
     def __init__(self, address: str, limits: SqlLimits, workers: int) -> None:
-        self.address, self._limits, self._workers = read_address(address), limits, workers
+        self.address, self.limits, self._workers = read_address(address), limits, workers
         self._engines: dict[str, Engine] = {}
 
     def __enter__(self) -> Self:
@@ -85,17 +85,18 @@ class ServerExecutor:
         stream = iter(requests)
         with ThreadPoolExecutor(self._workers) as threads:
             while window := list(islice(stream, _WINDOW)):
-                engines = [self._engine(request.database.name) for request in window]
+                engines = [self.engine(request.database.name) for request in window]
                 yield from threads.map(self._execute, engines, (request.sql for request in window))
 
     def identity(self, database: Path) -> str:
         """Return what a database is called and which server has it: its content has no digest."""
-        engine = self._engine(database.name)
-        with self._connect(engine):
+        engine = self.engine(database.name)
+        with self.connect(engine):
             version = ".".join(map(str, engine.dialect.server_version_info or ()))
         return f"{shown(engine.url)} ({engine.dialect.name} {version})"
 
-    def _engine(self, database: str) -> Engine:
+    def engine(self, database: str) -> Engine:
+        """Return the engine of one of the server's databases."""
         if database not in self._engines:
             given = "connect_timeout" in self.address.query
             self._engines[database] = create_engine(
@@ -106,25 +107,26 @@ class ServerExecutor:
             )
         return self._engines[database]
 
-    def _connect(self, engine: Engine) -> Connection:
+    def connect(self, engine: Engine) -> Connection:
+        """Return an open connection; raises :class:`~mats_sql.errors.DatabaseError` when there can be none."""
         try:
             return engine.connect()
         except (SQLAlchemyError, TypeError) as error:  # a TypeError: an option that the driver does not know
-            problem = _without_secrets(_line(error), engine.url)
+            problem = error_line(error, engine.url)
             raise DatabaseError(
                 f"the database server must be reachable, but {shown(engine.url)}: {problem}; check the address"
             ) from None
 
     def _execute(self, engine: Engine, sql: str) -> Execution:
         dialect = _DIALECTS[engine.dialect.name]
-        with self._connect(engine) as connection:
-            dialect.prepare(connection, self._limits.timeout_s)
+        with self.connect(engine) as connection:
+            dialect.prepare(connection, self.limits.timeout_s)
             cancel = dialect.canceller(engine, connection)
             started = time.monotonic()
-            timer = threading.Timer(self._limits.timeout_s, cancel)
+            timer = threading.Timer(self.limits.timeout_s, cancel)
             timer.start()
             try:
-                execution = _Reader(self._limits).read(dialect.rows(connection, sql, cancel))
+                execution = _Reader(self.limits).read(dialect.rows(connection, sql, cancel))
             except (DBAPIError, _RefusedError, ValueError) as error:
                 execution = Execution(dialect.outcome(error), error=_line(error))
             finally:
@@ -136,9 +138,27 @@ class ServerExecutor:
 
     def _timed(self, execution: Execution, elapsed_s: float) -> Execution:
         """Set the time; MySQL's ``SLEEP`` gives a row instead of an error when it is interrupted."""
-        if execution.ran and elapsed_s >= self._limits.timeout_s:
+        if execution.ran and elapsed_s >= self.limits.timeout_s:
             return Execution(Outcome.TIMEOUT, error="stopped at the time limit", elapsed_s=elapsed_s)
         return replace(execution, elapsed_s=elapsed_s)
+
+
+@contextmanager
+def in_reading_transaction(executor: ServerExecutor) -> Iterator[Connection]:
+    """Open a transaction on the executor's own database that can read and nothing else, and roll it back."""
+    engine = executor.engine(str(executor.address.database))
+    with executor.connect(engine) as connection:
+        dialect = _DIALECTS[engine.dialect.name]
+        dialect.prepare(connection, executor.limits.timeout_s)
+        try:
+            yield connection
+        finally:
+            dialect.abandon(connection)
+
+
+def error_line(error: Exception, url: URL) -> str:
+    """Return a driver's error as one line without the address's secrets."""
+    return _without_secrets(_line(error), url)
 
 
 class _RefusedError(Exception):

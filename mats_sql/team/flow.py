@@ -7,15 +7,17 @@ package's imports. What is decided between the agents' turns is in :mod:`mats_sq
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from mats_sql.agents import (
     NO,
     VALIDATOR_MESSAGES,
     YES,
     Critique,
+    Plan,
     Review,
     Validator,
     feedback_text,
@@ -31,15 +33,23 @@ from mats_sql.benchmark import Question
 from mats_sql.choices import Gate, PoolRule, SelectorRule
 from mats_sql.config import GenerationSettings, Policy
 from mats_sql.generation import Engine, Request, Sampling
-from mats_sql.sql import Execution, Outcome, SqlExecutor, SqlRequest
+from mats_sql.sql import Execution, Outcome, SqlRequest
 from mats_sql.team.policy import PLAN, Candidate, join_fix, select, selector_critiques, wants_fix, with_groups
 
 NO_SQL = Execution(Outcome.ERROR, error="the answer contains no SQL")
 
 
+class Executor(Protocol):
+    """Executes SQL: on files in workers (``SqlExecutor``), or on a server (``ServerExecutor``)."""
+
+    def execute_many(self, requests: Iterable[SqlRequest]) -> Iterator[Execution]:
+        """Yield one execution per request, in request order."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A question with its schema text and the database its SQL runs on."""
+    """A question with its schema text and the database its SQL runs on: a file, or a server's database by its name."""
 
     question: Question
     schema_text: str
@@ -94,7 +104,7 @@ class Team:
     agents: Agents
     policy: Policy
     generation: GenerationSettings
-    executor: SqlExecutor
+    executor: Executor
     seed: int = 0
 
     def answer_many(self, tasks: Sequence[Task]) -> list[TeamAnswer]:
@@ -168,17 +178,19 @@ class Team:
             seed=self.seed,
         )
         drawn = self.agents.planner.generate(requests, sampling)
-        sqls = [[parse_plan(completion.text).sql for completion in completions] for completions in drawn]
-        return self._executed(tasks, sqls)
+        return self._executed(tasks, [[parse_plan(one.text) for one in completions] for completions in drawn])
 
-    def _executed(self, tasks: Sequence[Task], sqls: Sequence[Sequence[str | None]]) -> list[list[Candidate]]:
+    def _executed(self, tasks: Sequence[Task], drawn: Sequence[Sequence[Plan]]) -> list[list[Candidate]]:
         executions = execute_distinct(
             self.executor,
-            ((task.database, sql) for task, group in zip(tasks, sqls, strict=True) for sql in group),
+            ((task.database, plan.sql) for task, group in zip(tasks, drawn, strict=True) for plan in group),
         )
         return [
-            [Candidate(index, PLAN, sql, executions[task.database, sql], ()) for index, sql in enumerate(group)]
-            for task, group in zip(tasks, sqls, strict=True)
+            [
+                Candidate(index, PLAN, plan.sql, executions[task.database, plan.sql], (), plan_text=plan.text)
+                for index, plan in enumerate(group)
+            ]
+            for task, group in zip(tasks, drawn, strict=True)
         ]
 
     def _criticise(self, tasks: Sequence[Task], plans: list[list[Candidate]]) -> list[list[Candidate]]:
@@ -235,7 +247,7 @@ def selector_scores(selector: Engine, requests: Sequence[Request]) -> list[float
 
 
 def execute_distinct(
-    executor: SqlExecutor, wanted: Iterable[tuple[Path, str | None]]
+    executor: Executor, wanted: Iterable[tuple[Path, str | None]]
 ) -> dict[tuple[Path, str | None], Execution]:
     """Execute each distinct (database, SQL) once; no SQL is an error."""
     distinct = list(dict.fromkeys(wanted))

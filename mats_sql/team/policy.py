@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from mats_sql.agents import Critique, Verdict
 from mats_sql.choices import Gate, PoolRule, SelectorRule
@@ -23,7 +23,7 @@ class Candidate:
     """One SQL of one plan sample: the plan's own (``origin`` "plan") or the fixer's ("fix").
 
     ``eligible`` says whether the selector may pick it. ``group_size`` counts the eligible candidates that share its
-    result.
+    result. ``plan_text`` is the planner's whole answer, where a team gave it.
     """
 
     sample_index: int
@@ -36,6 +36,7 @@ class Candidate:
     score: float | None = None
     group_size: int = 0
     selected: bool = False
+    plan_text: str = field(default="", compare=False)
 
 
 def gate_opens(gate: Gate, execution: Execution, critiques: Sequence[Critique]) -> bool:

@@ -14,6 +14,7 @@ from mats_sql.faces import Face
 
 if TYPE_CHECKING:
     from mats_sql.tracking.artifact import Artifact, ArtifactKind
+    from mats_sql.tracking.asked import Asked, Asker
     from mats_sql.tracking.health import StoreHealth, store_health
     from mats_sql.tracking.lineage_tree import lineage, lineage_text
     from mats_sql.tracking.looks import count_look, note_look
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Artifact",
     "ArtifactKind",
+    "Asked",
+    "Asker",
     "Measurement",
     "Move",
     "Provenance",
@@ -81,6 +84,7 @@ __getattr__ = Face(
     __name__,
     {
         "artifact": ("Artifact", "ArtifactKind"),
+        "asked": ("Asked", "Asker"),
         "health": ("StoreHealth", "store_health"),
         "lineage_tree": ("lineage", "lineage_text"),
         "looks": ("count_look", "note_look"),

@@ -60,6 +60,7 @@ _FLAVORS = {
                 ColSpec(DataType.double, "score", required=False),
                 ColSpec(DataType.string, "outcome"),
                 ColSpec(DataType.long, "candidates"),
+                ColSpec(DataType.string, "error"),
             ]
         ),
     ),
