@@ -39,7 +39,9 @@ def ask_team(experiment: Experiment, request: AskRequest, console: Console) -> N
         raise StageInputError(
             f"a question is answered by a team, but {version} is {version.kind or 'no team'}; name a team"
         )
-    (team,) = outputs_at(store, version.uri).values()
+    team = next(iter(outputs_at(store, version.uri).values()), None)
+    if team is None:
+        raise StageInputError(f"a team must be an output of its run, but {version} is not; assemble it again")
     with Asker(team.path, experiment.work_dir / "cache") as asker:
         asker.open(request.asked.database)  # what cannot be read is said before any model is loaded
         (answer,) = asker.answer_many([request.asked])

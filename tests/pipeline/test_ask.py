@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -123,7 +124,10 @@ def server(task: Task) -> Iterator[str]:
         with closing(sqlite3.connect(task.database)) as file, engine.begin() as connection:
             tables = file.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table' ORDER BY rowid").fetchall()
             for name, statement in tables:
-                connection.execute(text(statement.replace("`", '"')))
+                bare = re.sub(
+                    r", FOREIGN KEY \(\w+\) REFERENCES \w+ \(\w+\)", "", statement
+                )  # tables come in any order
+                connection.execute(text(bare.replace("`", '"')))
                 for row in file.execute(f'SELECT * FROM "{name}"').fetchall():
                     named = {f"v{index}": value for index, value in enumerate(row)}
                     values = ", ".join(f":{key}" for key in named)

@@ -100,6 +100,9 @@ def test_a_named_team_is_evaluated_compared_and_promoted_by_its_name(
     result = results.evaluation(named, next(results.teams(named, "bare")))
     version = team_of_run(named.store, result.run_id)
     assert (version.name, version.tags["team"]) == ("tiny.team", "bare")
+    assert (version.tags["measured.run"], version.tags["measured.part"]) == (result.run_id, "dev")
+    assert float(version.tags["metric.selector_ex"]) == pytest.approx(result.metrics["selector_ex"], abs=1e-5)
+    assert version.tags["k"] == str(named.experiment.rollout.plans), "of the pairs of its planner"
     assert "orpo" in lineage_text(lineage(named.store, str(version)))
     promote_team(named, result.run_id)
     champion = named.store.client.get_model_version_by_alias("tiny.team", "champion")
