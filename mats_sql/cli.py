@@ -277,13 +277,15 @@ def promote(config: Path, overrides: tuple[str, ...], run_id: str, rollback: boo
     def body(workspace: Workspace) -> None:
         from mats_sql.pipeline import promote_team, roll_back_champion
 
-        if rollback == bool(run_id):
-            raise ConfigError("promote takes either --run-id or --rollback, but got both or none; give one")
         if rollback:
             roll_back_champion(workspace)
         else:
             promote_team(workspace, run_id)
 
+    with one_line_errors():
+        if rollback == bool(run_id):
+            got = "both" if rollback else "none"
+            raise ConfigError(f"promote takes one of --run-id and --rollback, but got {got}; give one of them")
     run_command("promote", config, overrides, body)
 
 

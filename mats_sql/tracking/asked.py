@@ -20,7 +20,7 @@ from mats_sql.benchmark import (
     schema_from_server,
     schema_from_sqlite,
 )
-from mats_sql.digests import digest_json
+from mats_sql.digests import digest_json, digest_text
 from mats_sql.errors import ConfigError, DatabaseError
 from mats_sql.sql import Execution, ServerExecutor, SqlExecutor, SqlRequest, read_address, shown
 from mats_sql.team import Task, Team, TeamAnswer, open_team, read_settings
@@ -117,8 +117,9 @@ class Asker:
             url, settings = read_address(address), self._settings.sql
             schema, index = schema_from_server(address, settings.limits)
             server = self._resources.enter_context(ServerExecutor(address, settings.limits, settings.workers))
-            self._indexes[shown(url)] = index
-            self._servers[address] = _Database(shown(url), Path(str(url.database)), schema, server)
+            db_id = f"{shown(url)} {digest_text(address)[:8]}"  # what is not shown tells servers apart too
+            self._indexes[db_id] = index
+            self._servers[address] = _Database(db_id, Path(str(url.database)), schema, server)
         return self._servers[address]
 
     def _texts(self, databases: Sequence[_Database]) -> SchemaTexts:

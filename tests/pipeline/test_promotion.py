@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from itertools import count
 
 import pytest
+from click.testing import CliRunner
 
+from mats_sql.cli import commands
 from mats_sql.config import Experiment
 from mats_sql.errors import ConfigError, MatsError, PromotionRefused, StageInputError, TrackingError
 from mats_sql.evaluation.records import JudgedCandidate
@@ -334,3 +336,10 @@ def test_two_versions_of_one_team_are_compared_by_their_addresses(
     first, second = lab.evaluated(answers(GOOD)), lab.evaluated(answers(BETTER))
     compare_named(lab.workspace, str(first.version), second.version.uri)
     assert f"{second.version.uri} − {first.version} = +25.00 pp" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("options", [(), ("--run-id", "abcd", "--rollback")])
+def test_promote_takes_a_team_or_a_rollback_and_not_both(options: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(commands, ["promote", *options])
+    assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1)
+    assert "one of --run-id and --rollback" in done.stderr
