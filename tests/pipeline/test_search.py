@@ -129,7 +129,7 @@ def test_an_evaluation_in_blocks_equals_one_in_one_go(searching: Workspace) -> N
     heard: dict[int, float] = {}
     order = sorted(validation_ids(steps.questions(searching)), reverse=True)
     with _drawing_anew(searching, whole.run_id) as again:
-        blocks = Blocks(order, 4, lambda scores: not heard.update(scores))
+        blocks = Blocks(order, 3, lambda scores: not heard.update(scores))
         parts = results.evaluation(again, team, validation_only=True, blocks=blocks)
     assert (parts.reused, parts.run_id == whole.run_id) == (False, False)
     one, other = (read_candidates(result.outputs["candidates"]) for result in (whole, parts))
@@ -150,10 +150,10 @@ def test_a_trial_that_is_given_no_hope_ends_early_and_can_go_on(searching: Works
         asked.append(scores)
         return False
 
-    with pytest.raises(StageStopped, match="evaluated on 2 of 6 questions only"):
+    with pytest.raises(StageStopped, match="evaluated on 2 of 4 questions only"):
         results.evaluation(searching, team, validation_only=True, blocks=Blocks(order, 2, hopeless))
     assert [list(block) for block in asked] == [order[:2]]
-    assert results.evaluation(searching, team, validation_only=True).metrics["questions"] == 6
+    assert results.evaluation(searching, team, validation_only=True).metrics["questions"] == 4
 
 
 def test_a_dry_run_says_what_is_reused_and_what_remains(
