@@ -33,7 +33,7 @@ def served(address: str, folder: Path) -> Iterator[str]:
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # MLflow starts uvicorn by its name
     command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", address, "--env-manager", "local"]
     process = subprocess.Popen(
-        [*command, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
+        [*command, "--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--timeout", "600"],
         cwd=folder,
         env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "PATH": path},
         stdout=subprocess.DEVNULL,
