@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from mats_sql.faces import Face
 
 if TYPE_CHECKING:
-    from mats_sql.evaluation.judged_answers import answers_frame, judge_items, judged_candidates
+    from mats_sql.evaluation.judged_answers import answers_frame, judge_items, judged_candidates, outcomes_frame
     from mats_sql.evaluation.metrics import team_metrics
     from mats_sql.evaluation.question_results import restrict
     from mats_sql.evaluation.records import JudgedCandidate
@@ -26,6 +26,7 @@ __all__ = [
     "answers_frame",
     "judge_items",
     "judged_candidates",
+    "outcomes_frame",
     "question_sets",
     "restrict",
     "team_metrics",
@@ -34,7 +35,7 @@ __all__ = [
 __getattr__ = Face(
     __name__,
     {
-        "judged_answers": ("answers_frame", "judge_items", "judged_candidates"),
+        "judged_answers": ("answers_frame", "judge_items", "judged_candidates", "outcomes_frame"),
         "metrics": ("team_metrics",),
         "question_results": ("restrict",),
         "records": ("JudgedCandidate",),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mats_sql.agents import Critique, Validator, Verdict
 from mats_sql.benchmark import Question
+from mats_sql.evaluation.metrics import TeamMetrics
 from mats_sql.evaluation.records import JudgedCandidate
 from mats_sql.sql import JudgeItem, Judgement, VerdictClass
 from mats_sql.team import Candidate, Task, TeamAnswer
@@ -31,26 +33,50 @@ def judged_candidates(answers: Sequence[TeamAnswer], judgements: Iterable[Judgem
     ]
 
 
-def answers_frame(candidates: Iterable[JudgedCandidate], tasks: Mapping[int, Task]) -> pd.DataFrame:
-    """Return a row per question: what was asked, what was selected and whether it is right."""
+def answers_frame(
+    candidates: Iterable[JudgedCandidate], tasks: Mapping[int, Task], golds: Mapping[int, str]
+) -> pd.DataFrame:
+    """Return a row per question: what was asked, whether the selected SQL is right, that SQL and the gold.
+
+    The UI sets runs side by side by the first column, and so its texts differ: where several questions have one text,
+    their ids follow.
+    """
     import pandas as pd
+
+    selected = [row for row in candidates if row.selected]
+    texts = {row.question_id: tasks[row.question_id].question.text for row in selected}
+    asked = Counter(texts.values())
 
     return pd.DataFrame(
         [
             {
-                "question_id": row.question_id,
+                "question": text if asked[text] == 1 else f"{text} (question {row.question_id})",
+                "verdict": row.verdict.value,
+                "selected_sql": row.sql or "",
+                "gold_sql": golds[row.question_id],
                 "db_id": row.db_id,
                 "difficulty": row.difficulty,
-                "question": tasks[row.question_id].question.text,
-                "selected_sql": row.sql or "",
-                "verdict": row.verdict.value,
+                "question_id": row.question_id,
                 "origin": row.origin,
                 "sample_index": row.sample_index,
                 "selector_score": row.selector_score,
                 "group_size": row.group_size,
             }
-            for row in candidates
-            if row.selected
+            for row in selected
+            for text in [texts[row.question_id]]
+        ]
+    )
+
+
+def outcomes_frame(metrics: TeamMetrics) -> pd.DataFrame:
+    """Return how many plans, pool candidates and selected SQLs have each verdict, a row per verdict that occurs."""
+    import pandas as pd
+
+    found = [verdict for verdict in VerdictClass if any(counts[verdict] for counts in metrics.classes.values())]
+    return pd.DataFrame(
+        [
+            {"verdict": verdict.value, **{rows: counts[verdict] for rows, counts in metrics.classes.items()}}
+            for verdict in found
         ]
     )
 

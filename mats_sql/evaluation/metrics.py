@@ -117,8 +117,6 @@ class TeamMetrics:
             named |= _named_scores(scores, f"difficulty/{group}/")
         values = {name: proportion.value for name, proportion in named.items() if proportion.total}
         values |= {"questions": float(self.scores.questions), "k": float(self.k)}
-        for rows, counts in self.classes.items():
-            values |= {f"classes/{rows}/{verdict}": float(count) for verdict, count in counts.items()}
         return values
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from mats_sql.agents import FIXER, PLANNER, SELECTOR, Validator, validator_name
 from mats_sql.choices import FixerCritique
 from mats_sql.config import Experiment
+from mats_sql.pipeline.shown import run_title
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.team import TeamSettings, write_team
 from mats_sql.tracking import Artifact, ArtifactKind, StageKey, StageResult, StageRun
@@ -102,7 +103,7 @@ def assemble(workspace: Workspace, team: TeamModels) -> StageResult:
 
     return workspace.run(
         KEY,
-        title=f"assemble {team.label}",
+        title=run_title(team.label, "assemble"),
         settings={"team": settings.lasting(), "name": team.label},
         inputs=team.agents(),
         compute=compute,

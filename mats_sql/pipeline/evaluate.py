@@ -13,12 +13,19 @@ from dataclasses import dataclass
 from mats_sql.agents import PLANNER, Verdict
 from mats_sql.choices import SeedsVary
 from mats_sql.errors import StageStopped
-from mats_sql.evaluation import JudgedCandidate, answers_frame, judge_items, judged_candidates, team_metrics
+from mats_sql.evaluation import (
+    JudgedCandidate,
+    answers_frame,
+    judge_items,
+    judged_candidates,
+    outcomes_frame,
+    team_metrics,
+)
 from mats_sql.evaluation.report import ResultTable, seed_table, verdict_confusion
 from mats_sql.parquet import read_records, write_records
 from mats_sql.pipeline.assemble import TeamModels
-from mats_sql.pipeline.orpo import preference_tags
 from mats_sql.pipeline.questions import dev_source, question_set_digest, validation_ids
+from mats_sql.pipeline.shown import preference_tags, run_title, team_parameters
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.rollout import Source
 from mats_sql.sql import VerdictClass
@@ -30,6 +37,7 @@ from mats_sql.tracking import (
     StageKey,
     StageResult,
     StageRun,
+    measure_model,
     record_measurement,
     registered_name,
 )
@@ -75,11 +83,12 @@ def evaluate(
     part = "validation" if validation_only else "dev"
     result = workspace.run(
         KEY,
-        title=f"evaluate {models.label}" + (" on validation" if validation_only else ""),
+        title=run_title(models.label, "evaluate" + (" on validation" if validation_only else "")),
         settings={"part": part, "limits": experiment.sql.limits, "seed": experiment.seed},
         inputs={"questions": questions, "team": team},
         compute=lambda run: _compute(workspace, run, team, questions, blocks, validation_only=validation_only),
         tags={**models.tags(), "part": part, "seeds_vary": experiment.seeds_vary.value},
+        parameters=team_parameters(experiment, models),
     )
     record_evaluation(workspace, result, questions, team, models)
     return result
@@ -172,8 +181,12 @@ def _compute(
     path = run.work / "candidates.parquet"
     write_records(candidates, JudgedCandidate, path)
     run.output("candidates", ArtifactKind.DATASET, path, {"team": team.metadata["team"]})
-    run.log_metrics(team_metrics(candidates).as_mlflow())
-    run.log_table("answers", answers_frame(candidates, source.tasks))
+    metrics = team_metrics(candidates)
+    run.log_metrics(metrics.as_mlflow())
+    if not validation_only:  # a model has one value of a metric on the questions: that on all of them
+        measure_model(run, team, questions)
+    run.log_table("answers", answers_frame(candidates, source.tasks, source.golds))
+    run.log_table("outcomes", outcomes_frame(metrics))
     if any(row.select_verdict is not Verdict.MISSING for row in candidates):
         run.log_figure("verdicts", verdict_confusion(team.metadata["team"], candidates))
     if not validation_only:

@@ -38,6 +38,7 @@ from mats_sql.evaluation.diagnosis import (
 from mats_sql.parquet import read_records, write_records
 from mats_sql.pipeline.assemble import TeamModels
 from mats_sql.pipeline.questions import DEV, dev_source, read_split, validation_ids
+from mats_sql.pipeline.shown import run_title, team_parameters
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.rollout import Source, review_id
 from mats_sql.sql import Execution, JudgeItem, VerdictClass
@@ -59,7 +60,7 @@ def ladder(
     part = "validation" if validation_only else DEV
     return workspace.run(
         KEY,
-        title=f"ladder of {models.label}" + (" on validation" if validation_only else ""),
+        title=run_title(models.label, "ladder" + (" on validation" if validation_only else "")),
         settings={
             "part": part,
             "limits": experiment.sql.limits,
@@ -69,6 +70,7 @@ def ladder(
         inputs={"questions": questions, "team": team},
         compute=lambda run: _compute(workspace, run, questions, team, models, part),
         tags={**models.tags(), "part": part},
+        parameters=team_parameters(experiment, models),
     )
 
 

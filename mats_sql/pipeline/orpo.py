@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mats_sql.config import Experiment, OrpoSettings
+from mats_sql.config import OrpoSettings
 from mats_sql.parquet import read_records
 from mats_sql.pipeline.progress import Progress
-from mats_sql.pipeline.training_log import log_steps
+from mats_sql.pipeline.shown import preference_settings, preference_tags, run_title
+from mats_sql.pipeline.training_log import log_final, log_steps
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.preference import PreferencePair
 from mats_sql.seeds import derive_seed
@@ -44,7 +45,7 @@ def orpo(workspace: Workspace, course: PreferenceCourse) -> StageResult:
     seed = derive_seed(experiment.seed, "orpo", course.agent, course.seed)
     return workspace.run(
         KEY,
-        title=f"orpo {course.agent} {course.regime}, seed {course.seed}",
+        title=run_title(f"{course.regime} {course.agent}, seed {course.seed}", "orpo"),
         settings={"agent": course.agent, "orpo": settings, "seed": seed, "regime": course.regime},
         inputs={"base": course.base, "pairs": course.pairs, "evaluation": course.evaluation},
         compute=lambda run: _compute(run, workspace.progress, course, settings, seed),
@@ -55,16 +56,8 @@ def orpo(workspace: Workspace, course: PreferenceCourse) -> StageResult:
             **preference_tags(experiment),
             **course.tags,
         },
+        parameters={"seed": course.seed, "derived_seed": seed, **preference_settings(experiment), **course.tags},
     )
-
-
-def preference_tags(experiment: Experiment) -> dict[str, str]:
-    """Return what a search varies, as run and version tags: floats to their last digit."""
-    return {
-        "beta": repr(experiment.orpo.beta),
-        "learning_rate": repr(experiment.orpo.learning_rate),
-        "k": str(experiment.pairs.k or experiment.rollout.critiques),
-    }
 
 
 def _compute(run: StageRun, progress: Progress, course: PreferenceCourse, settings: OrpoSettings, seed: int) -> None:
@@ -101,4 +94,4 @@ def _train(
         on_metrics=log_steps(run, progress, planned_steps(len(pairs), settings)),
         checkpoints=run.work / "checkpoints",
     )
-    run.log_metrics({"dropped": len(report.dropped), **report.metrics})
+    log_final(run, report.metrics, dropped=len(report.dropped))

@@ -22,7 +22,7 @@ from mats_sql.digests import digest_tree
 from mats_sql.parquet import write_records
 from mats_sql.pipeline.base_models import base_folder
 from mats_sql.pipeline.questions import TRAIN, read_split, train_folds, train_source
-from mats_sql.pipeline.training_log import log_steps
+from mats_sql.pipeline.training_log import log_final, log_steps
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.rollout import Source, labelled_candidates, labelled_plans, read_pool
 from mats_sql.seeds import derive_seed, replicate_seed
@@ -172,7 +172,8 @@ def _compute(
         on_metrics=log_steps(run, workspace.progress, planned_steps(len(examples), settings)),
         checkpoints=run.work / "checkpoints",
     )
-    run.log_metrics({"examples": len(examples), "dropped": len(report.dropped), **report.metrics})
+    run.log_metrics({"examples": len(examples)})
+    log_final(run, report.metrics, dropped=len(report.dropped))
     run.output("model", ArtifactKind.MODEL, run.work / "model", {"agent": course.agent, **course.tags})
 
 

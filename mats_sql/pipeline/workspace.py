@@ -145,12 +145,16 @@ class Workspace:
         inputs: Mapping[str, Artifact],
         compute: Callable[[StageRun], None],
         tags: Mapping[str, str] | None = None,
+        parameters: Mapping[str, object] | None = None,
     ) -> StageResult:
-        """Run a stage once per process; a FINISHED run of the same fingerprint is reused."""
+        """Run a stage once per process; a FINISHED run of the same fingerprint is reused.
+
+        ``parameters`` are only shown: they are not in the fingerprint.
+        """
         from mats_sql.tracking import Stage, run_stage
 
         resolved = {name: plain(value) for name, value in settings.items()}
-        stage = Stage(key, title, resolved, inputs, tags or {})
+        stage = Stage(key, title, resolved, inputs, tags or {}, parameters or {})
         if stage.fingerprint not in self._results:
             started = time.monotonic()
             self.progress.started(title)

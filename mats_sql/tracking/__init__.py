@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mats_sql.tracking.lineage_tree import lineage, lineage_text
     from mats_sql.tracking.looks import count_look, note_look
     from mats_sql.tracking.measurement import Measurement, evaluation_at, evaluation_of, record_measurement
+    from mats_sql.tracking.model_metrics import measure_model
     from mats_sql.tracking.promotion import Move, champion_of, promote, roll_back, team_of_run
     from mats_sql.tracking.provenance import Provenance, first_base, input_of, outputs_at, provenance_of, version_of
     from mats_sql.tracking.registry import (
@@ -63,6 +64,7 @@ __all__ = [
     "lineage",
     "lineage_text",
     "load_result",
+    "measure_model",
     "note_look",
     "outputs_at",
     "promote",
@@ -89,6 +91,7 @@ __getattr__ = Face(
         "lineage_tree": ("lineage", "lineage_text"),
         "looks": ("count_look", "note_look"),
         "measurement": ("Measurement", "evaluation_at", "evaluation_of", "record_measurement"),
+        "model_metrics": ("measure_model",),
         "promotion": ("Move", "champion_of", "promote", "roll_back", "team_of_run"),
         "provenance": ("Provenance", "first_base", "input_of", "outputs_at", "provenance_of", "version_of"),
         "registry": (

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import mlflow
-from mlflow.entities import Metric, Run
+from mlflow.entities import Run
 
 from mats_sql.digests import digest_json, digest_tree
 from mats_sql.errors import StageInputError, TrackingError
@@ -21,10 +21,11 @@ from mats_sql.tracking.commit import code_commit
 from mats_sql.tracking.failures import tracking_failures
 from mats_sql.tracking.inputs import log_inputs
 from mats_sql.tracking.lock import exclusive, first_free
+from mats_sql.tracking.model_metrics import show_on_models
 from mats_sql.tracking.models import publish_model
 from mats_sql.tracking.publish import fetch, keep_copy, local_folder, publish
 from mats_sql.tracking.runs import close_run, open_run
-from mats_sql.tracking.stage_run import MAX_METRICS_PER_CALL, Output, StageRun
+from mats_sql.tracking.stage_run import Output, StageRun
 from mats_sql.tracking.store import Store
 
 _logger = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class StageKey:
 class Stage:
     """One piece of work. ``settings`` are those that decide its outputs, ``inputs`` go by the role they play in it.
 
+    ``parameters`` are shown beside the settings, and in the place of one of the same name; they decide nothing.
     ``title`` is the run's name. ``reusable`` is false for a stage that only calls others (``main``): it always runs,
     and the others are reused one by one. ``concurrent`` is true for one that several processes do at once, each in a
     run of its own (``search``): it waits for no other, while the stages that it calls still run once.
@@ -52,6 +54,7 @@ class Stage:
     settings: Mapping[str, object] = field(default_factory=dict)
     inputs: Mapping[str, Artifact] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, object] = field(default_factory=dict)
     reusable: bool = True
     concurrent: bool = False
 
@@ -179,7 +182,8 @@ def _result(store: Store, run: Run) -> StageResult:
 def _computed(
     store: Store, stage: Stage, compute: Callable[[StageRun], None], parent: str | None, folder: Path
 ) -> StageResult:
-    run = StageRun(store, open_run(store, stage.title, _tags(stage), parent, folder / "run_id"), folder / "work")
+    note, is_continued = folder / "run_id", (folder / "work").exists()
+    run = StageRun(store, open_run(store, stage.title, _tags(stage), parent, note), folder / "work", is_continued)
     started = time.monotonic()
     try:
         run.work.mkdir(parents=True, exist_ok=True)
@@ -188,7 +192,8 @@ def _computed(
         outputs = _publish(run)
         run.log_metrics({"stage.seconds": time.monotonic() - started})
         run.flush()
-        metrics = _final_metrics(run, outputs)
+        show_on_models(run, outputs.values())
+        metrics = dict(run.store.client.get_run(run.run_id).data.metrics)
         store.describe_reused(run.run_id)
     except BaseException as error:
         close_run(store, run.run_id, error)
@@ -196,18 +201,6 @@ def _computed(
     close_run(store, run.run_id, None)
     shutil.rmtree(folder, ignore_errors=True)
     return StageResult(run.run_id, outputs, metrics, reused=False)
-
-
-def _final_metrics(run: StageRun, outputs: Mapping[str, Artifact]) -> dict[str, float]:
-    """Return the run's last metrics, those from before a kill too, and show them on the models it made."""
-    client = run.store.client
-    data = client.get_run(run.run_id).data
-    now = int(time.time() * 1000)
-    for artifact in outputs.values():
-        if artifact.model_id:
-            shown = [Metric(key, value, now, 0, model_id=artifact.model_id) for key, value in data.metrics.items()]
-            client.log_batch(run.run_id, metrics=shown[:MAX_METRICS_PER_CALL])
-    return dict(data.metrics)
 
 
 def _tags(stage: Stage) -> dict[str, str]:
@@ -218,7 +211,7 @@ def _tags(stage: Stage) -> dict[str, str]:
 
 
 def _record_inputs(run: StageRun, stage: Stage) -> None:
-    run.log_params(stage.settings)
+    run.log_params({**stage.settings, **stage.parameters})
     records = {role: ArtifactRecord.of(artifact, role) for role, artifact in stage.inputs.items()}
     run.log_text(names.INPUTS_FILE, records_text(records))
     log_inputs(run.store, run.run_id, stage.inputs.items())

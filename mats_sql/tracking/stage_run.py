@@ -43,14 +43,17 @@ class Output:
 class StageRun:
     """The open run of a stage. ``work`` is its private folder, which outlives a kill.
 
-    Metrics are buffered: a call to a tracking server takes a tenth of a second, a training step less.
+    Metrics are buffered: a call to a tracking server takes a tenth of a second, a training step less. A run that goes
+    on after a kill is told its earlier steps again; MLflow would keep both, so each step of a metric is sent once.
     """
 
     store: Store
     run_id: str
     work: Path
+    is_continued: bool = False
     outputs: dict[str, Output] = field(default_factory=dict)
     _pending: list[Metric] = field(default_factory=list)
+    _steps: dict[str, set[int]] = field(default_factory=dict)
     _flushed_at: float = field(default_factory=time.monotonic)
 
     def log_params(self, parameters: Mapping[str, object]) -> None:
@@ -69,10 +72,14 @@ class StageRun:
             self.store.client.log_batch(self.run_id, params=params[start : start + MAX_PARAMETERS_PER_CALL])
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Record metrics, buffered. A value that is not finite is left out: charts and databases differ on it."""
+        """Record metrics, buffered: at a ``step`` as a point of a curve, which has one value, else as a single value.
+
+        A value that is not finite is left out: charts and databases differ on it.
+        """
         now = int(time.time() * 1000)
         finite = {names.key(key): float(value) for key, value in metrics.items() if math.isfinite(value)}
-        self._pending += [Metric(key, value, now, step or 0) for key, value in finite.items()]
+        new = {key: value for key, value in finite.items() if step is None or self._is_new(key, step)}
+        self._pending += [Metric(key, value, now, step or 0) for key, value in new.items()]
         if len(self._pending) >= FLUSH_METRICS or time.monotonic() - self._flushed_at > FLUSH_SECONDS:
             self.flush()
 
@@ -119,6 +126,16 @@ class StageRun:
         if not path.exists():
             raise StageInputError(f"an output must exist when it is declared, but {path} does not; run the stage again")
         self.outputs[name] = Output(name, ArtifactKind(kind), path, dict(metadata or {}))
+
+    def _is_new(self, key: str, step: int) -> bool:
+        """Return whether a metric has no value at a step yet, one from before a kill included."""
+        if key not in self._steps:
+            earlier = self.store.client.get_metric_history(self.run_id, key) if self.is_continued else []
+            self._steps[key] = {metric.step for metric in earlier}
+        if step in self._steps[key]:
+            return False
+        self._steps[key].add(step)
+        return True
 
     @contextmanager
     def _file(self, artifact: str) -> Iterator[Path]:

@@ -86,7 +86,7 @@ def test_main_prints_the_result_table_the_gap_and_what_was_registered(finished: 
 def test_the_printed_selector_ex_is_what_the_teams_evaluation_measured(
     finished: Finished, client: MlflowClient, team: str
 ) -> None:
-    evaluated = [run for run in runs(client, f"evaluate {team}%") if "on validation" not in run.info.run_name]
+    evaluated = runs(client, f"{team.removeprefix('ORPO ')}%· evaluate")
     measured = evaluated[0].data.metrics["selector_ex"]
     rows = [line.split() for line in finished[1].stdout.splitlines() if team in line]
     assert any(f"{100 * measured:.2f}" in row for row in rows), (measured, rows)
@@ -205,7 +205,7 @@ def test_promote_moves_the_champion_and_refuses_with_the_reason(
     finished: Finished, client: MlflowClient, store: Store
 ) -> None:
     place = finished[0]
-    evaluated = runs(client, "evaluate ORPO INDEP%")[0].info.run_id
+    evaluated = runs(client, "INDEP%· evaluate")[0].info.run_id
     refused = place.call("promote", "--run-id", evaluated, "--set", "promote.min_selector_ex=1.0")
     assert refused.returncode == 2
     assert "min_selector_ex" in refused.stderr.splitlines()[-1]
@@ -218,7 +218,7 @@ def test_promote_moves_the_champion_and_refuses_with_the_reason(
 
 def test_compare_takes_regimes_named_teams_and_run_ids(finished: Finished, client: MlflowClient) -> None:
     place = finished[0]
-    ids = [runs(client, f"evaluate {name}%")[0].info.run_id for name in ("PLANNER-only", "SFT-VF")]
+    ids = [runs(client, f"{name}%· evaluate")[0].info.run_id for name in ("PLANNER-only", "SFT-VF")]
     for baseline, treatment in (("indep", "collab_v2"), ("validators", "collab-no-fixer"), ids):
         done = place.call("compare", "--baseline", baseline, "--treatment", treatment)
         assert done.returncode == 0, done.stderr
@@ -260,7 +260,7 @@ def test_orpo_trains_the_planner_and_the_fixer_too_and_registers_them(
     for entry_point in ("pairs", "orpo"):
         done = finished[0].call(entry_point, "--agent", agent)
         assert done.returncode == 0, done.stderr
-    (trained,) = runs(client, f"orpo {agent}%")
+    (trained,) = runs(client, f"%{agent}%· orpo")
     assert 0 <= trained.data.metrics["eval_rewards/accuracies"] <= 1
     newest, *older = client.search_model_versions(f"name = 'small.{agent}'", order_by=["version_number DESC"])
     assert (len(older), newest.tags["regime"], newest.run_id) == (before, regime, trained.info.run_id)

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mats_sql.agents.critique import Critique, Validator, Verdict
 from mats_sql.benchmark.question import Question
-from mats_sql.evaluation.judged_answers import answers_frame, judge_items, judged_candidates
+from mats_sql.evaluation.judged_answers import answers_frame, judge_items, judged_candidates, outcomes_frame
 from mats_sql.evaluation.metrics import team_metrics
 from mats_sql.sql.execution import Execution, Outcome
 from mats_sql.sql.verdict import Judgement, VerdictClass
@@ -71,8 +72,22 @@ def test_a_judgement_too_few_is_an_error():
 
 def test_the_table_of_answers_has_the_selected_sql_of_every_question():
     tasks = {answered.task.question.question_id: answered.task for answered in ANSWERS}
-    frame = answers_frame(judged_candidates(ANSWERS, JUDGEMENTS), tasks)
-    assert frame[["question_id", "question", "selected_sql", "verdict", "origin"]].values.tolist() == [
-        [7, "how many 7?", "select 1", "correct", "fix"],
-        [9, "how many 9?", "select 2", "wrong", "plan"],
+    frame = answers_frame(judged_candidates(ANSWERS, JUDGEMENTS), tasks, GOLDS)
+    assert list(frame)[:4] == ["question", "verdict", "selected_sql", "gold_sql"], "what the UI opens with"
+    assert frame[["question_id", *list(frame)[:4], "origin"]].values.tolist() == [
+        [7, "how many 7?", "correct", "select 1", "select seven", "fix"],
+        [9, "how many 9?", "wrong", "select 2", "select nine", "plan"],
     ]
+
+
+def test_questions_of_one_text_are_rows_of_their_own():
+    tasks = {item.task.question.question_id: item.task for item in ANSWERS}
+    same = {key: replace(task, question=replace(task.question, text="how many?")) for key, task in tasks.items()}
+    frame = answers_frame(judged_candidates(ANSWERS, JUDGEMENTS), same, dict.fromkeys(tasks, "select 0"))
+    assert frame["question"].tolist() == ["how many? (question 7)", "how many? (question 9)"]
+
+
+def test_outcomes_are_counted_in_a_table():
+    frame = outcomes_frame(team_metrics(judged_candidates(ANSWERS[:1], JUDGEMENTS[:2])))
+    assert frame.set_index("verdict")["selected"].to_dict()["correct"] == 1
+    assert frame["plan"].sum() == 1

@@ -75,7 +75,8 @@ def test_teams_of_given_checkpoints_are_evaluated_and_compared(
     }
     assert results.evaluation(dev_alone, made["given"]).metrics["questions"] == 4
     runs = dev_alone.store.client.search_runs([dev_alone.store.experiment_id])
-    assert {run.info.run_name for run in runs if run.info.run_name.startswith(("sft", "rollout", "orpo"))} == set()
+    stages = {run.data.tags["mats.stage"] for run in runs}
+    assert {stage for stage in stages if stage.startswith(("sft", "rollout", "orpo"))} == set()
 
 
 def test_what_trains_is_refused_with_what_to_do(dev_alone: Workspace, root: Path) -> None:

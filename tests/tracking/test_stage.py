@@ -18,6 +18,7 @@ from mats_sql.digests import digest_file
 from mats_sql.errors import StageInputError, StageStopped, TrackingError
 from mats_sql.tracking import names
 from mats_sql.tracking.artifact import Artifact, ArtifactKind
+from mats_sql.tracking.model_metrics import measure_model
 from mats_sql.tracking.stage import Stage, StageKey, load_result, run_stage
 from mats_sql.tracking.stage_run import StageRun
 from mats_sql.tracking.store import Store, connect
@@ -199,7 +200,7 @@ def test_a_stage_killed_anywhere_ends_with_the_same_bytes_in_the_same_run(
     models = store.client.search_logged_models([store.experiment_id])
     assert [model.model_id for model in models] == [answer["model_id"]]
     steps = [metric.step for metric in store.client.get_metric_history(answer["run_id"], "loss")]
-    assert set(steps) == set(range(10))
+    assert steps == list(range(10)), "each step once, in one run"
 
 
 def test_the_second_of_two_processes_waits_and_reuses(store: Store, store_folder: Path) -> None:
@@ -365,6 +366,39 @@ def test_the_models_of_a_run_show_its_metrics(store: Store) -> None:
     shown = store.client.get_logged_model(model.model_id)
     assert {metric.key: metric.value for metric in shown.metrics}["selector_ex"] == 0.61
     assert shown.name == "fixer"
+
+
+def test_showing_a_curve_on_a_model_adds_no_point_to_it(store: Store) -> None:
+    def compute(run: StageRun) -> None:
+        for step in (1, 2, 3):
+            run.log_metrics({"loss": 1 / step}, step)
+        write_model(run)
+
+    result = run_stage(store, ROLLOUT, compute)
+    points = store.client.get_metric_history(result.run_id, "loss")
+    assert [point.step for point in points] == [1, 2, 3]
+    assert result.metrics["loss"] == 1 / 3
+
+
+def test_a_measured_model_shows_the_metrics_beside_the_dataset(store: Store) -> None:
+    data = run_stage(store, ROLLOUT, write_pool()).outputs["pool"]
+    model = run_stage(store, Stage(StageKey("sft", 1), "sft"), write_model).outputs["model"]
+
+    def compute(run: StageRun) -> None:
+        run.log_metrics({"selector_ex": 0.61})
+        measure_model(run, model, data)
+
+    run_stage(store, Stage(StageKey("evaluate", 1), "evaluate", {}, {"pool": data, "fixer": model}), compute)
+    shown = {metric.key: metric for metric in store.client.get_logged_model(model.model_id).metrics}["selector_ex"]
+    assert (shown.value, shown.dataset_name, shown.dataset_digest) == (0.61, "pool", data.digest[:16])
+
+
+def test_parameters_for_readers_are_shown_and_change_no_fingerprint(store: Store) -> None:
+    settings = {"seed": 9713, "k": 4}
+    stage = Stage(StageKey("orpo", 1), "orpo", settings, parameters={"seed": 0, "derived_seed": 9713})
+    params = store.run(run_stage(store, stage, nothing).run_id).data.params
+    assert params == {"seed": "0", "k": "4", "derived_seed": "9713"}
+    assert stage.fingerprint == Stage(StageKey("orpo", 1), "orpo", settings).fingerprint
 
 
 def test_names_that_mlflow_refuses_are_made_acceptable(store: Store) -> None:

@@ -1,0 +1,52 @@
+"""What a run is called, and which of its settings MLflow's tables show: for readers alone, no fingerprint knows it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mats_sql.config import Experiment
+
+if TYPE_CHECKING:
+    from mats_sql.pipeline.assemble import TeamModels
+
+_TRAINED = "ORPO "
+
+
+def run_title(subject: str, stage: str) -> str:
+    """Return a run's name: what tells it from its siblings first, since a narrow column shows the beginning alone.
+
+    ``ORPO COLLAB_V2, aware fixer`` and ``evaluate`` give ``COLLAB_V2, aware fixer · evaluate``.
+    """
+    return f"{subject.removeprefix(_TRAINED)} · {stage}"
+
+
+def preference_settings(experiment: Experiment) -> dict[str, object]:
+    """Return what a search varies: ORPO's ``beta`` and ``learning_rate``, and how many samples pairs are made of."""
+    return {
+        "beta": experiment.orpo.beta,
+        "learning_rate": experiment.orpo.learning_rate,
+        "k": experiment.pairs.k or experiment.rollout.critiques,
+    }
+
+
+def preference_tags(experiment: Experiment) -> dict[str, str]:
+    """Return the same as run and version tags: floats to their last digit."""
+    return {name: repr(value) for name, value in preference_settings(experiment).items()}
+
+
+def team_parameters(experiment: Experiment, team: TeamModels) -> dict[str, object]:
+    """Return what tells a team's run from other teams' when MLflow compares them side by side.
+
+    ``seed`` is the number of its training seed, 0 where there is one alone; ``root_seed`` the experiment's. Only a team
+    with an agent after ORPO has ``beta``, ``learning_rate`` and ``k``; ``candidates`` is how many it draws.
+    """
+    is_preferred = any(model.metadata.get("regime") for model in team.agents().values())
+    return {
+        "team": team.name,
+        "regime": team.regime or "none",
+        "fixer": team.line.critique.value if team.line else "none",
+        "seed": team.seed or 0,
+        "root_seed": experiment.seed,
+        "candidates": experiment.policy.k,
+        **(preference_settings(experiment) if is_preferred else {}),
+    }
