@@ -34,6 +34,7 @@ lint: setup
 	$(BIN)/mypy mats_sql entrypoints
 
 ui: setup
+	@test ! -e mlflow.db || MLFLOW_TRACKING_URI=sqlite:///mlflow.db $(BIN)/python -m mats_sql.tracking.views http://127.0.0.1:$(PORT)
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///mlflow.db --port $(PORT)
 
 bench: setup

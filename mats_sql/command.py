@@ -72,19 +72,22 @@ def run_command(name: str, config: Path, overrides: Sequence[str], body: Body, *
         let_threads_sleep()
         experiment = load(config, overrides)
         from mats_sql.pipeline import Progress, Workspace
-        from mats_sql.tracking import Stage, StageKey, connect, run_stage
+        from mats_sql.tracking import Stage, StageKey, addresses, connect, run_stage, save_views
 
         store = connect(experiment.name, experiment.work_dir)
+        save_views(store.client, store.experiment_id)
         # where a search's trials are kept decides nothing, and its address may hold a password
         settings = {"experiment": experiment.model_dump(mode="json", exclude={"search": {"storage"}})}
-        stage = Stage(StageKey(name, 1), name, settings, reusable=False, concurrent=concurrent)
+        stage = Stage(StageKey(f"command-{name}", 1), name, settings, reusable=False, concurrent=concurrent)
         with Workspace(experiment, store, Progress()) as workspace:
 
             def compute(run: StageRun) -> None:
                 workspace.command = run
                 body(workspace)
 
-            run_stage(store, stage, compute)
+            result = run_stage(store, stage, compute)
+        for line in addresses(store, result.run_id):
+            click.echo(line, err=True)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from mats_sql.agents import FIXER, PLANNER, PROMPT_VERSIONS, Validator
 from mats_sql.config import is_own, own_rule, regime_label
 from mats_sql.parquet import read_records, write_records
 from mats_sql.pipeline.questions import train_source
+from mats_sql.pipeline.shown import log_previews
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.preference import PreferencePair, fixer_pairs, hold_out, planner_pairs, validator_pairs, verdict_mix
 from mats_sql.rollout import Pool, ScoreRow, Source, read_pool, scores_of
@@ -148,6 +149,7 @@ def _publish(
         path = run.work / f"{part}.parquet"
         write_records(kept, PreferencePair, path)
         run.output(part, ArtifactKind.DATASET, path)
+        log_previews(run, path)
     run.log_metrics(
         {
             f"{name}/pairs": len(built),

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from mats_sql.agents import FIXER, PLANNER, PROMPT_VERSIONS, SELECTOR, Validator, validator_name
 from mats_sql.parquet import write_records
 from mats_sql.pipeline.questions import TRAIN, read_split, train_folds, train_source
+from mats_sql.pipeline.shown import log_previews
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.rollout import (
     CritiqueRow,
@@ -179,6 +180,7 @@ def _publish(run: StageRun, pool: Pool, name: str, elapsed_s: float) -> None:
     folder = run.work / name
     write_pool(pool, folder)
     run.output(name, ArtifactKind.DATASET, folder)
+    log_previews(run, folder)
     run.log_metrics(
         {
             "plans": len(pool.plans),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mats_sql.config import Experiment
 
 if TYPE_CHECKING:
     from mats_sql.pipeline.assemble import TeamModels
+    from mats_sql.tracking import StageRun
 
+PREVIEW_ROWS = 20
 _TRAINED = "ORPO "
 
 
@@ -50,3 +53,14 @@ def team_parameters(experiment: Experiment, team: TeamModels) -> dict[str, objec
         "candidates": experiment.policy.k,
         **(preference_settings(experiment) if is_preferred else {}),
     }
+
+
+def log_previews(run: StageRun, path: Path) -> None:
+    """Log the first rows of a Parquet file, or of each in a folder, as tables: the UI shows no Parquet."""
+    import pyarrow.parquet as pq
+
+    for table in [path] if path.is_file() else sorted(path.glob("*.parquet")):
+        with pq.ParquetFile(table) as stored:
+            for rows in stored.iter_batches(batch_size=PREVIEW_ROWS):
+                run.log_table(f"previews/{table.stem}", rows.to_pandas())
+                break

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from mats_sql.tracking.stage import Stage, StageKey, StageResult, finished_result, load_result, run_stage
     from mats_sql.tracking.stage_run import StageRun
     from mats_sql.tracking.store import Store, connect
+    from mats_sql.tracking.views import addresses, save_views
 
 __all__ = [
     "Artifact",
@@ -51,6 +52,7 @@ __all__ = [
     "Store",
     "StoreHealth",
     "Version",
+    "addresses",
     "champion_of",
     "connect",
     "count_look",
@@ -75,6 +77,7 @@ __all__ = [
     "resolve",
     "roll_back",
     "run_stage",
+    "save_views",
     "set_alias",
     "store_health",
     "tag_version",
@@ -107,5 +110,6 @@ __getattr__ = Face(
         "stage": ("Stage", "StageKey", "StageResult", "finished_result", "load_result", "run_stage"),
         "stage_run": ("StageRun",),
         "store": ("Store", "connect"),
+        "views": ("addresses", "save_views"),
     },
 )

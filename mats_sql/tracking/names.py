@@ -24,6 +24,7 @@ MEASURED_RUN = "measured.run"
 PROMOTION = "promotion"
 CHAMPIONS = "mats.champions"
 INPUT = "input"
+PRIMARY_METRIC = "mlflow.experiment.primaryMetric.name"
 FINAL_SET_LOOK = "mats.final_set_look"
 FINAL_SET_LOOKS = "mats.final_set_looks"
 
