@@ -114,8 +114,8 @@ TRIALS = View(
 VIEWS = (LEADERBOARD, CURVES, TRIALS)
 
 DESCRIPTION = """An experiment of mats-sql: teams of small language models (planner, validators, fixer, selector)
-that answer questions in SQL, and whether validators that are trained by what the fixer makes of their critiques (COLLAB) do better
-than validators trained by their own verdicts (INDEP).
+that answer questions in SQL, and whether validators that are trained by what the fixer makes of their critiques
+(COLLAB) do better than validators trained by their own verdicts (INDEP).
 
 **How to read it.** `selector_ex` of a run `<team> · evaluate` is the share of all usable dev questions that the team
 answers right: the number that counts. `rest/selector_ex` is the same without the validation questions, which a search
