@@ -71,6 +71,7 @@ class PlanningWorkspace(Workspace):
         inputs: Mapping[str, Artifact],
         compute: Callable[[StageRun], None],  # noqa: ARG002 - never called
         tags: Mapping[str, str] | None = None,
+        parameters: Mapping[str, object] | None = None,  # noqa: ARG002 - shown in no run
     ) -> StageResult:
         """Look a stage up; an unfinished one has outputs that are not there."""
         stage = Stage(key, title, {name: plain(value) for name, value in settings.items()}, inputs, tags or {})

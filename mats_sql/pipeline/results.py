@@ -33,9 +33,9 @@ from mats_sql.pipeline.experiment import (
     supervised_validators,
 )
 from mats_sql.pipeline.ladder import ladder as climb_ladder
-from mats_sql.pipeline.shown import preference_tags
 from mats_sql.pipeline.replicates import Seeds, seeds_of, supervised_seeds
 from mats_sql.pipeline.sft import base_model
+from mats_sql.pipeline.shown import preference_tags
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.preference import (
     Labelling,

@@ -168,7 +168,7 @@ def test_a_dry_run_says_what_is_reused_and_what_remains(
     foreseen = {stage.title: stage.foresight for stage in plan_experiment(other)}
     assert foreseen["prepare lab benchmark"] is Foresight.REUSED
     assert foreseen["sft planner"] is Foresight.RUNS
-    assert foreseen["evaluate PLANNER-only"] is Foresight.UNKNOWN
+    assert foreseen["PLANNER-only · evaluate"] is Foresight.UNKNOWN
     assert len(searching.store.client.search_runs(searching.store.experiment_ids, max_results=1000)) == before
 
 
