@@ -2,7 +2,14 @@
 
 from mats_sql.config.execution import SqlLimits, SqlSettings
 from mats_sql.config.experiment import Experiment
-from mats_sql.config.generation import SPEED_SETTINGS, GenerationSettings, ModelSettings, TeacherSettings
+from mats_sql.config.generation import (
+    SPEED_SETTINGS,
+    UNTRAINED,
+    GenerationSettings,
+    ModelSettings,
+    TeacherSettings,
+    UntrainedSettings,
+)
 from mats_sql.config.loading import load_experiment
 from mats_sql.config.preference import PairSettings, Policy, PromoteSettings, RolloutSettings, SearchSettings
 from mats_sql.config.questions import BenchmarkSettings, LabSettings, PretrainSettings
@@ -14,6 +21,7 @@ from mats_sql.config.training import LoraSettings, OrpoSettings, SftAgents, SftS
 __all__ = [
     "SFT_TEAMS",
     "SPEED_SETTINGS",
+    "UNTRAINED",
     "BenchmarkSettings",
     "Experiment",
     "GenerationSettings",
@@ -36,6 +44,7 @@ __all__ = [
     "TeacherSettings",
     "TeamMembers",
     "TrainerSettings",
+    "UntrainedSettings",
     "is_own",
     "known_regime",
     "load_experiment",

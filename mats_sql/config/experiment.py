@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from mats_sql.choices import FixerCritique, Regime, SeedsVary
 from mats_sql.config.execution import SqlSettings
-from mats_sql.config.generation import GenerationSettings, ModelSettings, TeacherSettings
+from mats_sql.config.generation import GenerationSettings, ModelSettings, TeacherSettings, UntrainedSettings
 from mats_sql.config.preference import PairSettings, Policy, PromoteSettings, RolloutSettings, SearchSettings
 from mats_sql.config.questions import BenchmarkSettings, LabSettings, PretrainSettings
 from mats_sql.config.regimes import RegimeName, known_regime, regime_label
@@ -52,6 +52,9 @@ class Experiment(Section):
     lab: LabSettings = Field(LabSettings(), description="The generated benchmark.")
     pretrain: PretrainSettings = Field(PretrainSettings(), description="How the lab's base model is made.")
     models: ModelSettings = Field(ModelSettings(), description="The checkpoint each agent starts from.")
+    untrained: UntrainedSettings = Field(
+        UntrainedSettings(), description="The checkpoint with random weights that `models` may name."
+    )
     sql: SqlSettings = Field(SqlSettings(), description="How SQL is executed and judged.")
     generation: GenerationSettings = Field(GenerationSettings(), description="Which engine draws text.")
     teacher: TeacherSettings = Field(TeacherSettings(), description="Who writes the answers that SFT teaches.")

@@ -26,15 +26,45 @@ SPEED_SETTINGS = frozenset(
 _ADDRESS = frozenset({"base_url", "api_key_variable"})
 _NEWER = ("quantization", "model", "servers")
 _CHECKPOINT = "Checkpoint that the {} starts from."
+UNTRAINED = "untrained"
+"""The name in ``models`` of a checkpoint that the experiment itself makes (:class:`UntrainedSettings`)."""
 
 
 class ModelSettings(Section):
-    """The checkpoint each agent starts from: ``lab`` is the embedded base model, anything else a path or name."""
+    """The checkpoint each agent starts from.
+
+    ``lab`` is the embedded base model, ``untrained`` one with random weights that the experiment makes, anything else a
+    path or name.
+    """
 
     planner: str = Field("lab", description=_CHECKPOINT.format("planner"))
     validator: str = Field("lab", description=_CHECKPOINT.format("validators, both,").replace("starts", "start"))
     fixer: str = Field("lab", description=_CHECKPOINT.format("fixer"))
     selector: str = Field("lab", description=_CHECKPOINT.format("selector"))
+
+
+class UntrainedSettings(Section):
+    """The checkpoint that ``models`` calls ``untrained``: Qwen2's files and layout, random weights, a tokenizer that
+    learns from the benchmark's own train prompts. It tries a path from end to end where there is no real checkpoint.
+    """
+
+    seed: int = Field(0, description="Decides the weights.")
+    vocabulary: int = Field(8192, ge=512, description="Rows of the embeddings, and the most tokens there are.")
+    layers: Positive = Field(8, description="Transformer layers.")
+    width: Positive = Field(256, description="Length of a hidden state.")
+    feed_forward: Positive = Field(768, description="Length of a feed-forward layer's inner state.")
+    heads: Positive = Field(4, description="Attention heads per layer; they share the width.")
+    key_heads: Positive = Field(2, description="Heads of keys and values; each serves as many of the others.")
+    context_tokens: Positive = Field(32_768, description="The longest sequence the model takes.")
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> UntrainedSettings:
+        if self.width % (2 * self.heads) or self.heads % self.key_heads:
+            raise ValueError(
+                "untrained.width must be an even multiple of untrained.heads, and these a multiple of "
+                f"untrained.key_heads, but got {self.width}, {self.heads} and {self.key_heads}; change one"
+            )
+        return self
 
 
 class ServerSettings(Section):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from mats_sql.agents import FIXER, PLANNER, SELECTOR
-from mats_sql.config import Experiment
+from mats_sql.config import UNTRAINED, Experiment
 from mats_sql.doctor.checkpoints import Checkpoint, look_at_checkpoint
 from mats_sql.doctor.finding import Finding, missing, ok, warning
 from mats_sql.doctor.stages import VALIDATOR, preferred_agents
@@ -19,8 +19,17 @@ AGENTS = (PLANNER, VALIDATOR, FIXER, SELECTOR)
 def checkpoints(experiment: Experiment) -> dict[str, Checkpoint]:
     """Return the checkpoint that each agent starts from, each looked at once."""
     names = {agent: str(getattr(experiment.models, agent)) for agent in AGENTS}
-    looked_at = {name: look_at_checkpoint(name) for name in dict.fromkeys(names.values())}
+    looked_at = {name: _looked_at(experiment, name) for name in dict.fromkeys(names.values())}
     return {agent: looked_at[name] for agent, name in names.items()}
+
+
+def _looked_at(experiment: Experiment, name: str) -> Checkpoint:
+    """Return what is known of a checkpoint; that of random weights is made by the first stage that asks for it."""
+    from mats_sql.pipeline import untrained_shape
+
+    if name == UNTRAINED:
+        return Checkpoint(name, None, (), untrained_shape(experiment.untrained))
+    return look_at_checkpoint(name)
 
 
 def shapes(found: Mapping[str, Checkpoint]) -> dict[str, ModelShape]:
@@ -45,8 +54,9 @@ def _completeness(check: str, checkpoint: Checkpoint) -> Finding:
     if checkpoint.shape is None:
         remedy = "none is needed if the layout is one that the engine knows; watch the first stage's memory"
         return warning(check, f"{checkpoint.name}: its layout is not covered, so memory is not estimated", remedy)
-    where = "embedded" if checkpoint.name == LAB else str(checkpoint.folder)
-    return ok(check, f"{checkpoint.name}: complete ({where}), {_millions(checkpoint.shape)}")
+    where = {LAB: "complete (embedded)", UNTRAINED: "random weights, made when it is first asked for"}
+    found = where.get(checkpoint.name, f"complete ({checkpoint.folder})")
+    return ok(check, f"{checkpoint.name}: {found}, {_millions(checkpoint.shape)}")
 
 
 def _how_to_get(name: str) -> str:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from mats_sql.pipeline.questions import DEV, QuestionRow
     from mats_sql.pipeline.replicates import seeds_of, supervised_seeds
     from mats_sql.pipeline.search_workers import help_search, search_regimes
+    from mats_sql.pipeline.untrained import untrained_shape
     from mats_sql.pipeline.workspace import Workspace
 
 __all__ = [
@@ -69,6 +70,7 @@ __all__ = [
     "supervised_seeds",
     "train_preferred",
     "train_supervised",
+    "untrained_shape",
 ]
 
 __getattr__ = Face(
@@ -98,6 +100,7 @@ __getattr__ = Face(
         "questions": ("DEV", "QuestionRow"),
         "replicates": ("seeds_of", "supervised_seeds"),
         "search_workers": ("help_search", "search_regimes"),
+        "untrained": ("untrained_shape",),
         "workspace": ("Workspace",),
     },
 )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
+from mats_sql.digests import digest_tree
 from mats_sql.errors import ModelError
+from mats_sql.tracking import Artifact, ArtifactKind
 
 
 def base_folder(name: str) -> Path:
@@ -25,6 +28,13 @@ def base_folder(name: str) -> Path:
             f"{name!r}; download the checkpoint first"
         )
     return found
+
+
+@lru_cache(maxsize=16)
+def base_model(name: str) -> Artifact:
+    """Return a base model by its name in ``models``; raises :class:`ModelError` when there is none."""
+    path = base_folder(name)
+    return Artifact("base", ArtifactKind.MODEL, path, digest_tree(path), run_id="", metadata={"base": name})
 
 
 def _cached(name: str) -> Path | None:

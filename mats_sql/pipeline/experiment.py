@@ -26,15 +26,17 @@ from itertools import product
 
 from mats_sql.agents import FIXER, PLANNER, Validator, validator_name
 from mats_sql.choices import Balance, FixerCritique
-from mats_sql.config import Experiment
+from mats_sql.config import UNTRAINED, Experiment
 from mats_sql.pipeline.assemble import Line
 from mats_sql.pipeline.balance import balance_pairs
+from mats_sql.pipeline.base_models import base_model
 from mats_sql.pipeline.orpo import PreferenceCourse, orpo
 from mats_sql.pipeline.pairs import pair_critiques, pair_fixes, pair_plans
 from mats_sql.pipeline.prepare import prepare
 from mats_sql.pipeline.replicates import Seeds
 from mats_sql.pipeline.rollout import PoolOrigin, rollout_plans, rollout_pool, rollout_scores
 from mats_sql.pipeline.sft import sft_fixer, sft_planner, sft_selector, sft_validator
+from mats_sql.pipeline.untrained import make_untrained
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.preference import (
     Labelling,
@@ -51,12 +53,20 @@ def questions(workspace: Workspace) -> Artifact:
     return prepare(workspace).outputs["questions"]
 
 
+def checkpoint(workspace: Workspace, name: str) -> Artifact:
+    """Return the checkpoint of that name in ``models``; the one with random weights is made first."""
+    if name == UNTRAINED:
+        return make_untrained(workspace, questions(workspace)).outputs["model"]
+    return base_model(name)
+
+
 # ---- supervised agents, and what they write
 
 
 def planner(workspace: Workspace, seeds: Seeds, without_fold: int | None = None) -> Artifact:
     """Return the SFT planner, or one that never saw a fold of the train questions."""
-    return sft_planner(workspace, questions(workspace), seed=seeds.sft, without_fold=without_fold).outputs["model"]
+    begun, asked = checkpoint(workspace, workspace.experiment.models.planner), questions(workspace)
+    return sft_planner(workspace, begun, asked, seed=seeds.sft, without_fold=without_fold).outputs["model"]
 
 
 def plans(workspace: Workspace, seeds: Seeds) -> Artifact:
@@ -68,14 +78,14 @@ def plans(workspace: Workspace, seeds: Seeds) -> Artifact:
 
 def supervised_validator(workspace: Workspace, validator: Validator, seeds: Seeds) -> Artifact:
     """Return an SFT validator."""
-    learnt = plans(workspace, seeds.supervised)
-    return sft_validator(workspace, validator, questions(workspace), learnt, seed=seeds.sft).outputs["model"]
+    begun, learnt = checkpoint(workspace, workspace.experiment.models.validator), plans(workspace, seeds.supervised)
+    return sft_validator(workspace, validator, begun, questions(workspace), learnt, seed=seeds.sft).outputs["model"]
 
 
 def supervised_fixer(workspace: Workspace, mode: FixerCritique, seeds: Seeds) -> Artifact:
     """Return the SFT fixer of one critique mode."""
-    learnt = plans(workspace, seeds.supervised)
-    return sft_fixer(workspace, mode, questions(workspace), learnt, seed=seeds.sft).outputs["model"]
+    begun, learnt = checkpoint(workspace, workspace.experiment.models.fixer), plans(workspace, seeds.supervised)
+    return sft_fixer(workspace, mode, begun, questions(workspace), learnt, seed=seeds.sft).outputs["model"]
 
 
 def supervised_validators(workspace: Workspace, seeds: Seeds) -> dict[Validator, Artifact]:
@@ -109,8 +119,8 @@ def pool(workspace: Workspace, line: Line, seeds: Seeds) -> Artifact:
 
 def selector(workspace: Workspace, line: Line, seeds: Seeds) -> Artifact:
     """Return the selector: an SFT agent, so it learns from the line's pool of the SFT seed."""
-    learnt = pool(workspace, line, seeds.supervised)
-    return sft_selector(workspace, questions(workspace), learnt, seed=seeds.sft).outputs["model"]
+    begun, learnt = checkpoint(workspace, workspace.experiment.models.selector), pool(workspace, line, seeds.supervised)
+    return sft_selector(workspace, begun, questions(workspace), learnt, seed=seeds.sft).outputs["model"]
 
 
 def scores(workspace: Workspace, line: Line, seeds: Seeds) -> Artifact | None:

@@ -19,6 +19,7 @@ from mats_sql.pipeline.compare import Control, Side, compare
 from mats_sql.pipeline.diagnose import RegimeRuns, Subject, diagnose
 from mats_sql.pipeline.evaluate import Blocks, evaluate
 from mats_sql.pipeline.experiment import (
+    checkpoint,
     fixer,
     lines,
     planner,
@@ -34,7 +35,6 @@ from mats_sql.pipeline.experiment import (
 )
 from mats_sql.pipeline.ladder import ladder as climb_ladder
 from mats_sql.pipeline.replicates import Seeds, seeds_of, supervised_seeds
-from mats_sql.pipeline.sft import base_model
 from mats_sql.pipeline.shown import preference_tags
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.preference import (
@@ -105,13 +105,13 @@ def named_team(workspace: Workspace, name: str, line: Line, seeds: Seeds) -> Tea
 
 def _named_planner(workspace: Workspace, trained: str, seeds: Seeds) -> Artifact:
     if trained == "base":
-        return base_model(workspace.experiment.models.planner)
+        return checkpoint(workspace, workspace.experiment.models.planner)
     return planner(workspace, seeds) if trained == "sft" else preferred_planner(workspace, seeds).outputs["model"]
 
 
 def _named_selector(workspace: Workspace, trained: str, line: Line, seeds: Seeds) -> Artifact | None:
     if trained == "base":
-        return base_model(workspace.experiment.models.selector)
+        return checkpoint(workspace, workspace.experiment.models.selector)
     return None if trained == "none" else selector(workspace, line, seeds)
 
 
@@ -125,7 +125,7 @@ def _named_validators(workspace: Workspace, trained: str, line: Line, seeds: See
     if trained == "none":
         return {}
     if trained == "base":
-        return dict.fromkeys(Validator, base_model(workspace.experiment.models.validator))
+        return dict.fromkeys(Validator, checkpoint(workspace, workspace.experiment.models.validator))
     if trained == "sft":
         return supervised_validators(workspace, seeds)
     return preferred_validators(workspace, labelling_of(workspace.experiment, trained), line, seeds)
@@ -135,7 +135,7 @@ def _named_fixer(workspace: Workspace, trained: str, line: Line, seeds: Seeds) -
     if trained == "none":
         return None
     if trained == "base":
-        return base_model(workspace.experiment.models.fixer)
+        return checkpoint(workspace, workspace.experiment.models.fixer)
     if trained == "sft":
         return fixer(workspace, line, seeds)
     return preferred_fixer(workspace, line, seeds).outputs["model"]

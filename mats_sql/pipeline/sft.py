@@ -4,23 +4,22 @@ The planner learns from the gold SQL of the train questions. Validators and fixe
 writes, with labels; the selector from the candidates of a pool, with the critiques they really got.
 
 Reads the questions table, the train split, and plans or a pool. Computes examples, then the training. Writes the
-``examples`` and the ``model``.
+``examples`` and the ``model``; without any example (no plan held a SQL to learn from) it is the base as it was, so that
+a base that writes nonsense still gives a team.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 from mats_sql.agents import FIXER, PLANNER, PROMPT_VERSIONS, SELECTOR, Validator, validator_name
 from mats_sql.benchmark import Schema
 from mats_sql.choices import FixerCritique
 from mats_sql.config import Experiment, GenerationSettings, SftSettings
-from mats_sql.digests import digest_tree
 from mats_sql.parquet import write_records
-from mats_sql.pipeline.base_models import base_folder
 from mats_sql.pipeline.questions import TRAIN, read_split, train_folds, train_source
 from mats_sql.pipeline.training_log import log_final, log_steps
 from mats_sql.pipeline.workspace import Workspace
@@ -47,7 +46,7 @@ class Course:
     """What one agent learns: ``examples`` is called only when the run is not reused; ``seed`` numbers the replicate."""
 
     agent: str
-    base: str
+    base: Artifact
     inputs: Mapping[str, Artifact]
     examples: Callable[[], Sequence[SftExample]]
     seed: int
@@ -55,7 +54,7 @@ class Course:
 
 
 def sft_planner(
-    workspace: Workspace, questions: Artifact, *, seed: int = 0, without_fold: int | None = None
+    workspace: Workspace, base: Artifact, questions: Artifact, *, seed: int = 0, without_fold: int | None = None
 ) -> StageResult:
     """Return the SFT planner (`model`), or one that learns from all but a fold of the train questions."""
     experiment = workspace.experiment
@@ -74,11 +73,11 @@ def sft_planner(
             )
 
     tags = {} if without_fold is None else {"without_fold": f"{without_fold + 1} of {experiment.rollout.folds}"}
-    return _train(workspace, Course(PLANNER, experiment.models.planner, {"questions": questions}, examples, seed, tags))
+    return _train(workspace, Course(PLANNER, base, {"questions": questions}, examples, seed, tags))
 
 
 def sft_validator(
-    workspace: Workspace, validator: Validator, questions: Artifact, plans: Artifact, *, seed: int = 0
+    workspace: Workspace, validator: Validator, base: Artifact, questions: Artifact, plans: Artifact, *, seed: int = 0
 ) -> StageResult:
     """Return an SFT validator (`model`)."""
     experiment = workspace.experiment
@@ -90,11 +89,11 @@ def sft_validator(
             return validator_examples(validator, reviews, teacher, schemas=_schemas(experiment), seed=root)
 
     inputs = {"questions": questions, "plans": plans}
-    return _train(workspace, Course(validator_name(validator), experiment.models.validator, inputs, examples, seed))
+    return _train(workspace, Course(validator_name(validator), base, inputs, examples, seed))
 
 
 def sft_fixer(
-    workspace: Workspace, mode: FixerCritique, questions: Artifact, plans: Artifact, *, seed: int = 0
+    workspace: Workspace, mode: FixerCritique, base: Artifact, questions: Artifact, plans: Artifact, *, seed: int = 0
 ) -> StageResult:
     """Return the SFT fixer (`model`) of one critique mode."""
     experiment = workspace.experiment
@@ -107,10 +106,12 @@ def sft_fixer(
 
     inputs = {"questions": questions, "plans": plans}
     tags = {"fixer_critique": mode.value}
-    return _train(workspace, Course(FIXER, experiment.models.fixer, inputs, examples, seed, tags))
+    return _train(workspace, Course(FIXER, base, inputs, examples, seed, tags))
 
 
-def sft_selector(workspace: Workspace, questions: Artifact, pool: Artifact, *, seed: int = 0) -> StageResult:
+def sft_selector(
+    workspace: Workspace, base: Artifact, questions: Artifact, pool: Artifact, *, seed: int = 0
+) -> StageResult:
     """Return the SFT selector (`model`), trained on the candidates of a pool with their real critiques."""
     experiment = workspace.experiment
 
@@ -119,20 +120,12 @@ def sft_selector(workspace: Workspace, questions: Artifact, pool: Artifact, *, s
         return selector_examples(candidates, seed=replicate_seed(experiment.seed, seed))
 
     inputs = {"questions": questions, "pool": pool}
-    return _train(workspace, Course(SELECTOR, experiment.models.selector, inputs, examples, seed))
-
-
-@lru_cache(maxsize=16)
-def base_model(name: str) -> Artifact:
-    """Return a base model by its name in ``models``; raises :class:`ModelError` when there is none."""
-    path = base_folder(name)
-    return Artifact("base", ArtifactKind.MODEL, path, digest_tree(path), run_id="", metadata={"base": name})
+    return _train(workspace, Course(SELECTOR, base, inputs, examples, seed))
 
 
 def _train(workspace: Workspace, course: Course) -> StageResult:
     experiment = workspace.experiment
     settings = experiment.sft.of(course.agent)
-    base = base_model(course.base)
     seed = derive_seed(replicate_seed(experiment.seed, course.seed), "sft", course.agent)
     told = [*course.tags.values(), *([f"seed {course.seed}"] if course.seed else [])]
     return workspace.run(
@@ -148,24 +141,39 @@ def _train(workspace: Workspace, course: Course) -> StageResult:
             "seed": seed,
             **course.tags,
         },
-        inputs={"base": base, **course.inputs},
-        compute=lambda run: _compute(workspace, run, course, base, settings, seed),
+        inputs={"base": course.base, **course.inputs},
+        compute=lambda run: _compute(workspace, run, course, settings, seed),
         tags={"agent": course.agent, "seed": str(course.seed), **course.tags},
     )
 
 
-def _compute(
-    workspace: Workspace, run: StageRun, course: Course, base: Artifact, settings: SftSettings, seed: int
-) -> None:
-    from mats_sql.training import planned_steps, train_sft
-
-    examples = course.examples()
+def _compute(workspace: Workspace, run: StageRun, course: Course, settings: SftSettings, seed: int) -> None:
+    examples, model = course.examples(), run.work / "model"
     table = run.work / "examples.parquet"
     write_records(examples, SftExample, table)
     run.output("examples", ArtifactKind.DATASET, table)
+    if examples:
+        _learn(workspace, run, course, examples, settings, seed)
+    else:
+        shutil.copytree(course.base.path, model, dirs_exist_ok=True)
+        run.log_metrics({"examples": 0.0, "dropped": 0.0, "train_steps": 0.0})
+        workspace.progress.note(f"  sft {course.agent}: no examples, so the model is the one it starts from, unchanged")
+    run.output("model", ArtifactKind.MODEL, model, {"agent": course.agent, **course.tags})
+
+
+def _learn(
+    workspace: Workspace,
+    run: StageRun,
+    course: Course,
+    examples: Sequence[SftExample],
+    settings: SftSettings,
+    seed: int,
+) -> None:
+    from mats_sql.training import planned_steps, train_sft
+
     report = train_sft(
         examples,
-        base=base.path,
+        base=course.base.path,
         out=run.work / "model",
         settings=settings,
         seed=seed,
@@ -174,7 +182,6 @@ def _compute(
     )
     run.log_metrics({"examples": len(examples)})
     log_final(run, report.metrics, dropped=len(report.dropped))
-    run.output("model", ArtifactKind.MODEL, run.work / "model", {"agent": course.agent, **course.tags})
 
 
 @contextmanager

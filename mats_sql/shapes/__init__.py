@@ -1,4 +1,4 @@
-"""What is known of a decoder from its ``config.json`` alone, and the published shapes of checkpoints."""
+"""A decoder's size from its ``config.json``, published shapes, and checkpoints of a shape with random weights."""
 
 from __future__ import annotations
 
@@ -9,13 +9,23 @@ from mats_sql.faces import Face
 if TYPE_CHECKING:
     from mats_sql.shapes.publications import PUBLISHED, PublishedModel, published
     from mats_sql.shapes.shape import ModelShape, shape_of
+    from mats_sql.shapes.untrained import random_qwen2, write_untrained
 
-__all__ = ["PUBLISHED", "ModelShape", "PublishedModel", "published", "shape_of"]
+__all__ = [
+    "PUBLISHED",
+    "ModelShape",
+    "PublishedModel",
+    "published",
+    "random_qwen2",
+    "shape_of",
+    "write_untrained",
+]
 
 __getattr__ = Face(
     __name__,
     {
         "publications": ("PUBLISHED", "PublishedModel", "published"),
         "shape": ("ModelShape", "shape_of"),
+        "untrained": ("random_qwen2", "write_untrained"),
     },
 )

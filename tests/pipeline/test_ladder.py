@@ -19,11 +19,11 @@ from mats_sql.parquet import read_records
 from mats_sql.pipeline import experiment as steps
 from mats_sql.pipeline import results
 from mats_sql.pipeline.assemble import TeamModels
+from mats_sql.pipeline.base_models import base_model
 from mats_sql.pipeline.commands import diagnose_lines
 from mats_sql.pipeline.evaluate import read_candidates
 from mats_sql.pipeline.ladder import read_perfect_gate
 from mats_sql.pipeline.questions import DEV, dev_source, read_split, validation_ids
-from mats_sql.pipeline.sft import base_model
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.sql.verdict import VerdictClass
 from mats_sql.teaching.teacher import write_critique

@@ -10,6 +10,7 @@ from mats_sql.agents.versions import PROMPT_VERSIONS
 from mats_sql.pipeline import experiment as steps
 from mats_sql.pipeline import pairs, rollout, sft
 from mats_sql.pipeline.assemble import Line, TeamModels, assemble
+from mats_sql.pipeline.base_models import base_model
 from mats_sql.pipeline.evaluate import evaluate
 from mats_sql.pipeline.replicates import Seeds
 from mats_sql.pipeline.workspace import Workspace
@@ -18,7 +19,7 @@ from mats_sql.tracking.stage import StageResult
 
 
 def planner(workspace: Workspace) -> StageResult:
-    return sft.sft_planner(workspace, steps.questions(workspace))
+    return sft.sft_planner(workspace, base_model("lab"), steps.questions(workspace))
 
 
 def plans(workspace: Workspace) -> StageResult:
@@ -84,7 +85,7 @@ def with_setting(workspace: Workspace, section: str, changed: Mapping[str, objec
 
 def assembled(workspace: Workspace) -> tuple[TeamModels, StageResult]:
     """Return a team of the base model, which needs no training."""
-    base = sft.base_model("lab")
+    base = base_model("lab")
     team = TeamModels("bare", planner=base, selector=base, validators={}, fixer=None)
     return team, assemble(workspace, team)
 

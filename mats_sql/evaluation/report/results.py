@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import mean, stdev
@@ -158,7 +159,7 @@ def reward_table(rewards: Sequence[RewardAccuracy]) -> ResultTable:
     """Return the validators' reward accuracies: a diagnostic, not the metric that counts."""
     columns = ("validator", "eval loss", "reward accuracy", "pairs")
     rows: tuple[tuple[Cell, ...], ...] = tuple(
-        (f"val-{_short(item.validator)} {item.regime.upper()}", item.loss, f"{100 * item.accuracy:.1f}", item.pairs)
+        (f"val-{_short(item.validator)} {item.regime.upper()}", item.loss, _percent(item.accuracy), item.pairs)
         for item in rewards
     )
     title = "Validator reward accuracies (held-out pairs)"
@@ -252,3 +253,8 @@ def _require_same_questions(teams: Sequence[EvaluatedTeam]) -> None:
                 f"all teams must be evaluated on the same questions, but {team.name} and {teams[0].name} differ in "
                 f"{len(odd)} (first: {min(odd)}); evaluate them on one set"
             )
+
+
+def _percent(share: float) -> str | None:
+    """Return a share in percent; one of nothing is unknown."""
+    return None if math.isnan(share) else f"{100 * share:.1f}"
