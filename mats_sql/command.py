@@ -6,6 +6,7 @@ standard error and exit code 2.
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -69,6 +70,7 @@ def run_command(name: str, config: Path, overrides: Sequence[str], body: Body, *
     command waits for an equal one to end, unless it is ``concurrent``: then each works in a run of its own.
     """
     with one_line_errors():
+        _require_one_process()
         let_threads_sleep()
         experiment = load(config, overrides)
         from mats_sql.pipeline import Progress, Workspace
@@ -88,6 +90,13 @@ def run_command(name: str, config: Path, overrides: Sequence[str], body: Body, *
             result = run_stage(store, stage, compute)
         for line in addresses(store, result.run_id):
             click.echo(line, err=True)
+
+
+def _require_one_process() -> None:
+    """Refuse to be one of several: each would wait for the first one's stage, and that one for the others' steps."""
+    started = os.environ.get("WORLD_SIZE", "1")
+    if started != "1":
+        raise ConfigError(f"a command must run in 1 process, but WORLD_SIZE is {started}; start it without a launcher")
 
 
 @contextmanager

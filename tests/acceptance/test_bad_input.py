@@ -76,6 +76,11 @@ def test_an_unreachable_tracking_server_is_named(place: Place, monkeypatch: pyte
     assert_refused(place, "prepare", saying="127.0.0.1:9")
 
 
+def test_one_of_several_processes_is_refused(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert_refused(place, "sft", saying="1 process, but WORLD_SIZE is 2; start it without a launcher")
+
+
 def test_a_missing_model_is_named(place: Place) -> None:
     assert_refused(place, "sft", "--set", "models.planner=nowhere", saying="nowhere")
 
