@@ -90,7 +90,8 @@ def evaluate(
         tags={**models.tags(), "part": part, "seeds_vary": experiment.seeds_vary.value},
         parameters=team_parameters(experiment, models),
     )
-    record_evaluation(workspace, result, questions, team, models)
+    if workspace.writes:
+        record_evaluation(workspace, result, questions, team, models)
     return result
 
 

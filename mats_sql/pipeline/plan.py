@@ -62,6 +62,11 @@ class PlanningWorkspace(Workspace):
 
     planned: list[PlannedStage] = field(default_factory=list)
 
+    @property
+    def writes(self) -> bool:
+        """Nothing is written."""
+        return False
+
     def run(
         self,
         key: StageKey,

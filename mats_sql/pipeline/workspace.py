@@ -65,6 +65,11 @@ class Workspace:
         self._open.close()
 
     @property
+    def writes(self) -> bool:
+        """Whether stages run and the registry is written; a dry run only looks."""
+        return True
+
+    @property
     def cache(self) -> Path:
         """The folder of caches that may be deleted at any time."""
         return cache_folder(self.experiment)
