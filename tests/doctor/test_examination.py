@@ -210,7 +210,7 @@ def test_a_prompt_longer_than_the_context_is_told() -> None:
 def test_trained_models_are_counted() -> None:
     counts = trained_models(load_experiment(ROOT / "configs" / "quickstart.yaml"))
     assert sum(counts.supervised.values()) == 5
-    assert sum(counts.preferred.values()) == 12  # as the config itself says
+    assert sum(counts.preferred.values()) == 8  # as the config itself says
     assert counts.teams == 3 + 6
 
 

@@ -39,6 +39,7 @@ def nonsense(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worksp
             "rollout": {"questions": 6, "plans": 2, "critiques": 2},
             "policy": {"k": 2},
             "search": {"k": [2]},
+            "processes": 1,  # what it tells is read below
             "regimes": ["indep", "collab_v2"],
         }
     )
