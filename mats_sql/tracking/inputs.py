@@ -12,6 +12,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput
 
 from mats_sql.tracking import names
 from mats_sql.tracking.artifact import Artifact
+from mats_sql.tracking.lock import exclusive
 from mats_sql.tracking.publish import local_folder
 from mats_sql.tracking.store import Store
 
@@ -25,7 +26,9 @@ def log_inputs(store: Store, run_id: str, inputs: Iterable[tuple[str, Artifact]]
         else:
             datasets.append(DatasetInput(dataset_of(artifact), [InputTag("mlflow.data.context", role)]))
     if datasets or models:
-        store.client.log_inputs(run_id, datasets=datasets, models=models)
+        # MLflow looks for a dataset and then inserts it: of two processes with the same new one, the later would fail
+        with exclusive(store.work_dir / "locks" / "inputs.lock", "the list of inputs", brief=True):
+            store.client.log_inputs(run_id, datasets=datasets, models=models)
 
 
 def dataset_of(artifact: Artifact) -> Dataset:

@@ -16,8 +16,8 @@ _threads: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
 
 
 @contextmanager
-def exclusive(path: Path, what: str) -> Iterator[None]:
-    """Hold the lock file ``path``; wait, and say so, while another process or thread holds it.
+def exclusive(path: Path, what: str, *, brief: bool = False) -> Iterator[None]:
+    """Hold the lock file ``path``; wait, and say so unless it is ``brief``, while another process or thread holds it.
 
     The kernel frees the lock when its holder dies, however it dies. Record locks (``lockf``) rather than ``flock``:
     a worker that the holder forked must not keep the lock when the holder is killed. They do not exclude threads of
@@ -28,7 +28,8 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
         try:
             fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            _logger.warning("%s is being worked on by another process; waiting for it to end", what)
+            if not brief:
+                _logger.warning("%s is being worked on by another process; waiting for it to end", what)
             fcntl.lockf(stream, fcntl.LOCK_EX)
         yield
 

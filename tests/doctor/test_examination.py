@@ -211,7 +211,7 @@ def test_trained_models_are_counted() -> None:
     counts = trained_models(load_experiment(ROOT / "configs" / "quickstart.yaml"))
     assert sum(counts.supervised.values()) == 5
     assert sum(counts.preferred.values()) == 8  # as the config itself says
-    assert counts.teams == 3 + 6
+    assert counts.teams == 3 + 4
 
 
 def test_disk_is_compared_with_what_is_free(tmp_path: Path) -> None:
