@@ -18,6 +18,10 @@ ROWS = (("Ann", None), ("Bo", 2), ("Cy", 3), ("Di", 4))
         (Execution(Outcome.EMPTY), "no rows"),
         (Execution(Outcome.ROWS, preview=ROWS, row_count=9), "9 rows : Ann , NULL ; Bo , 2 ; Cy , 3"),
         (Execution(Outcome.ERROR, error="no such column: x"), "error : no such column: x"),
+        (
+            Execution(Outcome.ERROR, error="no such column: x", nearest=(JAZZ,)),
+            "error : no such column: x ; album.genre has no 'jazz' , nearest 'JAZ'",
+        ),
         (Execution(Outcome.TOO_BIG), "too big"),
         (Execution(Outcome.EMPTY, nearest=(JAZZ,)), "no rows ; album.genre has no 'jazz' , nearest 'JAZ'"),
         (

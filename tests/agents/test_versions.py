@@ -19,8 +19,13 @@ from mats_sql.sql.execution import Execution, Outcome
 from mats_sql.sql.sandbox.nearest import Nearest
 
 NEAREST = (Nearest("singer", "name", "ann", ("Ann", "Anna")),)
-RESPONSE = response_text(Execution(Outcome.ROWS, ("name",), (("Ann",),), 1, nearest=NEAREST))
-REVIEW = Review(Question(1, "music", "Who?", "Ann is a singer"), "table singer", "SELECT name FROM singer", RESPONSE)
+RESPONSES = (
+    response_text(Execution(Outcome.ROWS, ("name",), (("Ann",),), 1, nearest=NEAREST)),
+    response_text(Execution(Outcome.ERROR, error="no such column: x", nearest=NEAREST)),
+)
+REVIEW = Review(
+    Question(1, "music", "Who?", "Ann is a singer"), "table singer", "SELECT name FROM singer", " ".join(RESPONSES)
+)
 CRITIQUES = [Critique(validator, "text", Verdict.INCORRECT) for validator in Validator]
 TEXTS = {
     "planner": [
@@ -44,10 +49,10 @@ TEXTS = {
 }
 DIGESTS = {
     "planner-1": "b55747d1180f5c5c",
-    "select-validator-2": "234dd720a2914409",
-    "condition-validator-2": "ecd4d294d4db92ed",
-    "fixer-2": "cb1fac9b1e4d3eb5",
-    "selector-2": "60d60384fd7bad70",
+    "select-validator-3": "649c85295995594d",
+    "condition-validator-3": "ca439ab6d93938b7",
+    "fixer-3": "4cd30e3958dac404",
+    "selector-3": "8592b3d521ff8ab4",
 }
 
 

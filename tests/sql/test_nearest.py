@@ -68,6 +68,18 @@ PASSED_OVER = [
     "SELECT * FROM jazz WHERE kind = 'jaz'",
     "SELECT * FROM (SELECT genre AS kind FROM album) AS t WHERE t.kind = 'jazz'",
 ]
+AN = ("artist", "name", "An", ("Ann",))
+FAILED = [
+    ("SELECT x FROM album WHERE genre = 'jazz'", [JAZZ]),
+    ("SELECT * FROM artist a JOIN album b ON a.artist_id = b.id WHERE b.genre = 'jazz'", [JAZZ]),
+    ("SELECT * FROM artist AS a JOIN album AS b ON 1 = 1 WHERE b.name = 'An'", [AN]),
+    ("SELECT * FROM album WHERE name = 'An'", [AN]),
+    ("SELECT * FROM songs WHERE name = 'An'", [AN]),
+    ("SELECT * FROM songs WHERE genre = 'jazz'", []),
+    ("SELECT * FROM album WHERE genre1 = 'jazz'", []),
+    ("SELECT * FROM WHERE name = 'An'", [AN]),
+]
+"""SQL that does not run, and what is named of it: where no table of it has the column, the only one that has."""
 PARTS = ["[", "'", '"', "`", "(", ")", "a=", "a='", "genre='a' or ", "a in ('a',", "from album ", "album,", "/*"]
 WORDS = st.lists(st.text("abAB 'é", max_size=4), max_size=8)
 
@@ -116,6 +128,15 @@ def test_what_is_stored_resembles_nothing_or_is_no_plain_comparison_is_passed_ov
 ) -> None:
     music.execute(sql)
     assert nearest_values(music, sql, 1) == ()
+
+
+@pytest.mark.parametrize(("sql", "named"), FAILED)
+def test_a_sql_that_does_not_run_has_its_literals_named_where_their_column_can_be_told(
+    music: sqlite3.Connection, sql: str, named: list[Nearest]
+) -> None:
+    with pytest.raises(sqlite3.Error):
+        music.execute(sql)
+    assert list(nearest_values(music, sql, 1, failed=True)) == named
 
 
 @given(WORDS, WORDS, st.integers(0, 3))
@@ -173,11 +194,11 @@ def run(limits: SqlLimits, database: Path, *sqls: str) -> list[Execution]:
         return list(executor.execute_many(SqlRequest(database, sql) for sql in sqls))
 
 
-def test_an_execution_names_them_whether_it_has_rows_or_none(music_file: Path) -> None:
+def test_an_execution_names_them_whether_it_has_rows_or_none_or_fails(music_file: Path) -> None:
     sqls = [f"SELECT {what} FROM album WHERE genre = 'jazz'" for what in ("id", "count(*)", "x")]
     found = run(SMALL, music_file, *sqls)
     assert [execution.outcome for execution in found] == [Outcome.EMPTY, Outcome.ROWS, Outcome.ERROR]
-    assert [execution.nearest for execution in found] == [(Nearest(*JAZZ),), (Nearest(*JAZZ),), ()]
+    assert [execution.nearest for execution in found] == [(Nearest(*JAZZ),)] * 3
 
 
 def test_naming_them_changes_nothing_else_of_any_execution(odd_database: Path, music_file: Path) -> None:

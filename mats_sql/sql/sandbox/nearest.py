@@ -2,19 +2,20 @@
 
 It reads the SQL and the database, never a gold. What it names is true of the database whatever the SQL means: the
 column has no value that equals the literal, and has the values named. Which literals are looked up is said in
-:mod:`mats_sql.sql.sandbox.literals`. Passed over in silence are views, literals that are long or span lines, and
-columns of more than ``MAX_VALUES`` distinct texts. Standard library only, for the worker's sake.
+:mod:`mats_sql.sql.sandbox.literals`. A SQL that does not run may misname its columns' tables, so its columns are also
+looked for in its other tables, then in the whole database. Passed over in silence are views, literals that are long or
+span lines, and columns of more than ``MAX_VALUES`` distinct texts. Standard library only, for the worker's sake.
 """
 
 from __future__ import annotations
 
 import heapq
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from mats_sql.sql.sandbox.literals import Scope, compared_literals
+from mats_sql.sql.sandbox.literals import compared_literals
 
 MAX_VALUES = 25_000
 """Distinct texts of a column that are compared with a literal; more would take tenths of a second."""
@@ -39,9 +40,11 @@ class Nearest(NamedTuple):
     values: tuple[str, ...]
 
 
-def nearest_values(connection: sqlite3.Connection, sql: str, count: int) -> tuple[Nearest, ...]:
+def nearest_values(
+    connection: sqlite3.Connection, sql: str, count: int, *, failed: bool = False
+) -> tuple[Nearest, ...]:
     """Return what :meth:`StoredValues.nearest` does, for one SQL. Raises ``sqlite3.Error`` likewise."""
-    return StoredValues(connection).nearest(sql, count)
+    return StoredValues(connection).nearest(sql, count, failed=failed)
 
 
 class StoredValues:
@@ -56,8 +59,11 @@ class StoredValues:
             (table.lower(), column.lower()): (table, column) for table, column in connection.execute(_COLUMNS)
         }
 
-    def nearest(self, sql: str, count: int) -> tuple[Nearest, ...]:
+    def nearest(self, sql: str, count: int, *, failed: bool = False) -> tuple[Nearest, ...]:
         """Return, per literal of ``sql`` that its column does not hold, up to ``count`` stored values most like it.
+
+        The column of a SQL that ``failed`` need not belong to the table it is said to belong to: it is then looked for
+        in the SQL's other tables, and in the database's if only one has it.
 
         A literal that resembles nothing is left out. Likeness is Dice's coefficient of letter pairs, case aside; equal
         likeness goes by the values' order, so the order of rows plays no part. Equality is the column's own (its
@@ -65,25 +71,32 @@ class StoredValues:
         """
         if count < 1 or "'" not in sql or len(sql) > MAX_SQL_CHARACTERS:
             return ()
-        absent = [looked_up for looked_up in self._looked_up(sql) if not self._holds(*looked_up)]
+        absent = [looked_up for looked_up in self._looked_up(sql, failed) if not self._holds(*looked_up)]
         texts = {column: self._texts(*column) for column in dict.fromkeys(key[:2] for key in absent)}
         found = [Nearest(*key, _most_like(key[2], texts[key[:2]], count)) for key in absent]
         return tuple(nearest for nearest in found if nearest.values)
 
-    def _looked_up(self, sql: str) -> list[tuple[str, str, str]]:
+    def _looked_up(self, sql: str, failed: bool) -> list[tuple[str, str, str]]:
         """Return each (table, column, literal) that can be looked up once, in the SQL's order."""
         seen: dict[tuple[str, str, str], None] = {}
         for scope, qualifier, name, literals in compared_literals(sql):
-            column = self._column(scope, qualifier, name)
+            column = self._column(scope.tables(qualifier), name)
+            if failed and not column:
+                column = self._column(scope.tables(""), name) or self._only_column(name)
             for literal in literals:
                 if column and 0 < len(literal) <= MAX_CHARACTERS and literal.isprintable():
                     seen[(*column, literal)] = None
         return list(seen)[:MAX_LITERALS]
 
-    def _column(self, scope: Scope, qualifier: str, name: str) -> tuple[str, str] | None:
-        """Return (table, column) in the schema's own spelling; ``None`` when no table in reach has the column."""
-        keys = ((table.lower(), name.lower()) for table in scope.tables(qualifier))
+    def _column(self, tables: Iterable[str], name: str) -> tuple[str, str] | None:
+        """Return (table, column) in the schema's own spelling; ``None`` when none of the tables has the column."""
+        keys = ((table.lower(), name.lower()) for table in tables)
         return next((self._columns[key] for key in keys if key in self._columns), None)
+
+    def _only_column(self, name: str) -> tuple[str, str] | None:
+        """Return the (table, column) of a column that one table of the database has; ``None`` for any other number."""
+        found = [stored for (_, column), stored in self._columns.items() if column == name.lower()]
+        return found[0] if len(found) == 1 else None
 
     def _holds(self, table: str, column: str, literal: str) -> bool:
         sql = f"SELECT 1 FROM {_quoted(table)} WHERE {_quoted(column)} = ? LIMIT 1"

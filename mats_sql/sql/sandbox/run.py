@@ -80,16 +80,16 @@ class Run:
             self._digest()
 
     def name_nearest(self, sql: str) -> None:
-        """Look for the values nearest to what no row of an executed ``sql`` has; nothing else of the run changes.
+        """Look for the values nearest to what no row of a ``sql`` has that ran or failed; nothing else changes.
 
         A look within bounds of its own, under the same guard; when it fails or exceeds them, nothing is named.
         """
-        if self.outcome not in ("rows", "empty") or not self.limits.nearest_values:
+        if self.outcome not in ("rows", "empty", "error") or not self.limits.nearest_values:
             return
         try:
             stored = self.session.stored_values()
             self.session.meter.start(min(NEAREST_STEPS, self.limits.max_steps), self.limits.timeout_s)
-            self.nearest = stored.nearest(sql, self.limits.nearest_values)
+            self.nearest = stored.nearest(sql, self.limits.nearest_values, failed=self.outcome == "error")
         except MemoryError:
             self.exhausted = True
         except _FAILURES:
@@ -206,11 +206,11 @@ class Run:
 
     def execution(self) -> tuple[object, ...]:
         """Return the execution as plain values, in the order of :class:`mats_sql.sql.execution.Execution`."""
+        nearest = tuple(map(tuple, self.nearest))
         if self.outcome not in ("rows", "empty"):
-            return (self.outcome, (), (), 0, "", "", self.error, self.elapsed_s, "", ())
+            return (self.outcome, (), (), 0, "", "", self.error, self.elapsed_s, "", nearest)
         preview = tuple(_short(row) for row in self.rows[: self.limits.preview_rows])
         unordered, ordered, multiset = self.digests
-        nearest = tuple(map(tuple, self.nearest))
         return (
             self.outcome, self.columns, preview, self.count, unordered, ordered, "", self.elapsed_s, multiset, nearest
         )  # fmt: skip
