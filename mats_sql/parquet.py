@@ -8,7 +8,7 @@ rows has them too. A field of any other type says in its annotation how it is wr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
@@ -35,8 +35,14 @@ class ColumnAdapter:
     decode: Callable[[str], Any]
 
 
-def write_records(records: Iterable[RecordT], record_type: type[RecordT], path: Path) -> None:
-    """Write records in their order; the file's folder is made."""
+def write_records(
+    records: Iterable[RecordT], record_type: type[RecordT], path: Path, made_of: Mapping[str, str] | None = None
+) -> None:
+    """Write records in their order; the file's folder is made.
+
+    ``made_of`` goes into the file's own metadata: what the records do not hold but stand for, so that a file of equal
+    records made of something else has another digest.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -44,7 +50,8 @@ def write_records(records: Iterable[RecordT], record_type: type[RecordT], path: 
     columns = _columns(record_type)
     arrays = [pa.array([column.plain(getattr(row, column.name)) for row in rows], column.arrow) for column in columns]
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table(dict(zip([column.name for column in columns], arrays, strict=True))), path)
+    schema = pa.schema([(column.name, column.arrow) for column in columns], metadata=dict(made_of) if made_of else None)
+    pq.write_table(pa.table(arrays, schema=schema), path)
 
 
 def read_records(record_type: type[RecordT], path: Path) -> list[RecordT]:

@@ -1,14 +1,15 @@
 """`prepare`: find out which questions are usable, part validation from the rest, refuse leaks.
 
 Reads the benchmark's own files and runs every gold. Writes the ``questions`` table, which every later stage reads, and
-the ``gold_receipt``.
+the ``gold_receipt``. The table holds no gold, but its digest stands for golds and databases too: when one of them
+changes, all that was computed from it is computed again.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +42,7 @@ from mats_sql.seeds import derive_seed
 from mats_sql.sql import Execution, JudgeItem
 from mats_sql.tracking import ArtifactKind, StageKey, StageResult, StageRun
 
-KEY = StageKey("prepare", 2)
+KEY = StageKey("prepare", 3)
 OUTSIDE = "outside the part asked for"
 SHARED = "its text is also a dev question's"
 
@@ -64,11 +65,13 @@ def prepare(workspace: Workspace) -> StageResult:
             "files": manifest,
         },
         inputs={},
-        compute=lambda run: _compute(workspace, run, benchmarks),
+        compute=lambda run: _compute(workspace, run, benchmarks, manifest),
     )
 
 
-def _compute(workspace: Workspace, run: StageRun, benchmarks: dict[str, Benchmark]) -> None:
+def _compute(
+    workspace: Workspace, run: StageRun, benchmarks: Mapping[str, Benchmark], manifest: Mapping[str, str]
+) -> None:
     experiment = workspace.experiment
     rows: list[QuestionRow] = []
     receipts: dict[str, object] = {}
@@ -92,7 +95,7 @@ def _compute(workspace: Workspace, run: StageRun, benchmarks: dict[str, Benchmar
     check_no_leak(kept.get(TRAIN, []), kept[DEV])
     if experiment.benchmark.kind == "lab":
         check_reserved([question for questions in kept.values() for question in questions])
-    _write(run, rows, receipts)
+    _write(run, rows, receipts, manifest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,7 @@ class _Shortened:
 
 
 def _tell_left_out(
-    workspace: Workspace, run: StageRun, benchmarks: dict[str, Benchmark], kept: dict[str, list[Question]]
+    workspace: Workspace, run: StageRun, benchmarks: Mapping[str, Benchmark], kept: dict[str, list[Question]]
 ) -> None:
     """Count, and name in a table, the usable questions whose schema did not fit ``benchmark.schema_characters``."""
     settings = workspace.experiment.benchmark
@@ -199,9 +202,11 @@ def _summary(split: str, benchmark: Benchmark, kept: Sequence[Question], exclude
     return f"  {split}: {len(kept)} of {len(benchmark.questions)} questions{told}"
 
 
-def _write(run: StageRun, rows: Sequence[QuestionRow], receipts: dict[str, object]) -> None:
+def _write(
+    run: StageRun, rows: Sequence[QuestionRow], receipts: dict[str, object], manifest: Mapping[str, str]
+) -> None:
     questions, receipt_file = run.work / "questions.parquet", run.work / "gold_receipt.json"
-    write_records(rows, QuestionRow, questions)
+    write_records(rows, QuestionRow, questions, made_of=manifest)
     _write_json(receipt_file, receipts)
     run.output("questions", ArtifactKind.DATASET, questions)
     run.output("gold_receipt", ArtifactKind.REPORT, receipt_file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +12,12 @@ import pytest
 from mats_sql.config import Experiment, LabSettings
 from mats_sql.errors import BenchmarkError
 from mats_sql.lab.generator import write_lab
+from mats_sql.parquet import read_records
 from mats_sql.pipeline import results
 from mats_sql.pipeline.commands import compare_named, evaluate_teams, train_supervised
 from mats_sql.pipeline.prepare import prepare
 from mats_sql.pipeline.progress import Progress
-from mats_sql.pipeline.questions import dev_source, read_split, train_source
+from mats_sql.pipeline.questions import QuestionRow, dev_source, read_split, train_source
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.tracking.store import connect
 
@@ -132,3 +134,17 @@ def test_the_same_files_below_another_root_are_the_same_benchmark(
         assert (again.run_id, again.reused) == (first.run_id, True)
         tasks = dev_source(moved.experiment, again.outputs["questions"]).tasks
         assert all(task.database.is_relative_to(tmp_path) for task in tasks.values())
+
+
+def test_another_gold_of_the_same_questions_is_another_questions_table(
+    dev_alone: Workspace, folder: Path, root: Path, tmp_path: Path
+) -> None:
+    first = prepare(dev_alone).outputs["questions"]
+    corrected = shutil.copytree(root, tmp_path / "corrected")
+    items = json.loads((corrected / "dev.json").read_text(encoding="utf-8"))
+    items[0]["SQL"] += " -- looked at again"
+    (corrected / "dev.json").write_text(json.dumps(items), encoding="utf-8")
+    with opened(folder, corrected) as other:
+        second = prepare(other).outputs["questions"]
+    assert read_records(QuestionRow, second.path) == read_records(QuestionRow, first.path)
+    assert second.digest != first.digest, "what was judged by the old gold would be used again"
