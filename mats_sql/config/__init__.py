@@ -11,7 +11,15 @@ from mats_sql.config.generation import (
     UntrainedSettings,
 )
 from mats_sql.config.loading import load_experiment
-from mats_sql.config.preference import PairSettings, Policy, PromoteSettings, RolloutSettings, SearchSettings
+from mats_sql.config.preference import (
+    MainSettings,
+    PairSettings,
+    Policy,
+    PromoteSettings,
+    RolloutSettings,
+    SearchSettings,
+    TunedSettings,
+)
 from mats_sql.config.questions import BenchmarkSettings, LabSettings, PretrainSettings
 from mats_sql.config.regimes import OwnRule, is_own, known_regime, own_rule, regime_label
 from mats_sql.config.section import Section
@@ -27,6 +35,7 @@ __all__ = [
     "GenerationSettings",
     "LabSettings",
     "LoraSettings",
+    "MainSettings",
     "ModelSettings",
     "OrpoSettings",
     "OwnRule",
@@ -44,6 +53,7 @@ __all__ = [
     "TeacherSettings",
     "TeamMembers",
     "TrainerSettings",
+    "TunedSettings",
     "UntrainedSettings",
     "is_own",
     "known_regime",

@@ -42,7 +42,8 @@ class SqlLimits(Section):
         1,
         ge=0,
         description="How many stored values an agent is shown for a literal of its SQL that the column does not hold, "
-        "the most similar first (SQLite only); 0 shows none, as the reference does.",
+        "and how many columns for one that there is not, the most similar first (SQLite only); 0 shows none, as the "
+        "reference does.",
     )
 
 

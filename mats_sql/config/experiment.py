@@ -10,7 +10,15 @@ from pydantic import Field, model_validator
 from mats_sql.choices import FixerCritique, Regime, SeedsVary
 from mats_sql.config.execution import SqlSettings
 from mats_sql.config.generation import GenerationSettings, ModelSettings, TeacherSettings, UntrainedSettings
-from mats_sql.config.preference import PairSettings, Policy, PromoteSettings, RolloutSettings, SearchSettings
+from mats_sql.config.preference import (
+    MainSettings,
+    PairSettings,
+    Policy,
+    PromoteSettings,
+    RolloutSettings,
+    SearchSettings,
+    TunedSettings,
+)
 from mats_sql.config.questions import BenchmarkSettings, LabSettings, PretrainSettings
 from mats_sql.config.regimes import RegimeName, known_regime, regime_label
 from mats_sql.config.section import Positive, Section
@@ -73,6 +81,11 @@ class Experiment(Section):
         description="Rules that label critiques, a team each; all label the same pool. A name, or "
         "package.module:function for a rule of one's own (docs/training.md).",
     )
+    tuned: Mapping[RegimeName, TunedSettings] = Field(
+        {},
+        description="Regimes whose beta, K or learning rate are their own, as a search found them; a control has those "
+        "of its regime.",
+    )
     controls: bool = Field(
         True,
         description="Whether every regime is also compared with INDEP on balanced verdicts and with INDEP matched to "
@@ -83,12 +96,15 @@ class Experiment(Section):
     )
     policy: Policy = Field(Policy(), description="The inference flow of a team.")
     search: SearchSettings = Field(SearchSettings(), description="The Optuna study.")
+    main: MainSettings = Field(MainSettings(), description="What main does besides: search before, promote after.")
     promote: PromoteSettings = Field(PromoteSettings(), description="Gates before a team becomes champion.")
 
     @model_validator(mode="after")
     def _no_prefix_is_longer_than_the_pool(self) -> Experiment:
         drawn = min(self.rollout.plans, self.rollout.critiques)
-        for key, value in (("pairs.k", self.pairs.k or 0), ("search.k", max(self.search.k, default=0))):
+        tuned = {f"tuned.{regime}.k": own.k or 0 for regime, own in self.tuned.items()}
+        longest = {"pairs.k": self.pairs.k or 0, "search.k": max(self.search.k, default=0), **tuned}
+        for key, value in longest.items():
             if value > drawn:
                 raise ValueError(
                     f"{key} must be at most min(rollout.plans, rollout.critiques), the pool's size, but got {value} "
@@ -105,6 +121,16 @@ class Experiment(Section):
         return self
 
     @model_validator(mode="after")
+    def _only_regimes_are_tuned(self) -> Experiment:
+        odd = next((regime for regime in self.tuned if regime not in self.regimes), None)
+        if odd is not None:
+            raise ValueError(
+                f"tuned must name regimes of the experiment, {', '.join(self.regimes)}, but got {odd}; "
+                "add it to regimes"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _teams_have_free_names_and_known_agents(self) -> Experiment:
         check_teams(self.teams, self.regimes)
         return self
@@ -114,6 +140,17 @@ class Experiment(Section):
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds must differ from one another, but got {list(self.seeds)}; leave out the repeated")
         return self
+
+    def as_tuned(self, regime: str) -> Experiment:
+        """Return the experiment with a regime's own beta, K and learning rate in place of everybody's."""
+        own = self.tuned.get(regime)
+        if own is None:
+            return self
+        orpo = {"beta": own.beta or self.orpo.beta, "learning_rate": own.learning_rate or self.orpo.learning_rate}
+        pairs = {"k": own.k or self.pairs.k}
+        return self.model_copy(
+            update={"orpo": self.orpo.model_copy(update=orpo), "pairs": self.pairs.model_copy(update=pairs)}
+        )
 
     def regimes_named(self, name: str) -> tuple[str, ...]:
         """Return the regimes of those names, parted by commas, or every regime of the experiment for ``all``.

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from mats_sql.choices import Balance, Gate, PoolRule, SelectorRule
 from mats_sql.config.regimes import RegimeName
-from mats_sql.config.section import Fraction, Positive, Section
+from mats_sql.config.section import Fraction, Positive, Rate, Section
 
 
 class RolloutSettings(Section):
@@ -122,6 +122,28 @@ class SearchSettings(Section):
                 f"search.k must name values of pairs.k, each at least 2, but got {list(self.k)}; mend them"
             )
         return self
+
+
+class TunedSettings(Section):
+    """What one regime has of its own; what is null is the experiment's."""
+
+    beta: float | None = Field(None, gt=0, description="In place of orpo.beta.")
+    k: int | None = Field(None, ge=2, description="In place of pairs.k.")
+    learning_rate: Rate | None = Field(None, description="In place of orpo.learning_rate.")
+
+
+class MainSettings(Section):
+    """What `main` does before and after training and comparing the teams."""
+
+    search: bool = Field(
+        False,
+        description="Search each regime's beta, K and learning rate on validation first, and go on with the best "
+        "(docs/search.md). What `tuned` says is then the search's trial 0.",
+    )
+    promote: bool = Field(
+        False,
+        description="Promote, at the end, the team that is best on validation, if it passes the gates of promote.",
+    )
 
 
 class PromoteSettings(Section):

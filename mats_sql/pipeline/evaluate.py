@@ -25,7 +25,7 @@ from mats_sql.evaluation.report import ResultTable, seed_table, verdict_confusio
 from mats_sql.parquet import read_records, write_records
 from mats_sql.pipeline.assemble import TeamModels
 from mats_sql.pipeline.questions import dev_source, question_set_digest, validation_ids
-from mats_sql.pipeline.shown import preference_tags, run_title, team_parameters
+from mats_sql.pipeline.shown import run_title, team_parameters
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.rollout import Source
 from mats_sql.sql import VerdictClass
@@ -155,7 +155,7 @@ def measured_settings(workspace: Workspace, models: TeamModels) -> dict[str, str
     settings = {"root_seed": str(experiment.seed), "seeds_vary": experiment.seeds_vary.value}
     trained = {name for name, model in models.agents().items() if model.run_id and "regime" in model.metadata}
     if trained:
-        settings |= preference_tags(experiment)
+        settings |= models.preference
     if trained == {PLANNER} and experiment.pairs.k is None:
         settings["k"] = str(experiment.rollout.plans)
     trial = workspace.store.run(workspace.command.run_id).data.tags.get("trial") if workspace.command else None

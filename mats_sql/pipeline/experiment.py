@@ -134,6 +134,12 @@ def scores(workspace: Workspace, line: Line, seeds: Seeds) -> Artifact | None:
 # ---- preference pairs and ORPO
 
 
+def as_tuned(workspace: Workspace, regime: str) -> Workspace:
+    """Return a view of the experiment in which a regime's own beta, K and learning rate are everybody's."""
+    tuned = workspace.experiment.as_tuned(regime)
+    return workspace if tuned is workspace.experiment else workspace.within(tuned, workspace.command)
+
+
 def critique_pairs(workspace: Workspace, labelling: Labelling, line: Line, seeds: Seeds) -> StageResult:
     """Return both validators' training pairs (`select`, `condition`) under a regime, balanced where it is asked."""
     built = regime_pairs(workspace, labelling.regime, line, seeds)
@@ -147,7 +153,8 @@ def critique_pairs(workspace: Workspace, labelling: Labelling, line: Line, seeds
 def regime_pairs(workspace: Workspace, regime: str, line: Line, seeds: Seeds) -> StageResult:
     """Return both validators' pairs under a regime, all of them, with the held-out ones (`…_evaluation`)."""
     known = scores(workspace, line, seeds) if replays_selector(regime, workspace.experiment.policy) else None
-    return pair_critiques(workspace, questions(workspace), pool(workspace, line, seeds), regime, known)
+    tuned = as_tuned(workspace, regime)
+    return pair_critiques(tuned, questions(workspace), pool(workspace, line, seeds), regime, known)
 
 
 def fixer_pairs(workspace: Workspace, line: Line, seeds: Seeds) -> StageResult:
@@ -173,7 +180,7 @@ def preferred_validator(
         seeds.orpo,
         line.tags(),
     )
-    return orpo(workspace, course)
+    return orpo(as_tuned(workspace, labelling.regime), course)
 
 
 def preferred_fixer(workspace: Workspace, line: Line, seeds: Seeds) -> StageResult:

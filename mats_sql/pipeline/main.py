@@ -1,7 +1,8 @@
 """`main`: the whole experiment, and its closing page.
 
-Every stage is its own nested run; finished ones are reused. Prints the result tables, and logs them and the figures to
-the command's own run.
+Every stage is its own nested run; finished ones are reused. With ``main.search`` each regime is searched first and goes
+on with its best settings; with ``main.promote`` the team that is best on validation becomes champion. Prints the result
+tables, and logs them and the figures to the command's own run.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from mats_sql.pipeline.ladder import read_perfect_gate
 from mats_sql.pipeline.progress import result_console
 from mats_sql.pipeline.questions import validation_ids
 from mats_sql.pipeline.replicates import seeds_of, supervised_seeds
+from mats_sql.pipeline.tuning import promote_best, tuned_by_search
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.preference import PreferencePair, labellings
 from mats_sql.tracking import StageRun
@@ -53,7 +55,9 @@ PERFECT_GATE = "PERFECT-GATE (bound)"
 
 def run_experiment(workspace: Workspace) -> None:
     """Train, evaluate, compare and register every team of the experiment; print and log the result tables."""
-    _train_ahead(workspace)
+    _agents_ahead(workspace)
+    workspace = tuned_by_search(workspace)
+    _teams_ahead(workspace)
     evaluated = [(team, results.evaluation(workspace, team)) for team in results.teams(workspace)]
     ladders = [(line, results.supervised_ladder(workspace, line)) for line in steps.lines(workspace.experiment)]
     compared = [results.regime_comparison(workspace, line) for line in steps.lines(workspace.experiment)]
@@ -64,14 +68,12 @@ def run_experiment(workspace: Workspace) -> None:
     if workspace.command is not None:
         _log(workspace.command, tables, climbed, evaluated)
     _print(tables, gaps, climbed, workspace.registered)
+    if workspace.experiment.main.promote:
+        promote_best(workspace, evaluated)
 
 
-def _train_ahead(workspace: Workspace) -> None:
-    """Train agents side by side, then teams: those that learn from one pool do not need one another.
-
-    The SFT teams are evaluated before, in this process: every other team draws the same plans, and most of the same
-    fixes, which the cache then has.
-    """
+def _agents_ahead(workspace: Workspace) -> None:
+    """Train side by side the SFT agents that learn from the same plans: they do not need one another."""
     experiment = workspace.experiment
     agents: list[Step] = []
     for seeds in supervised_seeds(experiment):
@@ -79,6 +81,15 @@ def _train_ahead(workspace: Workspace) -> None:
         agents += [partial(steps.supervised_fixer, mode=mode, seeds=seeds) for mode in experiment.fixers]
         agents += [partial(steps.supervised_validator, validator=validator, seeds=seeds) for validator in Validator]
     do_ahead(workspace, agents)
+
+
+def _teams_ahead(workspace: Workspace) -> None:
+    """Train and evaluate side by side the teams that learn from one pool.
+
+    The SFT teams are evaluated before, in this process: every other team draws the same plans, and most of the same
+    fixes, which the cache then has.
+    """
+    experiment = workspace.experiment
     for build in _builders(experiment, SFT_TEAMS):
         results.built_evaluation(workspace, build)
     rest = _builders(experiment, [*(labelling.key for labelling in labellings(experiment)), *experiment.teams])

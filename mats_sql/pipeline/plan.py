@@ -109,7 +109,12 @@ def plan_search(experiment: Experiment, regimes: Sequence[str], trials: int | No
 
 
 def plan_experiment(experiment: Experiment) -> list[PlannedStage]:
-    """Print, and return, the stages that `main` would ask for."""
+    """Print, and return, the stages that `main` would ask for; what a search is still to find is not known."""
+    if experiment.main.search:
+        plan_search(experiment, experiment.regimes)
+        Console(highlight=False, soft_wrap=True).print(
+            "\nThen the experiment, with each regime's best settings; below it has those of the config.\n"
+        )
     with _planning(experiment) as workspace:
         for team in results.teams(workspace):
             results.evaluation(workspace, team)

@@ -1,8 +1,8 @@
 """`prepare`: find out which questions are usable, part validation from the rest, refuse leaks.
 
 Reads the benchmark's own files and runs every gold. Writes the ``questions`` table, which every later stage reads, and
-the ``gold_receipt``. The table holds no gold, but its digest stands for golds and databases too: when one of them
-changes, all that was computed from it is computed again.
+the ``gold_receipt``. The table holds no gold, but its digest stands for golds, databases and the evaluator's
+version too: when one of them changes, all that was computed from it is computed again.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from mats_sql.pipeline.questions import (
 )
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.seeds import derive_seed
-from mats_sql.sql import Execution, JudgeItem
+from mats_sql.sql import EVALUATOR_VERSION, Execution, JudgeItem
 from mats_sql.tracking import ArtifactKind, StageKey, StageResult, StageRun
 
 KEY = StageKey("prepare", 3)
@@ -63,6 +63,7 @@ def prepare(workspace: Workspace) -> StageResult:
             "seed": experiment.seed,
             "limits": experiment.sql.limits,
             "files": manifest,
+            "evaluator": EVALUATOR_VERSION,
         },
         inputs={},
         compute=lambda run: _compute(workspace, run, benchmarks, manifest),
@@ -206,7 +207,7 @@ def _write(
     run: StageRun, rows: Sequence[QuestionRow], receipts: dict[str, object], manifest: Mapping[str, str]
 ) -> None:
     questions, receipt_file = run.work / "questions.parquet", run.work / "gold_receipt.json"
-    write_records(rows, QuestionRow, questions, made_of=manifest)
+    write_records(rows, QuestionRow, questions, made_of={**manifest, "evaluator": str(EVALUATOR_VERSION)})
     _write_json(receipt_file, receipts)
     run.output("questions", ArtifactKind.DATASET, questions)
     run.output("gold_receipt", ArtifactKind.REPORT, receipt_file)

@@ -81,7 +81,7 @@ def preferred_team(workspace: Workspace, labelling: Labelling, line: Line, seeds
     """Return the team whose validators were trained under a regime or a control; all else is as in the SFT team."""
     validators = preferred_validators(workspace, labelling, line, seeds)
     chosen, fixes = selector(workspace, line, seeds), fixer(workspace, line, seeds)
-    name, trained = f"ORPO {labelling.name}", preference_tags(workspace.experiment)
+    name, trained = f"ORPO {labelling.name}", preference_tags(workspace.experiment.as_tuned(labelling.regime))
     made = planner(workspace, seeds)
     return TeamModels(name, made, chosen, validators, fixes, labelling.key, line, seeds.orpo, trained)
 
@@ -99,7 +99,7 @@ def named_team(workspace: Workspace, name: str, line: Line, seeds: Seeds) -> Tea
         "" if validators == "none" else regime_label(validators),
         line if members.of_a_line else None,
         _named_seed(workspace, members, seeds),
-        preference_tags(workspace.experiment) if members.preferred else {},
+        preference_tags(workspace.experiment.as_tuned(validators)) if members.preferred else {},
     )
 
 

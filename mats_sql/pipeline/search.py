@@ -69,7 +69,8 @@ class RegimeSearch:
         settings = experiment.search if trials is None else experiment.search.model_copy(update={"trials": trials})
         name = f"{experiment.name}-{label}-{line.critique.value}"
         address = StudyAddress(name, settings.storage or _journal(experiment), derive_seed(experiment.seed, "search"))
-        return cls(label, labelling_of(experiment, regime), line, settings, address, own_settings(experiment))
+        own = own_settings(experiment.as_tuned(regime))
+        return cls(label, labelling_of(experiment, regime), line, settings, address, own)
 
 
 def own_settings(experiment: Experiment) -> TrialSettings | None:
@@ -85,6 +86,7 @@ def with_trial(experiment: Experiment, chosen: TrialSettings) -> Experiment:
         update={
             "orpo": experiment.orpo.model_copy(update={"beta": chosen.beta, "learning_rate": chosen.learning_rate}),
             "pairs": experiment.pairs.model_copy(update={"k": chosen.k}),
+            "tuned": {},
         }
     )
 

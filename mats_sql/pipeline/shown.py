@@ -43,7 +43,6 @@ def team_parameters(experiment: Experiment, team: TeamModels) -> dict[str, objec
     ``seed`` is the number of its training seed, 0 where there is one alone; ``root_seed`` the experiment's. Only a team
     with an agent after ORPO has ``beta``, ``learning_rate`` and ``k``; ``candidates`` is how many it draws.
     """
-    is_preferred = any(model.metadata.get("regime") for model in team.agents().values())
     return {
         "team": team.name,
         "regime": team.regime or "none",
@@ -51,7 +50,7 @@ def team_parameters(experiment: Experiment, team: TeamModels) -> dict[str, objec
         "seed": team.seed or 0,
         "root_seed": experiment.seed,
         "candidates": experiment.policy.k,
-        **(preference_settings(experiment) if is_preferred else {}),
+        **team.preference,
     }
 
 

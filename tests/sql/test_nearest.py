@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from mats_sql.config import SqlLimits
 from mats_sql.sql import Execution, Judge, JudgeItem, Nearest, Outcome, SqlExecutor, SqlRequest, nearest_values
-from mats_sql.sql.sandbox.nearest import MAX_LITERALS, MAX_SQL_CHARACTERS, MAX_VALUES
+from mats_sql.sql.sandbox.nearest import MAX_LITERALS, MAX_SQL_CHARACTERS, MAX_VALUES, StoredValues
 from tests.sql.conftest import SMALL
 from tests.sql.hostile_cases import hostile_cases
 
@@ -28,6 +28,8 @@ CREATE VIEW jazz AS SELECT id, genre AS kind FROM album;
 INSERT INTO album VALUES (1, 'JAZ', 'cheap', 1, 2000), (2, 'Rock', 'dear', 1, 2001), (3, 'O''Brien', NULL, 2, 2002);
 INSERT INTO artist VALUES (1, 'Ann', 'POP'), (2, 'Bo', 'Folk');
 INSERT INTO "a""b" VALUES ('hard');
+CREATE TABLE shop (spent1 INTEGER, spent2 INTEGER);
+INSERT INTO shop VALUES (0, 7), (0, 8);
 """
 JAZZ = ("album", "genre", "jazz", ("JAZ",))
 ROCK = ("album", "genre", "rock", ("Rock",))
@@ -80,6 +82,21 @@ FAILED = [
     ("SELECT * FROM WHERE name = 'An'", [AN]),
 ]
 """SQL that does not run, and what is named of it: where no table of it has the column, the only one that has."""
+LIKE_MISSING = [
+    ("SELECT years FROM album", ["album.year"]),
+    ("SELECT T1.genre1 FROM album AS T1", ["album.genre", "album.id"]),
+    ("SELECT genre1 FROM artist", ["artist.genre", "album.genre"]),
+    ("SELECT * FROM artist JOIN album ON artist.album_id = album.id", ["album.artist_id", "artist.id"]),
+    ("SELECT album.name FROM album JOIN artist ON album.artist_id = artist.id", ["artist.name", "album.id"]),
+    ("SELECT name FROM album", ["artist.name"]),
+    ("SELECT prices FROM album", ["album.`Ticket Price`"]),
+    ("SELECT spent FROM shop", ["shop.spent2", "shop.spent1"]),
+    ("SELECT zzz FROM album", []),
+    ("SELECT id FROM songs", []),
+    ("SELECT id FROM artist, album", []),
+    ("SELECT FROM album", []),
+]
+"""SQL that does not run, and the two columns at most that are most like the one it misses."""
 PARTS = ["[", "'", '"', "`", "(", ")", "a=", "a='", "genre='a' or ", "a in ('a',", "from album ", "album,", "/*"]
 WORDS = st.lists(st.text("abAB 'é", max_size=4), max_size=8)
 
@@ -137,6 +154,18 @@ def test_a_sql_that_does_not_run_has_its_literals_named_where_their_column_can_b
     with pytest.raises(sqlite3.Error):
         music.execute(sql)
     assert list(nearest_values(music, sql, 1, failed=True)) == named
+
+
+@pytest.mark.parametrize(("sql", "columns"), LIKE_MISSING)
+def test_an_error_that_misses_a_column_names_those_most_like_it(
+    music: sqlite3.Connection, music_file: Path, sql: str, columns: list[str]
+) -> None:
+    with pytest.raises(sqlite3.Error) as raised:
+        music.execute(sql)
+    found = StoredValues(music).columns_like_missing(sql, str(raised.value), 2)
+    assert list(found) == columns
+    [execution] = run(SMALL, music_file, sql)
+    assert execution.error == " , nearest ".join([str(raised.value), *columns[:1]])
 
 
 @given(WORDS, WORDS, st.integers(0, 3))
@@ -208,7 +237,10 @@ def test_naming_them_changes_nothing_else_of_any_execution(odd_database: Path, m
         off = run(SMALL.model_copy(update={"nearest_values": 0}), database, *sqls)
         on = run(SMALL, database, *sqls)
         assert not any(execution.nearest for execution in off)
-        same = [replace(execution, nearest=(), elapsed_s=0.0) for execution in on]
+        same = [
+            replace(execution, nearest=(), elapsed_s=0.0, error=execution.error.partition(" , nearest ")[0])
+            for execution in on
+        ]
         assert same == [replace(execution, elapsed_s=0.0) for execution in off]
 
 

@@ -107,6 +107,18 @@ def compared_literals(sql: str) -> list[Comparison]:
     return found
 
 
+def named_tables(sql: str) -> dict[str, str]:
+    """Return the tables that a SQL reads anywhere, in lower case, by the names they go by."""
+    tokens = [_END, *_tokens(sql), _END, _END]
+    found = (
+        source
+        for at, token in enumerate(tokens)
+        if token.key in ("from", "join")
+        for source in _sources(tokens, at + 1)
+    )
+    return {name: table.lower() for name, table in found}
+
+
 def _tokens(sql: str) -> Iterator[Token]:
     for match in _TOKEN.finditer(sql):
         kind, value = match.lastgroup, match.group()

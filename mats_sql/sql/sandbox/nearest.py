@@ -12,10 +12,11 @@ from __future__ import annotations
 import heapq
 import sqlite3
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from typing import NamedTuple
 
+from mats_sql.sql.sandbox.likeness import dice, letter_pairs
 from mats_sql.sql.sandbox.literals import compared_literals
+from mats_sql.sql.sandbox.nearest_columns import nearest_columns
 
 MAX_VALUES = 25_000
 """Distinct texts of a column that are compared with a literal; more would take tenths of a second."""
@@ -76,6 +77,12 @@ class StoredValues:
         found = [Nearest(*key, _most_like(key[2], texts[key[:2]], count)) for key in absent]
         return tuple(nearest for nearest in found if nearest.values)
 
+    def columns_like_missing(self, sql: str, error: str, count: int) -> tuple[str, ...]:
+        """Return, for a SQL that failed of a column that there is not, up to ``count`` columns most like it."""
+        if len(sql) > MAX_SQL_CHARACTERS:
+            return ()
+        return nearest_columns(self._connection, self._columns.values(), sql, error, count)
+
     def _looked_up(self, sql: str, failed: bool) -> list[tuple[str, str, str]]:
         """Return each (table, column, literal) that can be looked up once, in the SQL's order."""
         seen: dict[tuple[str, str, str], None] = {}
@@ -113,18 +120,9 @@ class StoredValues:
 
 
 def _most_like(literal: str, texts: Sequence[str], count: int) -> tuple[str, ...]:
-    wanted = _pairs(literal)
-    likeness = ((-_dice(wanted, _pairs(text)), text) for text in texts)
+    wanted = letter_pairs(literal)
+    likeness = ((-dice(wanted, letter_pairs(text)), text) for text in texts)
     return tuple(text for _, text in heapq.nsmallest(count, (pair for pair in likeness if pair[0])))
-
-
-def _pairs(text: str) -> set[tuple[str, str]]:
-    folded = " " + text.casefold()
-    return set(pairwise(folded))
-
-
-def _dice(left: set[tuple[str, str]], right: set[tuple[str, str]]) -> float:
-    return 2 * len(left & right) / (len(left) + len(right))
 
 
 def _quoted(name: str) -> str:

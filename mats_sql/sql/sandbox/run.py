@@ -82,6 +82,8 @@ class Run:
     def name_nearest(self, sql: str) -> None:
         """Look for the values nearest to what no row of a ``sql`` has that ran or failed; nothing else changes.
 
+        But an error that misses a column goes on with the columns most like it.
+
         A look within bounds of its own, under the same guard; when it fails or exceeds them, nothing is named.
         """
         if self.outcome not in ("rows", "empty", "error") or not self.limits.nearest_values:
@@ -89,7 +91,10 @@ class Run:
         try:
             stored = self.session.stored_values()
             self.session.meter.start(min(NEAREST_STEPS, self.limits.max_steps), self.limits.timeout_s)
-            self.nearest = stored.nearest(sql, self.limits.nearest_values, failed=self.outcome == "error")
+            failed = self.outcome == "error"
+            if failed and (like := stored.columns_like_missing(sql, self.error, self.limits.nearest_values)):
+                self.error += " , nearest " + " , ".join(like)
+            self.nearest = stored.nearest(sql, self.limits.nearest_values, failed=failed)
         except MemoryError:
             self.exhausted = True
         except _FAILURES:

@@ -1,0 +1,65 @@
+"""From a search to a champion: what a search found is what `main` trains, and validation names the champion."""
+
+from __future__ import annotations
+
+import pytest
+
+from mats_sql.config import Experiment
+from mats_sql.pipeline.main import run_experiment
+from mats_sql.pipeline.search import RegimeSearch
+from mats_sql.pipeline.workspace import Workspace
+from mats_sql.preference import matched_control
+from mats_sql.preference.labelling import Labelling
+from mats_sql.search import known_trials
+from mats_sql.tracking.registry import resolve
+from mats_sql.tracking.stage import Stage, StageKey, run_stage
+from mats_sql.tracking.stage_run import StageRun
+from tests.pipeline.test_teams import changed
+
+LINE = {
+    "regimes": ["collab"],
+    "controls": False,
+    "processes": 1,
+    "search": {"trials": 2, "k": [2, 3], "block_questions": 2},
+    "main": {"search": True, "promote": True},
+}
+
+
+def test_main_trains_what_the_search_found_and_promotes_what_validation_prefers(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace.experiment = changed(workspace.experiment, LINE)
+
+    def compute(run: StageRun) -> None:
+        workspace.command = run
+        run_experiment(workspace)
+
+    run_stage(workspace.store, Stage(StageKey("main", 1), "main", reusable=False), compute)
+    champion = resolve(workspace.store, "tiny.team@champion")
+    assert f"{champion} is champion" in capsys.readouterr().err
+    search = RegimeSearch.of(workspace.experiment, "collab")
+    best = max(known_trials(search.settings, search.address), key=lambda row: row.selector_ex or 0.0)
+    beta = repr(best.settings.beta)
+    assert resolve(workspace.store, "tiny.team@best-of-search-collab").tags["beta"] == beta
+    runs = workspace.store.client.search_runs(workspace.store.experiment_ids, f"params.beta = '{beta}'")
+    evaluated = [run.data.tags["part"] for run in runs if run.data.tags["mats.stage"] == "evaluate"]
+    assert sorted(evaluated) == ["dev", "validation"], "the winner is evaluated on all questions, the others are not"
+    trials, trained = (
+        workspace.store.client.search_runs(workspace.store.experiment_ids, f"tags.`mats.stage` = '{stage}'")
+        for stage in ("search-trial", "orpo")
+    )
+    assert len(trials) == 2
+    parents = {run.data.tags["mlflow.parentRunId"] for run in trained}
+    assert parents <= {trial.info.run_id for trial in trials}, "main trains no validator again"
+
+
+def test_a_regime_has_its_own_settings_and_a_control_those_of_its_regime() -> None:
+    experiment = Experiment.model_validate(
+        {"regimes": ["indep", "collab"], "tuned": {"collab": {"beta": 0.5, "k": 2}, "indep": {"learning_rate": 0.01}}}
+    )
+    assert (experiment.as_tuned("collab").orpo.beta, experiment.as_tuned("collab").pairs.k) == (0.5, 2)
+    assert experiment.as_tuned("collab").orpo.learning_rate == experiment.orpo.learning_rate
+    matched = matched_control(experiment, Labelling("collab"))
+    assert matched is not None
+    assert experiment.as_tuned(matched.regime).orpo.learning_rate == 0.01
+    assert experiment.as_tuned("strict") is experiment
