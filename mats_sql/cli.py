@@ -257,6 +257,27 @@ def compare(config: Path, overrides: tuple[str, ...], baseline: str, treatment: 
 
 @commands.command()
 @experiment_options
+@click.option("--dry-run", is_flag=True, help="Say which stages would run and which would be reused; run nothing.")
+def report(config: Path, overrides: tuple[str, ...], *, dry_run: bool) -> None:
+    """Write one page of what the experiment came to: verdict, tables, flips, cost, lineage; as HTML and Markdown."""
+    if dry_run:
+        with one_line_errors():
+            experiment = load(config, overrides)
+            from mats_sql.pipeline import plan_report
+
+            plan_report(experiment)
+        return
+
+    def body(workspace: Workspace) -> None:
+        from mats_sql.pipeline import report_experiment
+
+        report_experiment(workspace)
+
+    run_command("report", config, overrides, body)
+
+
+@commands.command()
+@experiment_options
 @click.option(
     "--run-id",
     metavar="RUN_OR_VERSION",

@@ -20,6 +20,7 @@ from mats_sql.config.preference import (
     SearchSettings,
     TunedSettings,
 )
+from mats_sql.config.protocol import ProtocolSettings
 from mats_sql.config.questions import BenchmarkSettings, LabSettings, PretrainSettings
 from mats_sql.config.regimes import OwnRule, is_own, known_regime, own_rule, regime_label
 from mats_sql.config.section import Section
@@ -43,6 +44,7 @@ __all__ = [
     "Policy",
     "PretrainSettings",
     "PromoteSettings",
+    "ProtocolSettings",
     "RolloutSettings",
     "SearchSettings",
     "Section",

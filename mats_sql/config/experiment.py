@@ -19,6 +19,7 @@ from mats_sql.config.preference import (
     SearchSettings,
     TunedSettings,
 )
+from mats_sql.config.protocol import ProtocolSettings
 from mats_sql.config.questions import BenchmarkSettings, LabSettings, PretrainSettings
 from mats_sql.config.regimes import RegimeName, known_regime, regime_label
 from mats_sql.config.section import Positive, Section
@@ -81,11 +82,6 @@ class Experiment(Section):
         description="Rules that label critiques, a team each; all label the same pool. A name, or "
         "package.module:function for a rule of one's own (docs/training.md).",
     )
-    tuned: Mapping[RegimeName, TunedSettings] = Field(
-        {},
-        description="Regimes whose beta, K or learning rate are their own, as a search found them; a control has those "
-        "of its regime.",
-    )
     controls: bool = Field(
         True,
         description="Whether every regime is also compared with INDEP on balanced verdicts and with INDEP matched to "
@@ -94,7 +90,14 @@ class Experiment(Section):
     teams: Mapping[str, TeamMembers] = Field(
         {}, description="Further teams by name, a row of every table each (docs/training.md)."
     )
+    tuned: Mapping[str, TunedSettings] = Field(
+        {},
+        description="Settings of a regime's own, by its name (of a rule of one's own: the function's). A regime that "
+        "is not here has in main and report those of its best-of-search-REGIME, where a search left one, and else the "
+        "experiment's; `{}` here keeps the experiment's.",
+    )
     policy: Policy = Field(Policy(), description="The inference flow of a team.")
+    protocol: ProtocolSettings = Field(ProtocolSettings(), description="What counts as a result.")
     search: SearchSettings = Field(SearchSettings(), description="The Optuna study.")
     main: MainSettings = Field(MainSettings(), description="What main does besides: search before, promote after.")
     promote: PromoteSettings = Field(PromoteSettings(), description="Gates before a team becomes champion.")
@@ -102,9 +105,8 @@ class Experiment(Section):
     @model_validator(mode="after")
     def _no_prefix_is_longer_than_the_pool(self) -> Experiment:
         drawn = min(self.rollout.plans, self.rollout.critiques)
-        tuned = {f"tuned.{regime}.k": own.k or 0 for regime, own in self.tuned.items()}
-        longest = {"pairs.k": self.pairs.k or 0, "search.k": max(self.search.k, default=0), **tuned}
-        for key, value in longest.items():
+        tuned = ((f"tuned.{label}.k", own.k or 0) for label, own in self.tuned.items())
+        for key, value in (("pairs.k", self.pairs.k or 0), ("search.k", max(self.search.k, default=0)), *tuned):
             if value > drawn:
                 raise ValueError(
                     f"{key} must be at most min(rollout.plans, rollout.critiques), the pool's size, but got {value} "
@@ -121,13 +123,11 @@ class Experiment(Section):
         return self
 
     @model_validator(mode="after")
-    def _only_regimes_are_tuned(self) -> Experiment:
-        odd = next((regime for regime in self.tuned if regime not in self.regimes), None)
+    def _tuned_are_regimes(self) -> Experiment:
+        labels = [regime_label(regime) for regime in self.regimes]
+        odd = next((label for label in self.tuned if label not in labels), None)
         if odd is not None:
-            raise ValueError(
-                f"tuned must name regimes of the experiment, {', '.join(self.regimes)}, but got {odd}; "
-                "add it to regimes"
-            )
+            raise ValueError(f"tuned must name regimes of the experiment ({', '.join(labels)}), but got {odd}; mend it")
         return self
 
     @model_validator(mode="after")
@@ -141,15 +141,15 @@ class Experiment(Section):
             raise ValueError(f"seeds must differ from one another, but got {list(self.seeds)}; leave out the repeated")
         return self
 
-    def as_tuned(self, regime: str) -> Experiment:
-        """Return the experiment with a regime's own beta, K and learning rate in place of everybody's."""
-        own = self.tuned.get(regime)
+    def tuned_to(self, regime: str) -> Experiment:
+        """Return the experiment with a regime's own settings (`tuned`) in `orpo` and `pairs`; itself without such."""
+        own = self.tuned.get(regime_label(regime))
         if own is None:
             return self
-        orpo = {"beta": own.beta or self.orpo.beta, "learning_rate": own.learning_rate or self.orpo.learning_rate}
-        pairs = {"k": own.k or self.pairs.k}
+        told = own.model_dump(exclude_none=True)
+        pairs = {name: told.pop(name) for name in ("k",) if name in told}
         return self.model_copy(
-            update={"orpo": self.orpo.model_copy(update=orpo), "pairs": self.pairs.model_copy(update=pairs)}
+            update={"orpo": self.orpo.model_copy(update=told), "pairs": self.pairs.model_copy(update=pairs)}
         )
 
     def regimes_named(self, name: str) -> tuple[str, ...]:

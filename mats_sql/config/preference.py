@@ -63,6 +63,14 @@ class PairSettings(Section):
         return self
 
 
+class TunedSettings(Section):
+    """A regime's own settings of preference training; what is not said is as in `orpo` and `pairs`."""
+
+    beta: float | None = Field(None, gt=0, description="In place of orpo.beta.")
+    learning_rate: Rate | None = Field(None, description="In place of orpo.learning_rate.")
+    k: int | None = Field(None, ge=2, description="In place of pairs.k.")
+
+
 class Policy(Section):
     """The inference flow of a team: how many candidates, which of them are fixed, who picks."""
 
@@ -124,21 +132,13 @@ class SearchSettings(Section):
         return self
 
 
-class TunedSettings(Section):
-    """What one regime has of its own; what is null is the experiment's."""
-
-    beta: float | None = Field(None, gt=0, description="In place of orpo.beta.")
-    k: int | None = Field(None, ge=2, description="In place of pairs.k.")
-    learning_rate: Rate | None = Field(None, description="In place of orpo.learning_rate.")
-
-
 class MainSettings(Section):
     """What `main` does before and after training and comparing the teams."""
 
     search: bool = Field(
         False,
-        description="Search each regime's beta, K and learning rate on validation first, and go on with the best "
-        "(docs/search.md). What `tuned` says is then the search's trial 0.",
+        description="Search each regime's beta, K and learning rate on validation first (docs/search.md), but for "
+        "those that `tuned` names, and go on with the best.",
     )
     promote: bool = Field(
         False,

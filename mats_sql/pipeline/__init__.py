@@ -29,12 +29,13 @@ if TYPE_CHECKING:
     )
     from mats_sql.pipeline.judge import JudgeRequest
     from mats_sql.pipeline.main import run_experiment
-    from mats_sql.pipeline.plan import plan_experiment, plan_search
+    from mats_sql.pipeline.plan import plan_experiment, plan_report, plan_search
     from mats_sql.pipeline.pretrain import pretrain_base
     from mats_sql.pipeline.progress import Progress, result_console
     from mats_sql.pipeline.promote import promote_team, roll_back_champion
     from mats_sql.pipeline.questions import DEV, QuestionRow
     from mats_sql.pipeline.replicates import seeds_of, supervised_seeds
+    from mats_sql.pipeline.report import report_experiment
     from mats_sql.pipeline.search_workers import help_search, search_regimes
     from mats_sql.pipeline.untrained import untrained_shape
     from mats_sql.pipeline.workspace import Workspace
@@ -56,10 +57,12 @@ __all__ = [
     "help_search",
     "judge_candidates",
     "plan_experiment",
+    "plan_report",
     "plan_search",
     "prepare_questions",
     "pretrain_base",
     "promote_team",
+    "report_experiment",
     "result_console",
     "roll_back_champion",
     "run_experiment",
@@ -93,7 +96,7 @@ __getattr__ = Face(
         ),
         "judge": ("JudgeRequest",),
         "main": ("run_experiment",),
-        "plan": ("plan_experiment", "plan_search"),
+        "plan": ("plan_experiment", "plan_report", "plan_search"),
         "pretrain": ("pretrain_base",),
         "progress": ("Progress", "result_console"),
         "promote": ("promote_team", "roll_back_champion"),
@@ -101,6 +104,7 @@ __getattr__ = Face(
         "replicates": ("seeds_of", "supervised_seeds"),
         "search_workers": ("help_search", "search_regimes"),
         "untrained": ("untrained_shape",),
+        "report": ("report_experiment",),
         "workspace": ("Workspace",),
     },
 )

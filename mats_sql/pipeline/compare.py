@@ -25,7 +25,7 @@ from mats_sql.pipeline.questions import validation_ids
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.tracking import Artifact, ArtifactKind, StageKey, StageResult, StageRun
 
-KEY = StageKey("compare", 4)
+KEY = StageKey("compare", 5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,7 @@ def compare(
             "baseline": baseline.name,
             "treatments": names,
             "controls": beside,
+            "margin": workspace.experiment.protocol.margin,
             "seeds_vary": {side.name: side.seeds_vary.value for side in (baseline, *treatments, *_sides(controls))},
         },
         inputs={
@@ -104,7 +105,7 @@ def _compute(
     workspace.progress.note(notice)
     sets = question_sets(answered, validation_ids(questions))
     treated, beside = [side.read() for side in treatments], [control.read() for control in controls]
-    compared = compare_question_sets(sets, measured, treated, beside)
+    compared = compare_question_sets(sets, measured, treated, beside, margin=workspace.experiment.protocol.margin)
     typed, report = run.work / "comparisons.json", run.work / "comparison.md"
     write_comparisons(typed, compared)
     run.output("comparisons", ArtifactKind.REPORT, typed)

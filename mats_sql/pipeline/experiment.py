@@ -134,15 +134,18 @@ def scores(workspace: Workspace, line: Line, seeds: Seeds) -> Artifact | None:
 # ---- preference pairs and ORPO
 
 
-def as_tuned(workspace: Workspace, regime: str) -> Workspace:
-    """Return a view of the experiment in which a regime's own beta, K and learning rate are everybody's."""
-    tuned = workspace.experiment.as_tuned(regime)
-    return workspace if tuned is workspace.experiment else workspace.within(tuned, workspace.command)
+def tuned_to(workspace: Workspace, labelling: Labelling) -> Workspace:
+    """Return a view whose beta, learning rate and K are a labelling's own: its regime's.
+
+    INDEP matched to a regime has that regime's, so that the two differ in their critiques alone.
+    """
+    experiment = workspace.experiment.tuned_to((labelling.matched_to or labelling).regime)
+    return workspace if experiment is workspace.experiment else workspace.within(experiment, workspace.command)
 
 
 def critique_pairs(workspace: Workspace, labelling: Labelling, line: Line, seeds: Seeds) -> StageResult:
     """Return both validators' training pairs (`select`, `condition`) under a regime, balanced where it is asked."""
-    built = regime_pairs(workspace, labelling.regime, line, seeds)
+    built = labelled_pairs(workspace, labelling, line, seeds)
     if labelling.balance is Balance.NONE:
         return built
     other = labelling.matched_to
@@ -150,11 +153,11 @@ def critique_pairs(workspace: Workspace, labelling: Labelling, line: Line, seeds
     return balance_pairs(workspace, labelling, built.outputs, target)
 
 
-def regime_pairs(workspace: Workspace, regime: str, line: Line, seeds: Seeds) -> StageResult:
-    """Return both validators' pairs under a regime, all of them, with the held-out ones (`…_evaluation`)."""
+def labelled_pairs(workspace: Workspace, labelling: Labelling, line: Line, seeds: Seeds) -> StageResult:
+    """Return both validators' pairs under a labelling's regime, all of them, with those held out (`…_evaluation`)."""
+    regime, view = labelling.regime, tuned_to(workspace, labelling)
     known = scores(workspace, line, seeds) if replays_selector(regime, workspace.experiment.policy) else None
-    tuned = as_tuned(workspace, regime)
-    return pair_critiques(tuned, questions(workspace), pool(workspace, line, seeds), regime, known)
+    return pair_critiques(view, questions(workspace), pool(workspace, line, seeds), regime, known)
 
 
 def fixer_pairs(workspace: Workspace, line: Line, seeds: Seeds) -> StageResult:
@@ -175,12 +178,12 @@ def preferred_validator(
         validator_name(validator),
         supervised_validator(workspace, validator, seeds),
         critique_pairs(workspace, labelling, line, seeds).outputs[validator.value],
-        regime_pairs(workspace, labelling.regime, line, seeds).outputs[f"{validator.value}_evaluation"],
+        labelled_pairs(workspace, labelling, line, seeds).outputs[f"{validator.value}_evaluation"],
         labelling.key,
         seeds.orpo,
         line.tags(),
     )
-    return orpo(as_tuned(workspace, labelling.regime), course)
+    return orpo(tuned_to(workspace, labelling), course)
 
 
 def preferred_fixer(workspace: Workspace, line: Line, seeds: Seeds) -> StageResult:

@@ -9,20 +9,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
 from rich.console import Console
 
 from mats_sql.config import Experiment
+from mats_sql.evaluation.comparison import power_notice
 from mats_sql.pipeline import experiment as steps
 from mats_sql.pipeline import results
+from mats_sql.pipeline.best_settings import best_settings
 from mats_sql.pipeline.progress import Progress
+from mats_sql.pipeline.protocol import protocol_of, require_protocol
+from mats_sql.pipeline.questions import DEV, usable_ids
 from mats_sql.pipeline.search import RegimeSearch, prepare_shared
+from mats_sql.pipeline.tuning import regimes_to_search
 from mats_sql.pipeline.workspace import Workspace, plain
 from mats_sql.search import TrialState, known_trials
-from mats_sql.tracking import Artifact, ArtifactKind, Stage, StageKey, StageResult, StageRun, connect, finished_result
+from mats_sql.tracking import (
+    Artifact,
+    ArtifactKind,
+    Stage,
+    StageKey,
+    StageResult,
+    StageRun,
+    connect,
+    earlier_reports,
+    finished_result,
+    looks,
+)
 
 _UNMADE = "not made yet: "
 
@@ -67,6 +83,10 @@ class PlanningWorkspace(Workspace):
         """Nothing is written."""
         return False
 
+    def within(self, experiment: Experiment, command: StageRun | None) -> Workspace:
+        """Return a view with another experiment; nothing is judged, so no worker starts."""
+        return replace(self, experiment=experiment, command=command)
+
     def run(
         self,
         key: StageKey,
@@ -81,7 +101,7 @@ class PlanningWorkspace(Workspace):
         """Look a stage up; an unfinished one has outputs that are not there."""
         stage = Stage(key, title, {name: plain(value) for name, value in settings.items()}, inputs, tags or {})
         if stage.fingerprint not in self._results:
-            unknown = any(artifact.digest.startswith(_UNMADE) for artifact in inputs.values())
+            unknown = any(_is_unmade(artifact) for artifact in inputs.values())
             found = None if unknown else finished_result(self.store, stage)
             foresight = Foresight.UNKNOWN if unknown else Foresight.REUSED if found else Foresight.RUNS
             self.planned.append(PlannedStage(title, foresight, found.run_id if found else ""))
@@ -97,7 +117,7 @@ def plan_search(experiment: Experiment, regimes: Sequence[str], trials: int | No
         for search in searches:
             prepare_shared(workspace, search)
         _print("What all trials share:", workspace.planned)
-    console = Console(highlight=False, soft_wrap=True)
+    console = _console()
     console.print("\nTrials:")
     for text in told:
         console.print(f"  {text}", markup=False)
@@ -109,20 +129,54 @@ def plan_search(experiment: Experiment, regimes: Sequence[str], trials: int | No
 
 
 def plan_experiment(experiment: Experiment) -> list[PlannedStage]:
-    """Print, and return, the stages that `main` would ask for; what a search is still to find is not known."""
-    if experiment.main.search:
-        plan_search(experiment, experiment.regimes)
-        Console(highlight=False, soft_wrap=True).print(
-            "\nThen the experiment, with each regime's best settings; below it has those of the config.\n"
-        )
+    """Print, and return, the stages that `main` would ask for, each regime at its best setting.
+
+    Raises :class:`ConfigError` for another protocol than that of the experiment's reports, as `main` would.
+    """
+    if experiment.main.search and (regimes := regimes_to_search(experiment)):
+        plan_search(experiment, regimes)
+        _console().print("\nThen the experiment, each regime at its best setting; below, those known by now.\n")
     with _planning(experiment) as workspace:
-        for team in results.teams(workspace):
-            results.evaluation(workspace, team)
-        for line in steps.lines(experiment):
-            results.supervised_ladder(workspace, line)
-            results.regime_comparison(workspace, line)
-        _print("The experiment's stages:", workspace.planned)
+        return _plan_outcome(workspace)
+
+
+def plan_report(experiment: Experiment) -> list[PlannedStage]:
+    """Print, and return, the stages that `report` would ask for; print which look it would be and what it could see."""
+    with _planning(experiment) as workspace:
+        planned = _plan_outcome(workspace)
+        for line in _report_lines(workspace):
+            _console().print(line, markup=False)
+        return planned
+
+
+def _plan_outcome(workspace: PlanningWorkspace) -> list[PlannedStage]:
+    best = best_settings(workspace.experiment, workspace.store)
+    workspace.experiment = best.experiment
+    if not _is_unmade(steps.questions(workspace)):
+        require_protocol(workspace.store, workspace.experiment, steps.questions(workspace))
+    for team in results.teams(workspace):
+        results.evaluation(workspace, team)
+    for line in steps.lines(workspace.experiment):
+        results.supervised_ladder(workspace, line)
+        results.regime_comparison(workspace, line)
+    for told in best.lines():
+        _console().print(told, markup=False)
+    _print("The experiment's stages:", workspace.planned)
     return workspace.planned
+
+
+def _report_lines(workspace: Workspace) -> Iterator[str]:
+    earlier = len(earlier_reports(workspace.store))
+    told = f", after {earlier} earlier report{'s' if earlier > 1 else ''}" if earlier else ""
+    yield f"\nThe report would be look number {looks(workspace.store) + 1} at the final set{told}."
+    questions = steps.questions(workspace)
+    if not _is_unmade(questions):
+        yield f"Protocol: {protocol_of(workspace.experiment, questions).digest}"
+        yield power_notice(len(usable_ids(questions, DEV)), seeds=len(workspace.experiment.seeds))
+
+
+def _is_unmade(artifact: Artifact) -> bool:
+    return artifact.digest.startswith(_UNMADE)
 
 
 @contextmanager
@@ -140,8 +194,12 @@ def _trials_text(search: RegimeSearch) -> str:
     return f"{search.label}: {budget - len(rows)} of {budget} remain" + (f" ({counts})" if counts else "")
 
 
+def _console() -> Console:
+    return Console(highlight=False, soft_wrap=True)
+
+
 def _print(heading: str, planned: Sequence[PlannedStage]) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    console = _console()
     console.print(heading)
     for stage in planned:
         run = f"  run {stage.run_id[:8]}" if stage.run_id else ""

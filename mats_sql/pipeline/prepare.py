@@ -28,6 +28,7 @@ from mats_sql.config import Experiment
 from mats_sql.errors import BenchmarkError
 from mats_sql.lab import check_reserved
 from mats_sql.parquet import write_records
+from mats_sql.pipeline.protocol import fix_protocol
 from mats_sql.pipeline.questions import (
     DEV,
     TRAIN,
@@ -55,7 +56,7 @@ def prepare(workspace: Workspace) -> StageResult:
     for benchmark in benchmarks.values():
         require_questions_for_databases(benchmark)
     manifest = {split: split_digest(experiment, split) for split in splits}
-    return workspace.run(
+    prepared = workspace.run(
         KEY,
         title=f"prepare {experiment.benchmark.kind} benchmark",
         settings={
@@ -68,6 +69,9 @@ def prepare(workspace: Workspace) -> StageResult:
         inputs={},
         compute=lambda run: _compute(workspace, run, benchmarks, manifest),
     )
+    if workspace.writes:
+        fix_protocol(workspace, prepared.outputs["questions"])
+    return prepared
 
 
 def _compute(

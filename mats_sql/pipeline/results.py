@@ -32,6 +32,7 @@ from mats_sql.pipeline.experiment import (
     scores,
     selector,
     supervised_validators,
+    tuned_to,
 )
 from mats_sql.pipeline.ladder import ladder as climb_ladder
 from mats_sql.pipeline.replicates import Seeds, seeds_of, supervised_seeds
@@ -81,7 +82,7 @@ def preferred_team(workspace: Workspace, labelling: Labelling, line: Line, seeds
     """Return the team whose validators were trained under a regime or a control; all else is as in the SFT team."""
     validators = preferred_validators(workspace, labelling, line, seeds)
     chosen, fixes = selector(workspace, line, seeds), fixer(workspace, line, seeds)
-    name, trained = f"ORPO {labelling.name}", preference_tags(workspace.experiment.as_tuned(labelling.regime))
+    name, trained = f"ORPO {labelling.name}", preference_tags(tuned_to(workspace, labelling).experiment)
     made = planner(workspace, seeds)
     return TeamModels(name, made, chosen, validators, fixes, labelling.key, line, seeds.orpo, trained)
 
@@ -99,8 +100,17 @@ def named_team(workspace: Workspace, name: str, line: Line, seeds: Seeds) -> Tea
         "" if validators == "none" else regime_label(validators),
         line if members.of_a_line else None,
         _named_seed(workspace, members, seeds),
-        preference_tags(workspace.experiment.as_tuned(validators)) if members.preferred else {},
+        _named_preference(workspace, members),
     )
+
+
+def _named_preference(workspace: Workspace, members: TeamMembers) -> dict[str, str]:
+    """Return how a named team's agents were trained: its validators where they had ORPO, else planner or fixer."""
+    if not members.preferred:
+        return {}
+    if members.validators in ("none", "base", "sft"):
+        return preference_tags(workspace.experiment)
+    return preference_tags(tuned_to(workspace, labelling_of(workspace.experiment, members.validators)).experiment)
 
 
 def _named_planner(workspace: Workspace, trained: str, seeds: Seeds) -> Artifact:

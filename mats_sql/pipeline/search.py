@@ -69,8 +69,7 @@ class RegimeSearch:
         settings = experiment.search if trials is None else experiment.search.model_copy(update={"trials": trials})
         name = f"{experiment.name}-{label}-{line.critique.value}"
         address = StudyAddress(name, settings.storage or _journal(experiment), derive_seed(experiment.seed, "search"))
-        own = own_settings(experiment.as_tuned(regime))
-        return cls(label, labelling_of(experiment, regime), line, settings, address, own)
+        return cls(label, labelling_of(experiment, regime), line, settings, address, own_settings(experiment))
 
 
 def own_settings(experiment: Experiment) -> TrialSettings | None:
@@ -86,7 +85,7 @@ def with_trial(experiment: Experiment, chosen: TrialSettings) -> Experiment:
         update={
             "orpo": experiment.orpo.model_copy(update={"beta": chosen.beta, "learning_rate": chosen.learning_rate}),
             "pairs": experiment.pairs.model_copy(update={"k": chosen.k}),
-            "tuned": {},
+            "tuned": {},  # a trial is of one regime, and these are its settings
         }
     )
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import pandas as pd
 from rich.console import Console
 
+from mats_sql.pipeline.best_settings import ALIAS
 from mats_sql.pipeline.search import RegimeSearch, team_version, trial_line, trial_team
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.search import SearchResult, TrialRow, TrialState, optuna_figures, search_scatter
 from mats_sql.tracking import StageRun, Version, set_alias
-
-ALIAS = "best-of-search-"
 
 
 def report_search(workspace: Workspace, search: RegimeSearch, result: SearchResult) -> Version:

@@ -6,7 +6,7 @@ What the gates of a promotion then read lies outside it.
 
 from __future__ import annotations
 
-from mats_sql.config import TunedSettings
+from mats_sql.config import Experiment, regime_label
 from mats_sql.errors import PromotionRefused
 from mats_sql.pipeline import experiment as steps
 from mats_sql.pipeline.ahead import process_count
@@ -15,21 +15,22 @@ from mats_sql.pipeline.promote import promote_team
 from mats_sql.pipeline.questions import validation_ids
 from mats_sql.pipeline.search_workers import search_regimes
 from mats_sql.pipeline.workspace import Workspace
-from mats_sql.search import TrialSettings
 from mats_sql.tracking import Artifact
 
 
-def tuned_by_search(workspace: Workspace) -> Workspace:
-    """Return a view in which each regime has the best settings of its search (``main.search``), which is run first.
+def search_first(workspace: Workspace) -> None:
+    """Search the regimes whose settings nobody told, with ``main.search``; the winners' teams get their aliases.
 
-    A search that has had its trials is not run again. Without ``main.search`` the view is the workspace itself.
+    A search that has had its trials is not run again.
     """
     experiment = workspace.experiment
-    if not experiment.main.search:
-        return workspace
-    found = search_regimes(workspace, experiment.regimes, workers=process_count(experiment))
-    tuned = {regime: _tuned(result.best.settings) for regime, result in found.items()}
-    return workspace.within(experiment.model_copy(update={"tuned": tuned}), workspace.command)
+    if experiment.main.search and (regimes := regimes_to_search(experiment)):
+        search_regimes(workspace, regimes, workers=process_count(experiment))
+
+
+def regimes_to_search(experiment: Experiment) -> list[str]:
+    """Return the regimes that ``tuned`` does not name."""
+    return [regime for regime in experiment.regimes if regime_label(regime) not in experiment.tuned]
 
 
 def promote_best(workspace: Workspace, evaluated: Evaluated) -> None:
@@ -46,10 +47,6 @@ def promote_best(workspace: Workspace, evaluated: Evaluated) -> None:
         promote_team(workspace, best)
     except PromotionRefused as refused:
         workspace.progress.note(f"not promoted: {refused}")
-
-
-def _tuned(settings: TrialSettings) -> TunedSettings:
-    return TunedSettings(beta=settings.beta, k=settings.k, learning_rate=settings.learning_rate)
 
 
 def _mean_on(question_ids: frozenset[int], candidates: Artifact) -> float:

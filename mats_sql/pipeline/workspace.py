@@ -43,7 +43,8 @@ class Finished:
 class Workspace:
     """One process's view of an experiment. Use as a context manager: leaving it closes workers.
 
-    ``command`` is the run of the entry point, under which the stages' runs are nested.
+    ``command`` is the run of the entry point, under which the stages' runs are nested; ``protocol`` is the digest that
+    they bear, once `prepare` has drawn the validation split.
     """
 
     experiment: Experiment
@@ -51,9 +52,11 @@ class Workspace:
     progress: Progress
     command: StageRun | None = None
     registered: list[str] = field(default_factory=list)
+    protocol: str = ""
     _results: dict[str, StageResult] = field(default_factory=dict)
     _overlong: list[OverlongPrompt] = field(default_factory=list)
     _engine_starts: list[int] = field(default_factory=list)
+    _noted: set[tuple[str, str]] = field(default_factory=set)
     _open: ExitStack = field(default_factory=ExitStack)
     _executor: SqlExecutor | None = None
     _judge: Judge | None = None
@@ -73,6 +76,20 @@ class Workspace:
     def cache(self) -> Path:
         """The folder of caches that may be deleted at any time."""
         return cache_folder(self.experiment)
+
+    @property
+    def asked(self) -> tuple[StageResult, ...]:
+        """Every stage that this command asked for, computed or reused, in order."""
+        return tuple(self._results.values())
+
+    def note_protocol(self, digest: str) -> None:
+        """Write a protocol's digest on the command's run, and on those of the stages that begin after this."""
+        from mats_sql.tracking import note_protocol
+
+        self.protocol = digest
+        if self.command is not None and (self.command.run_id, digest) not in self._noted:
+            note_protocol(self.store, self.command.run_id, digest)
+            self._noted.add((self.command.run_id, digest))
 
     def executor(self) -> SqlExecutor:
         """Return the process's SQL executor, started at first use."""
@@ -156,10 +173,10 @@ class Workspace:
 
         ``parameters`` are only shown: they are not in the fingerprint.
         """
-        from mats_sql.tracking import Stage, run_stage
+        from mats_sql.tracking import Stage, protocol_tags, run_stage
 
         resolved = {name: plain(value) for name, value in settings.items()}
-        stage = Stage(key, title, resolved, inputs, tags or {}, parameters or {})
+        stage = Stage(key, title, resolved, inputs, {**(tags or {}), **protocol_tags(self.protocol)}, parameters or {})
         if stage.fingerprint not in self._results:
             started = time.monotonic()
             self.progress.started(title)

@@ -16,8 +16,17 @@ if TYPE_CHECKING:
     from mats_sql.tracking.artifact import Artifact, ArtifactKind
     from mats_sql.tracking.asked import Asked, Asker
     from mats_sql.tracking.health import StoreHealth, store_health
+    from mats_sql.tracking.history import (
+        EarlierReport,
+        RunNote,
+        earlier_reports,
+        mark_report,
+        note_of_run,
+        note_protocol,
+        protocol_tags,
+    )
     from mats_sql.tracking.lineage_tree import lineage, lineage_text
-    from mats_sql.tracking.looks import count_look, note_look
+    from mats_sql.tracking.looks import count_look, looks, note_look
     from mats_sql.tracking.measurement import Measurement, evaluation_at, evaluation_of, record_measurement
     from mats_sql.tracking.model_metrics import measure_model
     from mats_sql.tracking.promotion import Move, champion_of, promote, roll_back, team_of_run
@@ -30,6 +39,7 @@ if TYPE_CHECKING:
         resolve,
         set_alias,
         tag_version,
+        version_with_alias,
     )
     from mats_sql.tracking.runs import find_run
     from mats_sql.tracking.stage import Stage, StageKey, StageResult, finished_result, load_result, run_stage
@@ -42,9 +52,11 @@ __all__ = [
     "ArtifactKind",
     "Asked",
     "Asker",
+    "EarlierReport",
     "Measurement",
     "Move",
     "Provenance",
+    "RunNote",
     "Stage",
     "StageKey",
     "StageResult",
@@ -56,6 +68,7 @@ __all__ = [
     "champion_of",
     "connect",
     "count_look",
+    "earlier_reports",
     "evaluation_at",
     "evaluation_of",
     "find_run",
@@ -66,10 +79,15 @@ __all__ = [
     "lineage",
     "lineage_text",
     "load_result",
+    "looks",
+    "mark_report",
     "measure_model",
     "note_look",
+    "note_of_run",
+    "note_protocol",
     "outputs_at",
     "promote",
+    "protocol_tags",
     "provenance_of",
     "record_measurement",
     "register",
@@ -83,6 +101,7 @@ __all__ = [
     "tag_version",
     "team_of_run",
     "version_of",
+    "version_with_alias",
 ]
 
 __getattr__ = Face(
@@ -91,8 +110,17 @@ __getattr__ = Face(
         "artifact": ("Artifact", "ArtifactKind"),
         "asked": ("Asked", "Asker"),
         "health": ("StoreHealth", "store_health"),
+        "history": (
+            "EarlierReport",
+            "RunNote",
+            "earlier_reports",
+            "mark_report",
+            "note_of_run",
+            "note_protocol",
+            "protocol_tags",
+        ),
         "lineage_tree": ("lineage", "lineage_text"),
-        "looks": ("count_look", "note_look"),
+        "looks": ("count_look", "looks", "note_look"),
         "measurement": ("Measurement", "evaluation_at", "evaluation_of", "record_measurement"),
         "model_metrics": ("measure_model",),
         "promotion": ("Move", "champion_of", "promote", "roll_back", "team_of_run"),
@@ -105,6 +133,7 @@ __getattr__ = Face(
             "resolve",
             "set_alias",
             "tag_version",
+            "version_with_alias",
         ),
         "runs": ("find_run",),
         "stage": ("Stage", "StageKey", "StageResult", "finished_result", "load_result", "run_stage"),

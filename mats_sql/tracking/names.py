@@ -27,6 +27,8 @@ INPUT = "input"
 PRIMARY_METRIC = "mlflow.experiment.primaryMetric.name"
 FINAL_SET_LOOK = "mats.final_set_look"
 FINAL_SET_LOOKS = "mats.final_set_looks"
+PROTOCOL = "mats.protocol"
+REPORT = "mats.report"
 
 INPUTS_FILE = "inputs.json"
 OUTPUTS_FILE = "outputs.json"

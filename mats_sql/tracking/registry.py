@@ -113,6 +113,12 @@ def aliased(store: Store, name: str, alias: str) -> Version | None:
         return None
 
 
+def version_with_alias(store: Store, name: str, alias: str) -> Version | None:
+    """Return the version that holds an alias, if any; raises :class:`TrackingError` when that cannot be read."""
+    with tracking_failures("the model registry must be readable", "check the tracking server and start again"):
+        return aliased(store, name, alias)
+
+
 def version_numbered(store: Store, name: str, number: int) -> Version | None:
     """Return a version by its number, or ``None`` when it is deleted."""
     try:

@@ -119,6 +119,10 @@ class StageRun:
         with self._file(file) as path:
             path.write_text(text, "utf-8")
 
+    def log_folder(self, folder: Path) -> None:
+        """Record every file of a folder, e.g. a report and its figures, under the same names."""
+        self.store.client.log_artifacts(self.run_id, str(folder))
+
     def output(self, name: str, kind: ArtifactKind, path: Path, metadata: Mapping[str, str] | None = None) -> None:
         """Declare a file or folder as an output; it is stored when the stage ends and must not change after that."""
         if name in self.outputs:

@@ -7,9 +7,8 @@ import pytest
 from mats_sql.config import Experiment
 from mats_sql.pipeline.main import run_experiment
 from mats_sql.pipeline.search import RegimeSearch
+from mats_sql.pipeline.tuning import regimes_to_search
 from mats_sql.pipeline.workspace import Workspace
-from mats_sql.preference import matched_control
-from mats_sql.preference.labelling import Labelling
 from mats_sql.search import known_trials
 from mats_sql.tracking.registry import resolve
 from mats_sql.tracking.stage import Stage, StageKey, run_stage
@@ -53,13 +52,16 @@ def test_main_trains_what_the_search_found_and_promotes_what_validation_prefers(
     assert parents <= {trial.info.run_id for trial in trials}, "main trains no validator again"
 
 
-def test_a_regime_has_its_own_settings_and_a_control_those_of_its_regime() -> None:
+def test_a_regime_has_its_own_settings_and_no_other_has_them() -> None:
     experiment = Experiment.model_validate(
         {"regimes": ["indep", "collab"], "tuned": {"collab": {"beta": 0.5, "k": 2}, "indep": {"learning_rate": 0.01}}}
     )
-    assert (experiment.as_tuned("collab").orpo.beta, experiment.as_tuned("collab").pairs.k) == (0.5, 2)
-    assert experiment.as_tuned("collab").orpo.learning_rate == experiment.orpo.learning_rate
-    matched = matched_control(experiment, Labelling("collab"))
-    assert matched is not None
-    assert experiment.as_tuned(matched.regime).orpo.learning_rate == 0.01
-    assert experiment.as_tuned("strict") is experiment
+    assert (experiment.tuned_to("collab").orpo.beta, experiment.tuned_to("collab").pairs.k) == (0.5, 2)
+    assert experiment.tuned_to("collab").orpo.learning_rate == experiment.orpo.learning_rate
+    assert experiment.tuned_to("indep").orpo.beta == experiment.orpo.beta
+    assert experiment.tuned_to("strict") is experiment
+
+
+def test_a_regime_that_is_tuned_is_not_searched() -> None:
+    settings = {"regimes": ["indep", "collab"], "tuned": {"collab": {}}}
+    assert regimes_to_search(Experiment.model_validate(settings)) == ["indep"]

@@ -2,7 +2,7 @@
 
 ``comparisons`` makes and keeps them, ``comparison`` is one of them, ``statistics`` computes it from ``paired`` runs
 with ``intervals`` and ``significance``; ``survival`` says what controls leave of it, ``power`` beforehand what can be
-seen.
+seen, ``bootstrap`` how often resamples reach a margin, ``ruling`` what may be claimed.
 """
 
 from __future__ import annotations
@@ -22,16 +22,20 @@ if TYPE_CHECKING:
         write_comparisons,
     )
     from mats_sql.evaluation.comparison.power import best_of_n_overstatement, power_notice
+    from mats_sql.evaluation.comparison.ruling import Finding, Ruling, rulings
 
 __all__ = [
     "ComparedControl",
     "ComparedTeam",
     "Comparison",
     "Comparisons",
+    "Finding",
+    "Ruling",
     "best_of_n_overstatement",
     "compare_question_sets",
     "power_notice",
     "read_comparisons",
+    "rulings",
     "write_comparisons",
 ]
 
@@ -48,5 +52,6 @@ __getattr__ = Face(
             "write_comparisons",
         ),
         "power": ("best_of_n_overstatement", "power_notice"),
+        "ruling": ("Finding", "Ruling", "rulings"),
     },
 )

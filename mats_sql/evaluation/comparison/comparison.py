@@ -59,6 +59,14 @@ class DatabaseGap:
 
 
 @dataclass(frozen=True, slots=True)
+class MarginShare:
+    """The share of bootstrap resamples whose gap is at least ``margin``; both are fractions."""
+
+    margin: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """Treatment minus baseline on the questions of one set. Differences are fractions (0.01 is one point).
 
@@ -66,8 +74,9 @@ class Comparison:
     seeds: the mean over all pairs of runs). ``decision_p`` is the largest p-value that applies: a difference is claimed
     only when every test claims it (an intersection-union test, so its size is at most ``alpha``). ``adjusted_p`` is
     that after Holm's correction when several comparisons were made together. ``control`` says which kind of baseline
-    this is when it is a control of the treatment and not the baseline that all treatments have. ``seeds_vary`` says
-    what the sides' seeds vary, and with that what the interval and the p-value over seeds cover.
+    this is when it is a control of the treatment and not the baseline that all treatments have. ``margins`` say how
+    often resamples reach the protocol's margin and twice that (empty: not counted). ``seeds_vary`` says what the sides'
+    seeds vary, and with that what the interval and the p-value over seeds cover.
     """
 
     question_set: str
@@ -87,6 +96,7 @@ class Comparison:
     treatment_seeds: SeedNoise
     seeds_vary: SeedsVary
     databases: tuple[DatabaseGap, ...]
+    margins: tuple[MarginShare, ...] = ()
     control: str = ""
 
     @property
@@ -157,9 +167,9 @@ class Comparison:
         }
         if len(self.databases) >= MINIMUM_DATABASES:
             tests |= {"sign-flip over databases": self.p_values.sign_flip, "cluster t": self.p_values.cluster}
-        parts = [f"{name} p = {_p(value)}" for name, value in tests.items() if not math.isnan(value)]
+        parts = [f"{name} p {_p(value)}" for name, value in tests.items() if not math.isnan(value)]
         if self.adjusted_p != self.decision_p:
-            parts.append(f"Holm-adjusted p = {_p(self.adjusted_p)}")
+            parts.append(f"Holm-adjusted p {_p(self.adjusted_p)}")
         if len(self.databases) < MINIMUM_DATABASES:
             parts.append(f"holds for these {len(self.databases)} databases only, too few to test over databases")
         if single:
@@ -172,4 +182,4 @@ def _points(interval: Interval) -> str:
 
 
 def _p(value: float) -> str:
-    return "< .001" if value < 0.001 else f"{value:.3f}".lstrip("0") if value < 1 else "1"
+    return "< .001" if value < 0.001 else f"= {value:.3f}".replace("= 0.", "= .") if value < 1 else "= 1"

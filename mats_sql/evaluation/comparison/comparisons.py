@@ -15,6 +15,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from mats_sql.choices import SeedsVary
 from mats_sql.errors import StageInputError
+from mats_sql.evaluation.comparison.bootstrap import DEFAULT_MARGIN
 from mats_sql.evaluation.comparison.comparison import Comparison
 from mats_sql.evaluation.comparison.statistics import compare_teams, corrected
 from mats_sql.evaluation.comparison.survival import Survival, survivals
@@ -123,6 +124,8 @@ def compare_question_sets(
     baseline: ComparedTeam,
     treatments: Sequence[ComparedTeam],
     controls: Sequence[ComparedControl] = (),
+    *,
+    margin: float = DEFAULT_MARGIN,
 ) -> Comparisons:
     """Compare every treatment with the baseline, and with its controls, at selector EX, on every set.
 
@@ -135,7 +138,7 @@ def compare_question_sets(
             comparison
             for chosen in sets
             for control in (common, *controls)
-            for comparison in _family(chosen, treatments, control)
+            for comparison in _family(chosen, treatments, control, margin)
         )
     )
 
@@ -160,7 +163,7 @@ def read_comparisons(path: Path) -> Comparisons:
 
 
 def _family(
-    chosen: QuestionSet, treatments: Sequence[ComparedTeam], control: ComparedControl
+    chosen: QuestionSet, treatments: Sequence[ComparedTeam], control: ComparedControl, margin: float
 ) -> tuple[Comparison, ...]:
     """Return the gaps of the treatments that have this control, corrected together."""
     gaps = [
@@ -170,6 +173,7 @@ def _family(
             names=(control.sides[treatment.name].name, treatment.name),
             question_set=chosen.name,
             seeds_vary=SeedsVary.narrowest([control.sides[treatment.name].seeds_vary, treatment.seeds_vary]),
+            margin=margin,
         )
         for treatment in treatments
         if treatment.name in control.sides

@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from mats_sql.choices import SeedsVary
+from mats_sql.evaluation.comparison.bootstrap import margin_shares
 from mats_sql.evaluation.comparison.comparison import (
     MINIMUM_DATABASES,
     Comparison,
@@ -37,10 +38,12 @@ def compare_teams(
     question_set: str = "",
     seeds_vary: SeedsVary = SeedsVary.ORPO,
     alpha: float = 0.05,
+    margin: float | None = None,
 ) -> Comparison:
     """Compare two teams on the same questions; each side is one run, or one run per training seed.
 
-    Seeds that vary more than ORPO are shared by the sides, run by run, in the order given.
+    Seeds that vary more than ORPO are shared by the sides, run by run, in the order given. With a ``margin`` it is also
+    counted how often resamples reach it, which takes longer than all the rest.
 
     Raises :class:`~mats_sql.errors.StageInputError` when a side is empty or the runs differ in questions or databases.
     """
@@ -67,6 +70,7 @@ def compare_teams(
         treatment_seeds=seeds[1],
         seeds_vary=seeds_vary,
         databases=tuple(_database_gap(name, values, alpha) for name, values in data.by_database.items()),
+        margins=() if margin is None else margin_shares(data, seeds_vary, margin),
     )
 
 
@@ -94,6 +98,9 @@ def _inference(data: Paired, seeds_vary: SeedsVary, alpha: float) -> tuple[Inter
 
 
 def _detectable(data: Paired, seeds_vary: SeedsVary, alpha: float) -> float:
+    """Return the minimal detectable effect at the disagreement seen; NaN where the sides never disagree."""
+    if not data.differences.any():
+        return math.nan
     return minimal_detectable_effect(
         data.questions,
         float(np.mean(data.differences**2)),

@@ -244,6 +244,8 @@ def _team_sentence(regime: str, failed: Check | None, trained: TrainedRegimes) -
     if comparison.difference < MINIMUM_RISE and failed is not None:
         return f"{name}: the signal is lost at {failed.station}: {failed.finding} ({moved}, {found})."
     if not comparison.distinguishable:
+        if math.isnan(comparison.minimal_detectable_effect):
+            return f"{name}: {moved} is {found}, as both are right on the same questions{weakest}."
         seen = f"{100 * comparison.minimal_detectable_effect:.1f} pp are needed to see an effect in four of five tries"
         return f"{name}: {moved} is {found} ({seen}){weakest}."
     return f"{name}: the signal arrives ({moved}, {found}){weakest}."

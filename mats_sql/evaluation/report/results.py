@@ -206,6 +206,7 @@ def _comparison_note(comparisons: Sequence[Comparison]) -> str:
 
 def _comparison_row(comparison: Comparison) -> tuple[Cell, ...]:
     spans = (comparison.intervals.question, comparison.intervals.database, comparison.intervals.seed)
+    effect = comparison.minimal_detectable_effect
     shown = (f"{100 * span.low:+.2f}, {100 * span.high:+.2f}" if span.known else None for span in spans)
     return (
         _gap(comparison.treatment, comparison.baseline),
@@ -214,7 +215,7 @@ def _comparison_row(comparison: Comparison) -> tuple[Cell, ...]:
         comparison.p_values.question,
         comparison.p_values.sign_flip,
         comparison.adjusted_p,
-        f"{100 * comparison.minimal_detectable_effect:.2f}",
+        None if math.isnan(effect) else f"{100 * effect:.2f}",
         "distinguishable" if comparison.distinguishable else "not distinguishable",
     )
 

@@ -60,13 +60,13 @@ class ResultTable:
             no_wrap = index > 0 or not fold
             table.add_column(header, justify="right" if index else "left", no_wrap=no_wrap, overflow="fold")
         for row in self.rows:
-            table.add_row(*(escape(_shown(row[index])) for index in kept))
+            table.add_row(*(escape(shown(row[index])) for index in kept))
         return table
 
     def to_markdown(self) -> str:
         """Return the table in GitHub's Markdown, with its title as a heading."""
         rule = ["---", *("---:" for _ in self.columns[1:])]
-        lines = [self.columns, rule, *([_shown(cell) for cell in row] for row in self.rows)]
+        lines = [self.columns, rule, *([shown(cell) for cell in row] for row in self.rows)]
         body = "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
         return f"### {self.title}\n\n{body}\n" + (f"\n{self.note}\n" if self.note else "")
 
@@ -79,7 +79,8 @@ class ResultTable:
         return text.getvalue()
 
 
-def _shown(cell: Cell) -> str:
+def shown(cell: Cell) -> str:
+    """Return a cell as a reader sees it: percent for proportions, a dash for what is unknown."""
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return "–"
     if isinstance(cell, Proportion):
