@@ -32,6 +32,11 @@ pre code { white-space: pre-wrap; overflow-wrap: anywhere; }
 article { margin: 1rem 0; padding: .3rem 1rem .8rem; border: 1px solid #DDD; border-left-width: 5px; }
 article.rescued { border-left-color: #009E73; }
 article.harmed { border-left-color: #D55E00; }
+@media screen and (max-width: 62rem) {
+  table { font-size: .76rem; }
+  th, td { padding: .25rem .4rem; }
+  tbody th { white-space: normal; min-width: 9rem; }
+}
 @page { size: A4; margin: 14mm; }
 @media print {
   body { font-size: 9.5pt; }
@@ -41,6 +46,7 @@ article.harmed { border-left-color: #D55E00; }
   figure, article, tr { break-inside: avoid; }
   thead { display: table-header-group; }
   .table { overflow: visible; }
+  .note, figcaption { font-size: 8pt; }
   table { width: 100%; font-size: 7pt; }
   th, td { padding: .12rem .25rem; }
   tbody th, td, thead th, td.long, th.long { white-space: normal; min-width: 0; }
