@@ -32,7 +32,7 @@ from mats_sql.tracking.stage import Stage, StageKey, run_stage
 from mats_sql.tracking.stage_run import StageRun
 from tests.pipeline.test_teams import changed
 
-SEARCH = {"trials": 2, "k": [2, 3], "block_questions": 2}
+SEARCH = {"trials": 2, "k": [3], "block_questions": 2}
 
 
 @pytest.fixture
