@@ -96,7 +96,10 @@ def _require_one_process() -> None:
     """Refuse to be one of several: each would wait for the first one's stage, and that one for the others' steps."""
     started = os.environ.get("WORLD_SIZE", "1")
     if started != "1":
-        raise ConfigError(f"a command must run in 1 process, but WORLD_SIZE is {started}; start it without a launcher")
+        raise ConfigError(
+            f"a command must run in 1 process, but WORLD_SIZE is {started}; start it without a launcher: the setting "
+            "training.processes starts one"
+        )
 
 
 @contextmanager

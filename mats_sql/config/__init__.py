@@ -25,7 +25,14 @@ from mats_sql.config.questions import BenchmarkSettings, LabSettings, PretrainSe
 from mats_sql.config.regimes import OwnRule, is_own, known_regime, own_rule, regime_label
 from mats_sql.config.section import Section
 from mats_sql.config.teams import SFT_TEAMS, TeamMembers
-from mats_sql.config.training import LoraSettings, OrpoSettings, SftAgents, SftSettings, TrainerSettings
+from mats_sql.config.training import (
+    LoraSettings,
+    OrpoSettings,
+    SftAgents,
+    SftSettings,
+    TrainerSettings,
+    TrainingSettings,
+)
 
 __all__ = [
     "SFT_TEAMS",
@@ -55,6 +62,7 @@ __all__ = [
     "TeacherSettings",
     "TeamMembers",
     "TrainerSettings",
+    "TrainingSettings",
     "TunedSettings",
     "UntrainedSettings",
     "is_own",

@@ -24,7 +24,7 @@ from mats_sql.config.questions import BenchmarkSettings, LabSettings, PretrainSe
 from mats_sql.config.regimes import RegimeName, known_regime, regime_label
 from mats_sql.config.section import Positive, Section
 from mats_sql.config.teams import TeamMembers, check_teams
-from mats_sql.config.training import OrpoSettings, SftAgents
+from mats_sql.config.training import OrpoSettings, SftAgents, TrainingSettings
 
 
 class Experiment(Section):
@@ -67,6 +67,7 @@ class Experiment(Section):
     sql: SqlSettings = Field(SqlSettings(), description="How SQL is executed and judged.")
     generation: GenerationSettings = Field(GenerationSettings(), description="Which engine draws text.")
     teacher: TeacherSettings = Field(TeacherSettings(), description="Who writes the answers that SFT teaches.")
+    training: TrainingSettings = Field(TrainingSettings(), description="Where trainings run.")
     sft: SftAgents = Field(SftAgents(), description="Supervised fine-tuning, agent by agent.")
     fixers: tuple[FixerCritique, ...] = Field(
         (FixerCritique.AWARE,),
@@ -111,6 +112,19 @@ class Experiment(Section):
                 raise ValueError(
                     f"{key} must be at most min(rollout.plans, rollout.critiques), the pool's size, but got {value} "
                     f"and min({self.rollout.plans}, {self.rollout.critiques}); lower {key} or draw more"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _processes_share_steps_evenly(self) -> Experiment:
+        trained = {f"sft.{agent}": getattr(self.sft, agent) for agent in type(self.sft).model_fields}
+        for name, settings in {**trained, "orpo": self.orpo}.items():
+            step = settings.batch_size * settings.gradient_accumulation
+            if step % self.training.processes:
+                raise ValueError(
+                    f"training.processes must divide {name}'s step, batch_size x gradient_accumulation, but got "
+                    f"{self.training.processes} and {settings.batch_size} x {settings.gradient_accumulation}; "
+                    "change one"
                 )
         return self
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from mats_sql.config.section import Fraction, Positive, Rate, Section
 
 _LEARNING_RATE = "AdamW's highest learning rate."
-_BATCH_SIZE = "{} computed at a time, per process."
+_BATCH_SIZE = "{} computed at a time."
 _WARMUP = (
     "Part of the steps, rounded down, in which the learning rate rises from nothing; then it falls linearly to nothing."
 )
@@ -22,6 +22,17 @@ class LoraSettings(Section):
     alpha: Positive = Field(32, description="Adapters are scaled by alpha over rank.")
     dropout: Fraction = Field(0.0, description="Share of an adapter's inputs left out in training.")
     target_modules: str = Field("all-linear", description="Which modules get an adapter, as PEFT names them.")
+    frozen: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="Number type of the frozen weights beneath adapters; auto: bfloat16 on a GPU that computes in it, "
+        "else float32.",
+    )
+
+    @model_serializer(mode="wrap")
+    def _as_before_where_unset(self, write: SerializerFunctionWrapHandler) -> dict[str, object]:
+        # newer than the runs it would tell apart: what was computed without it is found again
+        document: dict[str, object] = write(self)
+        return document if self.frozen != "auto" else {key: document[key] for key in document if key != "frozen"}
 
 
 class TrainerSettings(Section):
@@ -51,6 +62,25 @@ class TrainerSettings(Section):
     logit_rows: Positive = Field(
         1024, description="Token positions whose logits exist at one time: memory, not results."
     )
+
+
+class TrainingSettings(Section):
+    """Where a training runs (docs/training.md)."""
+
+    separate: bool | None = Field(
+        None,
+        description="Whether a training runs in a process of its own, whose memory and card are free when it ends; "
+        "none: where there is a GPU.",
+    )
+    processes: Positive = Field(
+        1,
+        description="Processes that share every optimizer step, on a card each where there are cards. They change the "
+        "last bits of trained weights.",
+    )
+
+    def identity(self) -> dict[str, int]:
+        """Return what of it can change trained weights."""
+        return {} if self.processes == 1 else {"processes": self.processes}
 
 
 class SftSettings(TrainerSettings):

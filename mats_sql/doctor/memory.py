@@ -51,16 +51,17 @@ class Drawing:
 def training_memory(shape: ModelShape, settings: TrainerSettings, tokens: int, *, card: bool) -> Memory:
     """Return the memory of an optimizer step whose micro-batch has ``tokens`` tokens.
 
-    Weights are float32 whatever the files hold; on a card the computation is bfloat16, so that each weight has a
-    bfloat16 copy, unless ``precision`` asks for float32.
+    Trained weights are float32 whatever the files hold; on a card the computation is bfloat16, so that each weight has
+    a bfloat16 copy, unless ``precision`` asks for float32. Frozen weights beneath adapters are bfloat16 themselves.
     """
     half = card if settings.precision == "auto" else settings.precision == "bfloat16"
     adapters = _adapter_parameters(shape, settings.lora)
     trained = adapters or shape.parameters
+    frozen = _frozen_bytes(settings.lora, half=half and card) if adapters else FULL
     return Memory(
         (
-            ("weights", FULL * (shape.parameters + adapters)),
-            ("16-bit copies", _copies(shape, settings) if half else 0),
+            ("weights", frozen * shape.parameters + FULL * adapters),
+            ("16-bit copies", _copies(shape, settings) if half and frozen == FULL else 0),
             ("gradients", FULL * trained),
             ("optimizer", OPTIMIZER * trained),
             ("activations", _activations(shape, settings, tokens, HALF if half else FULL)),
@@ -124,6 +125,11 @@ def vllm_memory(shape: ModelShape, drawing: Drawing) -> Memory:
 
 def _adapter_parameters(shape: ModelShape, lora: LoraSettings) -> int:
     return shape.adapter_parameters(lora.rank, lora.target_modules) if lora.rank else 0
+
+
+def _frozen_bytes(lora: LoraSettings, *, half: bool) -> int:
+    named = "bfloat16" if half else "float32"
+    return HALF if (named if lora.frozen == "auto" else lora.frozen) == "bfloat16" else FULL
 
 
 def _copies(shape: ModelShape, settings: TrainerSettings) -> int:

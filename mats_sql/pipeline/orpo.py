@@ -7,13 +7,11 @@ checkpoint as it was, so that a regime with nothing to teach one agent still giv
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from mats_sql.config import OrpoSettings
 from mats_sql.parquet import read_records
-from mats_sql.pipeline.progress import Progress
 from mats_sql.pipeline.shown import preference_settings, preference_tags, run_title
 from mats_sql.pipeline.training_log import log_final, log_steps
 from mats_sql.pipeline.workspace import Workspace
@@ -46,9 +44,15 @@ def orpo(workspace: Workspace, course: PreferenceCourse) -> StageResult:
     return workspace.run(
         KEY,
         title=run_title(f"{course.regime} {course.agent}, seed {course.seed}", "orpo"),
-        settings={"agent": course.agent, "orpo": settings, "seed": seed, "regime": course.regime},
+        settings={
+            "agent": course.agent,
+            "orpo": settings,
+            "seed": seed,
+            "regime": course.regime,
+            **experiment.training.identity(),
+        },
         inputs={"base": course.base, "pairs": course.pairs, "evaluation": course.evaluation},
-        compute=lambda run: _compute(run, workspace.progress, course, settings, seed),
+        compute=lambda run: _compute(workspace, run, course, settings, seed),
         tags={
             "agent": course.agent,
             "regime": course.regime,
@@ -60,38 +64,20 @@ def orpo(workspace: Workspace, course: PreferenceCourse) -> StageResult:
     )
 
 
-def _compute(run: StageRun, progress: Progress, course: PreferenceCourse, settings: OrpoSettings, seed: int) -> None:
-    pairs, model = read_records(PreferencePair, course.pairs.path), run.work / "model"
+def _compute(workspace: Workspace, run: StageRun, course: PreferenceCourse, settings: OrpoSettings, seed: int) -> None:
+    from mats_sql.training import TrainingJob, planned_steps, train
+
+    pairs, model = len(read_records(PreferencePair, course.pairs.path)), run.work / "model"
     if pairs:
-        _train(run, progress, course, pairs, model, settings, seed)
+        table, held_out = course.pairs.path, course.evaluation.path
+        job = TrainingJob(course.base.path, model, settings, seed, table, held_out, run.work / "checkpoints")
+        heard = log_steps(run, workspace.progress, planned_steps(pairs, settings))
+        report = train(job, workspace.experiment.training, heard)
+        log_final(run, report.metrics, dropped=len(report.dropped))
     else:
         shutil.copytree(course.base.path, model, dirs_exist_ok=True)
         run.log_metrics({"dropped": 0.0, "train_steps": 0.0})
-        progress.note(
+        workspace.progress.note(
             f"orpo {course.agent} {course.regime}: no pairs, so the model is the one it had before, unchanged"
         )
     run.output("model", ArtifactKind.MODEL, model, {"agent": course.agent, "regime": course.regime})
-
-
-def _train(
-    run: StageRun,
-    progress: Progress,
-    course: PreferenceCourse,
-    pairs: Sequence[PreferencePair],
-    model: Path,
-    settings: OrpoSettings,
-    seed: int,
-) -> None:
-    from mats_sql.training import planned_steps, train_orpo
-
-    report = train_orpo(
-        pairs,
-        read_records(PreferencePair, course.evaluation.path),
-        base=course.base.path,
-        out=model,
-        settings=settings,
-        seed=seed,
-        on_metrics=log_steps(run, progress, planned_steps(len(pairs), settings)),
-        checkpoints=run.work / "checkpoints",
-    )
-    log_final(run, report.metrics, dropped=len(report.dropped))

@@ -109,6 +109,7 @@ def prepare_shared(workspace: Workspace, search: RegimeSearch) -> str:
             "orpo": experiment.orpo.model_dump(mode="json", exclude={"beta", "learning_rate"}),
             "pairs": experiment.pairs.model_dump(mode="json", exclude={"k"}),
             "seed": [experiment.seed, experiment.seeds[0]],
+            **experiment.training.identity(),
         }
     )
 

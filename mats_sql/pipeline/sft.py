@@ -139,6 +139,7 @@ def _train(workspace: Workspace, course: Course) -> StageResult:
             "prompts": PROMPT_VERSIONS,
             "benchmark": experiment.benchmark.prompt_settings(),
             "seed": seed,
+            **experiment.training.identity(),
             **course.tags,
         },
         inputs={"base": course.base, **course.inputs},
@@ -148,40 +149,23 @@ def _train(workspace: Workspace, course: Course) -> StageResult:
 
 
 def _compute(workspace: Workspace, run: StageRun, course: Course, settings: SftSettings, seed: int) -> None:
+    from mats_sql.training import TrainingJob, planned_steps, train
+
     examples, model = course.examples(), run.work / "model"
     table = run.work / "examples.parquet"
     write_records(examples, SftExample, table)
     run.output("examples", ArtifactKind.DATASET, table)
     if examples:
-        _learn(workspace, run, course, examples, settings, seed)
+        job = TrainingJob(course.base.path, model, settings, seed, table, None, run.work / "checkpoints")
+        planned = planned_steps(len(examples), settings)
+        report = train(job, workspace.experiment.training, log_steps(run, workspace.progress, planned))
+        run.log_metrics({"examples": len(examples)})
+        log_final(run, report.metrics, dropped=len(report.dropped))
     else:
         shutil.copytree(course.base.path, model, dirs_exist_ok=True)
         run.log_metrics({"examples": 0.0, "dropped": 0.0, "train_steps": 0.0})
         workspace.progress.note(f"  sft {course.agent}: no examples, so the model is the one it starts from, unchanged")
     run.output("model", ArtifactKind.MODEL, model, {"agent": course.agent, **course.tags})
-
-
-def _learn(
-    workspace: Workspace,
-    run: StageRun,
-    course: Course,
-    examples: Sequence[SftExample],
-    settings: SftSettings,
-    seed: int,
-) -> None:
-    from mats_sql.training import planned_steps, train_sft
-
-    report = train_sft(
-        examples,
-        base=course.base.path,
-        out=run.work / "model",
-        settings=settings,
-        seed=seed,
-        on_metrics=log_steps(run, workspace.progress, planned_steps(len(examples), settings)),
-        checkpoints=run.work / "checkpoints",
-    )
-    run.log_metrics({"examples": len(examples)})
-    log_final(run, report.metrics, dropped=len(report.dropped))
 
 
 @contextmanager

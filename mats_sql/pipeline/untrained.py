@@ -16,7 +16,7 @@ from mats_sql.seeds import derive_seed
 from mats_sql.shapes import ModelShape, write_untrained
 from mats_sql.tracking import Artifact, ArtifactKind, StageKey, StageResult, StageRun
 
-KEY = StageKey("untrained", 1)
+KEY = StageKey("untrained", 2)
 
 
 def make_untrained(workspace: Workspace, questions: Artifact) -> StageResult:

@@ -23,6 +23,11 @@ CHAT_ML = (
 )
 """ChatML, without the system message that Qwen2.5's own template adds where there is none."""
 
+NORM = 4.0
+"""The weights of the last norm, about those of trained checkpoints. At 1, as transformers begins, no hidden state gives
+a token of a frozen, tied and random embedding more than a few percent, so that adapters could teach nothing.
+"""
+
 SHARDS = 2
 """Files that the weights are split into, about."""
 
@@ -31,7 +36,8 @@ def write_untrained(out: Path, shape: ModelShape, texts: Iterable[str], *, seed:
     """Write a checkpoint of this shape into the folder ``out``; equal arguments give equal weights and tokens.
 
     The tokenizer learns from ``texts`` and has at most ``shape.vocabulary`` tokens; rows that they leave over stay
-    unused, as in the published checkpoints. Weights are drawn as transformers initialises them.
+    unused, as in the published checkpoints. Weights are drawn as transformers initialises them; those of the last norm
+    are :data:`NORM`.
     """
     import torch
     from transformers.utils.logging import disable_progress_bar
@@ -39,6 +45,7 @@ def write_untrained(out: Path, shape: ModelShape, texts: Iterable[str], *, seed:
     disable_progress_bar()  # a bar per written file says nothing: stages show what runs
     tokenizer = train_tokenizer(texts, shape.vocabulary, shape.context)
     model = random_qwen2(shape, seed=seed, dtype=torch.bfloat16)
+    torch.nn.init.constant_(model.model.norm.weight, NORM)
     end, pad = tokenizer.convert_tokens_to_ids([END, PAD])
     model.config.eos_token_id, model.config.pad_token_id = end, pad
     model.generation_config.eos_token_id, model.generation_config.pad_token_id = [end, pad], pad

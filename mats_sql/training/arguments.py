@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from transformers import TrainingArguments
@@ -16,22 +16,29 @@ from transformers.utils.logging import disable_progress_bar, enable_progress_bar
 from mats_sql.config import TrainerSettings
 from mats_sql.seeds import derive_seed
 from mats_sql.threads import usable_cores
-from mats_sql.training.order import visit_count
+from mats_sql.training.steps import share_of_step, warmup_steps
+
+Arguments = TypeVar("Arguments", bound=TrainingArguments)
 
 
-def trainer_arguments(settings: TrainerSettings, visits: int, *, work: Path, seed: int, keep: int) -> dict[str, object]:
+def trainer_arguments(
+    settings: TrainerSettings, visits: int, *, work: Path, seed: int, keep: int, processes: int = 1
+) -> dict[str, object]:
     """Return keyword arguments for ``TrainingArguments`` and its subclasses, for a training of that many visits.
+
+    They are those of each of the ``processes`` that share every step.
 
     ``work`` receives the checkpoints, at most ``keep`` of them; 0 writes none. The data are visited once, in sequence:
     epochs and shuffling are already in the data's order.
     """
+    at_a_time, times = share_of_step(settings, processes)
     return {
         "output_dir": str(work),
         "num_train_epochs": 1,
         "train_sampling_strategy": "sequential",
-        "per_device_train_batch_size": settings.batch_size,
-        "per_device_eval_batch_size": settings.batch_size,
-        "gradient_accumulation_steps": settings.gradient_accumulation,
+        "per_device_train_batch_size": at_a_time,
+        "per_device_eval_batch_size": at_a_time,
+        "gradient_accumulation_steps": times,
         "learning_rate": settings.learning_rate,
         "warmup_steps": warmup_steps(visits, settings),
         "weight_decay": settings.weight_decay,
@@ -50,30 +57,34 @@ def trainer_arguments(settings: TrainerSettings, visits: int, *, work: Path, see
     }
 
 
-def step_size(settings: TrainerSettings) -> int:
-    """Return how many items one optimizer step visits: over micro-batches and over the processes torchrun started."""
-    return settings.batch_size * settings.gradient_accumulation * int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def planned_steps(items: int, settings: TrainerSettings) -> int:
-    """Return how many optimizer steps a training on that many items takes if none of them is too long."""
-    return math.ceil(visit_count(items, settings.epochs) / step_size(settings))
-
-
-def warmup_steps(visits: int, settings: TrainerSettings) -> int:
-    """Return how many optimizer steps the learning rate rises, rounded down: a short training has no warm-up.
-
-    Under transformers' schedules the first step of a warm-up has no learning rate at all. Rounded up, as they do it, a
-    training of one step would change nothing, and one of two steps would waste the half of its data.
-    """
-    return math.floor(settings.warmup_ratio * math.ceil(visits / step_size(settings)))
-
-
 def uses_bfloat16(settings: TrainerSettings) -> bool:
     """Return whether to compute in bfloat16: by default on a GPU that has it, never on a CPU."""
     if settings.precision == "auto":
         return bool(torch.cuda.is_available() and torch.cuda.is_bf16_supported())
     return settings.precision == "bfloat16"
+
+
+def held_dtype(settings: TrainerSettings) -> torch.dtype:
+    """Return the number type of the weights while they are trained, or frozen beneath adapters.
+
+    Trained weights are float32. Frozen ones take no updates, so where a GPU computes in bfloat16 anyway they are held
+    in it too: half the memory, and no copy for the computation. Adapters are float32 above either.
+    """
+    if settings.lora.rank == 0 or settings.lora.frozen == "float32":
+        return torch.float32
+    if settings.lora.frozen == "bfloat16" or (torch.cuda.is_available() and uses_bfloat16(settings)):
+        return torch.bfloat16
+    return torch.float32
+
+
+def on_one_card(arguments: Arguments) -> Arguments:
+    """Return the arguments with one card for this process, however many it sees.
+
+    transformers would wrap the model in DataParallel, whose replicas run a forward that is bound to the first of them.
+    """
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1
+    return arguments
 
 
 @contextmanager

@@ -32,6 +32,11 @@ class Encoded:
         return self.ids[self.answer_start :].count(end_id) == 1 and self.ids[-1] == end_id
 
 
+def blank(end_id: int) -> Encoded:
+    """Return what has no answer and counts for nothing: it fills up the last step of processes that share one."""
+    return Encoded((end_id,), 1)
+
+
 def encode_answers(tokenizer: PreTrainedTokenizerBase, conversations: Sequence[tuple[Messages, str]]) -> list[Encoded]:
     """Return each (prompt, answer) as ids, in order, in one call of the tokenizer.
 

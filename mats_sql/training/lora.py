@@ -46,7 +46,8 @@ def adapt(model: PreTrainedModel, settings: LoraSettings, *, seed: int) -> PreTr
 def merge_adapter(model: PreTrainedModel, draft: Path) -> PreTrainedModel:
     """Save a LoRA model's adapter below ``draft`` and return the merged model; return any other model as it is.
 
-    MLflow and plain transformers reload a PEFT folder with other weights, hence the merge.
+    MLflow and plain transformers reload a PEFT folder with other weights, hence the merge. It is done in float32, so
+    that weights are rounded once, when they are written.
     """
     from peft import PeftModel
 
@@ -56,7 +57,7 @@ def merge_adapter(model: PreTrainedModel, draft: Path) -> PreTrainedModel:
         _drop_chance(config)
     model.save_pretrained(draft / ADAPTER)
     (draft / ADAPTER / "README.md").unlink(missing_ok=True)
-    return model.merge_and_unload()
+    return model.float().merge_and_unload()
 
 
 def _drop_chance(config: PeftConfig) -> None:

@@ -23,7 +23,7 @@ _UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
 
 @dataclass(frozen=True, slots=True)
 class BaseModel:
-    """A model in float32 for training, its tokenizer, and what its files said that training changes on the way."""
+    """A model for training, its tokenizer, and what its files said that training changes on the way."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -31,19 +31,21 @@ class BaseModel:
     use_cache: bool
 
 
-def load_base(base: Path) -> BaseModel:
+def load_base(base: Path, dtype: torch.dtype | None = None) -> BaseModel:
     """Read a causal language model with a fast tokenizer, chat template and end-of-sequence token.
 
-    Weights are held in float32 whatever the files hold: half-precision weights lose small updates. Raises
-    :class:`ModelError`.
+    Weights are held in ``dtype``, by default in float32 whatever the files hold: half-precision weights lose small
+    updates, so another type is for weights that are not trained. Raises :class:`ModelError`.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    held = dtype or torch.float32
+
     tokenizer = load_tokenizer(base)
     try:
         config = AutoConfig.from_pretrained(str(base))
-        model = AutoModelForCausalLM.from_pretrained(str(base), dtype=torch.float32, attn_implementation="sdpa")
+        model = AutoModelForCausalLM.from_pretrained(str(base), dtype=held, attn_implementation="sdpa")
     except _UNREADABLE as error:
         raise _unreadable(base, error) from None
     return BaseModel(model, tokenizer, config.dtype or torch.float32, config.use_cache)

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from random import Random
+from typing import TypeVar
 
 from mats_sql.seeds import derive_random
+
+Item = TypeVar("Item")
 
 STEPS_PER_WINDOW = 16
 """Lengths are sorted within this many steps: enough to remove most padding, few enough to keep steps random."""
@@ -26,6 +29,11 @@ def visiting_order(lengths: Sequence[int], *, epochs: float, step_size: int, see
     for start in range(0, len(visits), window):
         order += _grouped(visits[start : start + window], lengths, step_size, derive_random(seed, "window", start))
     return order
+
+
+def filled(items: Sequence[Item], blank: Item, multiple: int) -> list[Item]:
+    """Return the items, and after them as many blanks as make their number a multiple: nobody's share is shorter."""
+    return [*items, *[blank] * (-len(items) % multiple)]
 
 
 def visit_count(count: int, epochs: float) -> int:

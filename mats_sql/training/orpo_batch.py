@@ -108,12 +108,13 @@ class OrpoCollator:
     pad_id: int
 
     def __call__(self, pairs: Sequence[EncodedPair]) -> OrpoBatch:
-        """Return the batch of ``pairs``, in their order."""
+        """Return the batch of ``pairs``, in their order; blanks, which have no answers, come last and count nowhere."""
         blocks = [block for index, pair in enumerate(pairs) for block in self._blocks(index, pair)]
         placed, causal = _packed(blocks) if self.packing else _aligned(blocks)
         shape = (1 + max(item.row for item in placed), 1 + max(item.columns[-1] for item in placed))
         scored = [score for item in placed for score in _moved(item, shape[1])]
-        answers = [len(side.ids) - side.answer_start for pair in pairs for side in (pair.chosen, pair.rejected)]
+        sides = [side for pair in pairs for side in (pair.chosen, pair.rejected)]
+        answers = [len(side.ids) - side.answer_start for side in sides if len(side.ids) > side.answer_start]
         one_sequence_each = causal == shape[1]
         return OrpoBatch(
             input_ids=_spread(placed, [item.block.ids for item in placed], shape, self.pad_id),
@@ -121,11 +122,11 @@ class OrpoCollator:
             if one_sequence_each
             else _spread(placed, [item.block.positions for item in placed], shape, 0),
             attention_mask=None if one_sequence_each else _mask(placed, shape, causal),
-            scored_rows=torch.tensor([item.source for item in scored]),
-            scored_tokens=torch.tensor([item.token for item in scored]),
-            answer_slots=torch.tensor([item.slot for item in scored]),
-            in_nll=torch.tensor([item.in_nll for item in scored]),
-            answer_lengths=torch.tensor(answers),
+            scored_rows=torch.tensor([item.source for item in scored], dtype=torch.long),
+            scored_tokens=torch.tensor([item.token for item in scored], dtype=torch.long),
+            answer_slots=torch.tensor([item.slot for item in scored], dtype=torch.long),
+            in_nll=torch.tensor([item.in_nll for item in scored], dtype=torch.bool),
+            answer_lengths=torch.tensor(answers, dtype=torch.long),
         )
 
     def _blocks(self, index: int, pair: EncodedPair) -> list[_Block]:

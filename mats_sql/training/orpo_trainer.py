@@ -107,7 +107,7 @@ def score_pairs(model: torch.nn.Module, batch: OrpoBatch) -> PairScores:
     answers = batch["answer_slots"] >= 0
     totals = log_probs.new_zeros(len(batch["answer_lengths"]))
     totals = totals.index_add(0, batch["answer_slots"][answers], log_probs[answers])
-    means = (totals / batch["answer_lengths"]).view(-1, 2)
+    means = (totals / batch["answer_lengths"]).view(len(totals) // 2, 2)
     return PairScores(means[:, 0], means[:, 1], nll_sum=-log_probs[batch["in_nll"]].sum())
 
 

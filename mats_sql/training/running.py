@@ -28,13 +28,14 @@ _CLOCK_METRICS = ("runtime", "_per_second", "total_flos", "epoch", "step")
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """What one training reads and writes, its seed, and who hears of its steps."""
+    """What one training reads and writes, its seed, who hears of its steps, and how many processes share them."""
 
     base: Path
     out: Path
     seed: int
     on_metrics: OnMetrics
     checkpoints: Path | None
+    processes: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,8 @@ def _settled() -> Iterator[None]:
 def _fingerprint(training: Training, settings: TrainerSettings, data: Iterable[object]) -> str:
     """Digest everything that decides a training's result, apart from the code."""
     weights = digest_tree(training.base) if training.base.exists() else str(training.base)
-    return digest_json([settings.model_dump(mode="json"), training.seed, weights, list(data)])
+    shared = [training.processes] if training.processes > 1 else []
+    return digest_json([settings.model_dump(mode="json"), training.seed, weights, list(data), *shared])
 
 
 class _ReportSteps(TrainerCallback):  # type: ignore[misc]

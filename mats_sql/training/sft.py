@@ -18,14 +18,15 @@ from mats_sql.config import SftSettings
 from mats_sql.errors import TrainingError
 from mats_sql.seeds import derive_random, derive_seed
 from mats_sql.teaching import SftExample
-from mats_sql.training.arguments import all_cores, quiet_files, step_size, trainer_arguments
+from mats_sql.training.arguments import all_cores, held_dtype, on_one_card, quiet_files, trainer_arguments
 from mats_sql.training.checkpoints import KEPT
-from mats_sql.training.encoding import Encoded, encode_answers
+from mats_sql.training.encoding import Encoded, blank, encode_answers
 from mats_sql.training.lora import lora_config
 from mats_sql.training.model_files import BaseModel, load_base
-from mats_sql.training.order import visiting_order
+from mats_sql.training.order import filled, visiting_order
 from mats_sql.training.report import OnMetrics, TrainingReport
 from mats_sql.training.running import Training, Workplace, run_trainer, workplace, write_trained
+from mats_sql.training.steps import share_of_step, step_size
 from mats_sql.training.token_logps import attach_scorer
 
 IGNORED = -100
@@ -41,20 +42,21 @@ def train_sft(
     seed: int,
     on_metrics: OnMetrics,
     checkpoints: Path | None = None,
+    processes: int = 1,
 ) -> TrainingReport:
     """Fine-tune ``base`` on ``examples`` and write a plain transformers checkpoint to ``out``.
 
-    Over-long examples are dropped and listed, never cut. With ``checkpoints`` a killed run continues there and ends
-    with the bytes of an uninterrupted one. Raises :class:`TrainingError` (no usable example, diverged) and
-    :class:`ModelError`.
+    Where a launcher has started several ``processes``, each calls this and takes its part of every step. Over-long
+    examples are dropped and listed, never cut. With ``checkpoints`` a killed run continues there and ends with the
+    bytes of an uninterrupted one. Raises :class:`TrainingError` (no usable example, diverged) and :class:`ModelError`.
     """
-    training = Training(base, out, seed, on_metrics, checkpoints)
+    training = Training(base, out, seed, on_metrics, checkpoints, processes)
     with all_cores(), quiet_files():
         return _train(_limited(examples, settings.max_examples, seed), settings, training)
 
 
 def _train(examples: Sequence[SftExample], settings: SftSettings, training: Training) -> TrainingReport:
-    base = load_base(training.base)
+    base = load_base(training.base, held_dtype(settings))
     kept, dropped = _encode(examples, base, settings.max_tokens)
     order = visiting_order(
         [len(item.ids) for item in kept],
@@ -63,7 +65,7 @@ def _train(examples: Sequence[SftExample], settings: SftSettings, training: Trai
         seed=derive_seed(training.seed, "order"),
     )
     with workplace(training, settings, ((item.ids, item.answer_start) for item in kept)) as place:
-        trainer = _trainer(base, [kept[index] for index in order], settings, place, training.seed)
+        trainer = _trainer(base, [kept[index] for index in order], settings, place, training)
         metrics = run_trainer(trainer, place, training.on_metrics)
         write_trained(trainer, training.out, base)
     return TrainingReport(metrics, dropped)
@@ -121,19 +123,26 @@ def _encode(examples: Sequence[SftExample], base: BaseModel, max_tokens: int) ->
 
 
 def _trainer(
-    base: BaseModel, visits: Sequence[Encoded], settings: SftSettings, place: Workplace, seed: int
+    base: BaseModel, visits: Sequence[Encoded], settings: SftSettings, place: Workplace, training: Training
 ) -> SFTTrainer:
-    keep = KEPT if place.checkpoints else 0
-    arguments = trainer_arguments(settings, len(visits), work=place.folder, seed=seed, keep=keep)
+    keep, processes = KEPT if place.checkpoints else 0, training.processes
+    arguments = trainer_arguments(
+        settings, len(visits), work=place.folder, seed=training.seed, keep=keep, processes=processes
+    )
+    if processes > 1:
+        at_a_time, _ = share_of_step(settings, processes)
+        visits = filled(visits, blank(base.tokenizer.eos_token_id), at_a_time * processes)
     attach_scorer(base.model, settings.logit_rows)
     return _Trainer(
         model=base.model,
-        args=SFTConfig(
-            **arguments,
-            max_length=None,
-            packing=False,
-            shuffle_dataset=False,
-            dataset_kwargs={"skip_prepare_dataset": True},
+        args=on_one_card(
+            SFTConfig(
+                **arguments,
+                max_length=None,
+                packing=False,
+                shuffle_dataset=False,
+                dataset_kwargs={"skip_prepare_dataset": True},
+            )
         ),
         train_dataset=_dataset(visits),
         processing_class=base.tokenizer,

@@ -143,6 +143,14 @@ def test_adapters_have_the_only_gradients_and_moments() -> None:
     assert (held["gradients"], held["optimizer"]) == (4 * adapters, 8 * adapters)
 
 
+@pytest.mark.parametrize(("frozen", "bytes_each", "copies"), [("auto", 2, 0), ("bfloat16", 2, 0), ("float32", 4, 2)])
+def test_frozen_weights_in_bfloat16_are_held_once(frozen: str, bytes_each: int, copies: int) -> None:
+    shape = PUBLISHED[0].shape
+    held = parts(SftSettings(lora=LoraSettings(rank=8, frozen=frozen)))
+    assert held["weights"] - 4 * shape.adapter_parameters(8) == bytes_each * shape.parameters
+    assert held["16-bit copies"] == copies * shape.parameters
+
+
 def test_checkpointing_keeps_the_layers_inputs_and_one_layer() -> None:
     shape = PUBLISHED[0].shape
     plain = parts(SftSettings())["activations"]

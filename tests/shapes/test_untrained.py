@@ -7,13 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
 from mats_sql.agents.messages import user
 from mats_sql.digests import digest_tree
 from mats_sql.doctor.checkpoints import look_at_checkpoint
 from mats_sql.generation.chat_tokens import ChatTokens
 from mats_sql.shapes.shape import ModelShape, shape_of
-from mats_sql.shapes.untrained import qwen2_config, write_untrained
+from mats_sql.shapes.untrained import NORM, qwen2_config, write_untrained
 
 SHAPE = ModelShape(
     width=32,
@@ -42,6 +43,8 @@ def test_it_has_the_shape_and_nothing_is_missing(made: Path) -> None:
     found = look_at_checkpoint(str(made))
     assert (found.problems, found.shape) == ((), SHAPE)
     assert len(list(made.glob("*.safetensors"))) > 1
+    norms = [load_file(shard).get("model.norm.weight") for shard in made.glob("*.safetensors")]
+    assert [set(norm.tolist()) for norm in norms if norm is not None] == [{NORM}]
     assert json.loads((made / "config.json").read_text())["architectures"] == ["Qwen2ForCausalLM"]
 
 

@@ -10,7 +10,8 @@ from transformers import TrainingArguments
 from trl import SFTConfig
 
 from mats_sql.config import SftSettings
-from mats_sql.training.arguments import trainer_arguments, warmup_steps
+from mats_sql.training.arguments import trainer_arguments
+from mats_sql.training.steps import warmup_steps
 
 
 @pytest.mark.parametrize("trainer", [TrainingArguments, SFTConfig])

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mats_sql.config import SftSettings
-from mats_sql.training.arguments import planned_steps
 from mats_sql.training.order import STEPS_PER_WINDOW, visiting_order
+from mats_sql.training.steps import planned_steps
 
 LENGTHS = st.lists(st.integers(1, 50), min_size=1, max_size=200)
 

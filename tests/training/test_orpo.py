@@ -4,7 +4,6 @@ import math
 import os
 import pickle
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -116,43 +115,6 @@ def test_kill_9_and_the_same_command_again_end_with_the_same_bytes(
     train(pairs, [], base, tmp_path / "out", checkpoints=tmp_path / "checkpoints")
     train(pairs, [], base, tmp_path / "straight")
     assert digest_tree(tmp_path / "out") == digest_tree(tmp_path / "straight")
-
-
-PROCESS = """
-import pickle, sys
-from pathlib import Path
-from mats_sql.config import OrpoSettings
-from mats_sql.training.orpo import train_orpo
-folder, base = Path(sys.argv[1]), Path(sys.argv[2])
-settings = OrpoSettings(batch_size=4, epochs=1, learning_rate=1e-3, max_tokens=256)
-pairs = pickle.loads((folder / "pairs").read_bytes())
-report = train_orpo(pairs, pairs[:8], base=base, out=folder / "two", settings=settings, seed=7,
-                    on_metrics=lambda step, metrics: None)
-if sys.argv[3] == "0":
-    (folder / "report").write_bytes(pickle.dumps(report))
-"""
-
-
-def test_two_processes_train_like_one(base: Path, pairs: list[PreferencePair], tmp_path: Path) -> None:
-    (tmp_path / "pairs").write_bytes(pickle.dumps(pairs))
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = str(server.getsockname()[1])
-    group = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROCESS, str(tmp_path), str(base), str(rank)],
-            env=os.environ | group | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stderr=subprocess.PIPE,
-        )
-        for rank in range(2)
-    ]
-    errors = [process.communicate(timeout=240)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], errors
-    alone, _ = train(pairs, pairs[:8], base, tmp_path / "one", batch_size=8, gradient_accumulation=1)
-    together = pickle.loads((tmp_path / "report").read_bytes())
-    assert together.metrics == pytest.approx(alone.metrics, rel=1e-4)
-    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
-    torch.testing.assert_close(two, one, atol=1e-5, rtol=0)
 
 
 def test_the_report_holds_training_and_evaluation_metrics(

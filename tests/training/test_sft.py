@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from mats_sql.agents.messages import as_dicts, user
@@ -124,6 +125,23 @@ def test_a_merged_lora_checkpoint_predicts_like_its_adapter_on_the_base(
     ids = torch.arange(4, 40)[None]
     torch.testing.assert_close(merged(ids).logits, adapted(ids).logits, atol=1e-4, rtol=1e-4)
     assert not torch.equal(merged(ids).logits, AutoModelForCausalLM.from_pretrained(base)(ids).logits)
+
+
+def test_frozen_weights_in_bfloat16_train_float32_adapters_and_are_written_as_they_came(
+    base: Path, examples: list[SftExample], tmp_path: Path
+) -> None:
+    half_frozen = LORA.model_copy(update={"frozen": "bfloat16"})
+    in_half, _ = train(examples, base, tmp_path / "half", lora=half_frozen)
+    in_full, _ = train(examples, base, tmp_path / "full", lora=LORA)
+    assert in_half.metrics["train_loss"] == pytest.approx(in_full.metrics["train_loss"], rel=0.02)
+    adapter = load_file(tmp_path / "half" / "adapter" / "adapter_model.safetensors")
+    assert {weight.dtype for weight in adapter.values()} == {torch.float32}
+    assert {weight.dtype for weight in load_file(tmp_path / "half" / "model.safetensors").values()} == {torch.float32}
+
+
+def test_where_frozen_weights_are_is_in_no_older_settings() -> None:
+    assert "frozen" not in LORA.model_dump(mode="json")
+    assert LORA.model_copy(update={"frozen": "bfloat16"}).model_dump(mode="json")["frozen"] == "bfloat16"
 
 
 @pytest.mark.parametrize("targets", ["all-linear", "v_proj, down_proj, q_proj, up_proj, k_proj, o_proj, gate_proj"])
