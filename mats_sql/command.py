@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from mats_sql.choices import PreferredAgent, Regime
-from mats_sql.errors import ConfigError, MatsError
+from mats_sql.errors import ConfigError, MatsError, disk_trouble
 from mats_sql.threads import let_threads_sleep
 
 if TYPE_CHECKING:
@@ -104,11 +104,20 @@ def _require_one_process() -> None:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Print a :class:`MatsError` as one line on standard error and exit with code 2; everything else passes."""
+    """Print a :class:`MatsError` as one line on standard error and exit with code 2, and so a full or read-only disk.
+
+    Everything else passes.
+    """
     try:
         yield
     except MatsError as error:
         click.echo(f"error: {' '.join(str(error).split())}", err=True)
+        sys.exit(EXIT_USER_ERROR)
+    except Exception as error:
+        trouble = disk_trouble(error)
+        if not trouble:
+            raise
+        click.echo(f"error: the disk must take what is written, but {trouble}; mend it and start again", err=True)
         sys.exit(EXIT_USER_ERROR)
 
 

@@ -6,6 +6,8 @@ and exits with code 2.
 
 from __future__ import annotations
 
+import errno
+
 
 class MatsError(Exception):
     """Base of all errors that a user can cause and mend."""
@@ -57,6 +59,28 @@ class StageInputError(MatsError):
 
 class StageStopped(MatsError):
     """A stage was ended before its end because its result was not needed; the same stage goes on when it is."""
+
+
+_FULL = {
+    errno.ENOSPC: "No space left on device",
+    errno.EDQUOT: "Disk quota exceeded",
+    errno.EFBIG: "File too large",
+    errno.EROFS: "Read-only file system",
+}
+
+
+def disk_trouble(error: BaseException) -> str:
+    """Return why a disk takes no more, in one line, if that is what an error (whoever's) comes from, else nothing.
+
+    Libraries wrap what the operating system said in errors of their own; its words stay in the message.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        words = str(cause)
+        if (isinstance(cause, OSError) and cause.errno in _FULL) or any(told in words for told in _FULL.values()):
+            return one_line(words)
+        cause = cause.__cause__ or cause.__context__
+    return ""
 
 
 def one_line(words: object) -> str:

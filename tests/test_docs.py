@@ -70,3 +70,13 @@ def test_every_file_that_the_architecture_page_names_exists() -> None:
     assert named
     roots = (ROOT, ROOT / "mats_sql")
     assert [name for name in named if not any((root / name).exists() for root in roots)] == []
+
+
+def test_every_test_that_the_reliability_page_names_exists() -> None:
+    named = re.findall(r"`(test_\w+|tests/[\w/]+\.py)`", (ROOT / "docs" / "reliability.md").read_text("utf-8"))
+    written = {
+        name for path in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", path.read_text())
+    }
+    missing = [name for name in named if name not in written and not (ROOT / name).is_file()]
+    assert len(named) > 30
+    assert missing == []

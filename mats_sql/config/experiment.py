@@ -24,6 +24,7 @@ from mats_sql.config.questions import BenchmarkSettings, LabSettings, PretrainSe
 from mats_sql.config.regimes import RegimeName, known_regime, regime_label
 from mats_sql.config.section import Positive, Section
 from mats_sql.config.teams import TeamMembers, check_teams
+from mats_sql.config.traces import TraceSettings
 from mats_sql.config.training import OrpoSettings, SftAgents, TrainingSettings
 
 
@@ -102,6 +103,10 @@ class Experiment(Section):
     search: SearchSettings = Field(SearchSettings(), description="The Optuna study.")
     main: MainSettings = Field(MainSettings(), description="What main does besides: search before, promote after.")
     promote: PromoteSettings = Field(PromoteSettings(), description="Gates before a team becomes champion.")
+    system_metrics_s: float = Field(
+        10.0, ge=0, description="Seconds between two samples of the machine's load while a model is trained; 0: none."
+    )
+    traces: TraceSettings = Field(TraceSettings(), description="What MLflow shows turn by turn (docs/tracking.md).")
 
     @model_validator(mode="after")
     def _no_prefix_is_longer_than_the_pool(self) -> Experiment:

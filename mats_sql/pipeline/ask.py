@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,7 +14,18 @@ from mats_sql.config import Experiment
 from mats_sql.errors import StageInputError
 from mats_sql.sql import Execution, Outcome
 from mats_sql.team import PLAN, Candidate, TeamAnswer
-from mats_sql.tracking import ArtifactKind, Asked, Asker, connect, outputs_at, registered_name, resolve
+from mats_sql.tracking import (
+    ArtifactKind,
+    Asked,
+    Asker,
+    TraceSource,
+    answered,
+    connect,
+    log_traces,
+    outputs_at,
+    registered_name,
+    resolve,
+)
 
 MAX_ROWS = 100
 
@@ -27,7 +39,9 @@ class AskRequest:
 
 
 def ask_team(experiment: Experiment, request: AskRequest, console: Console) -> None:
-    """Print plans, critiques, fixes, candidates, the chosen SQL and its rows. Nothing is written to the database.
+    """Print plans, critiques, fixes, candidates, the chosen SQL and its rows; `traces.ask` makes them a trace too.
+
+    Nothing is written to the database.
 
     Raises :class:`TrackingError` for an unknown model, :class:`StageInputError` for one that is no team,
     :class:`DatabaseError` for a database that cannot be read and :class:`ConfigError` for a bad address of one.
@@ -44,14 +58,19 @@ def ask_team(experiment: Experiment, request: AskRequest, console: Console) -> N
         raise StageInputError(f"a team must be an output of its run, but {version} is not; assemble it again")
     with Asker(team.path, experiment.work_dir / "cache") as asker:
         asker.open(request.asked.database)  # what cannot be read is said before any model is loaded
+        started = time.time_ns()
         (answer,) = asker.answer_many([request.asked])
         if not isinstance(answer, TeamAnswer):
             raise answer
+        ended = time.time_ns()
         for line in told(answer):
             console.print(line, markup=False, soft_wrap=True)
         sql = answer.selected.sql
         if sql is not None and answer.selected.execution.ran:
             _print_rows(console, asker.execute(request.asked.database, sql, MAX_ROWS))
+    if experiment.traces.ask:
+        source = TraceSource(store.experiment_id, "", team.model_id, (started, ended))
+        log_traces(store.tracking_uri, source, [answered(answer, "ask")])
 
 
 def told(answer: TeamAnswer) -> Iterator[str]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from mats_sql.agents import Validator
 from mats_sql.parquet import read_records, write_records
 from mats_sql.pipeline.pairs import mix_metrics
+from mats_sql.pipeline.shown import run_title
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.preference import Labelling, PreferencePair, VerdictMix, balance_verdicts, match_mix, verdict_mix
 from mats_sql.tracking import Artifact, ArtifactKind, StageKey, StageResult, StageRun
@@ -50,7 +51,7 @@ def balance_pairs(
 
     return workspace.run(
         KEY,
-        title=f"balance {labelling.key}",
+        title=run_title(labelling.name, "balance"),
         settings={"labelling": labelling.key, "balance": labelling.balance.value, "seed": seed},
         inputs={**{name: built[name] for name in names}, **matched},
         compute=compute,

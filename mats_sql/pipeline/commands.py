@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
@@ -12,15 +13,19 @@ from mats_sql.agents import FIXER, PLANNER, SELECTOR, Validator, validator_name
 from mats_sql.choices import PreferredAgent
 from mats_sql.config import Experiment
 from mats_sql.errors import ConfigError
+from mats_sql.evaluation import ALL
+from mats_sql.evaluation.comparison import Comparison, read_comparisons
 from mats_sql.evaluation.diagnosis import ladder_tables, read_ladder
-from mats_sql.evaluation.report import EvaluatedTeam, print_tables, result_tables
+from mats_sql.evaluation.report import EvaluatedTeam, comparison_table, print_tables, result_tables
 from mats_sql.pipeline import experiment as steps
 from mats_sql.pipeline import results
+from mats_sql.pipeline.compare import Side
 from mats_sql.pipeline.evaluate import read_candidates, seed_tables
 from mats_sql.pipeline.judge import JudgeReport, JudgeRequest, judge_in_a_run
 from mats_sql.pipeline.progress import result_console
 from mats_sql.pipeline.questions import validation_ids
 from mats_sql.pipeline.replicates import seeds_of, supervised_seeds
+from mats_sql.pipeline.shown import described
 from mats_sql.pipeline.sides import named_sides
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.preference import labellings_named
@@ -99,6 +104,9 @@ def evaluate_teams(workspace: Workspace, name: str) -> None:
     evaluated = [(team, results.evaluation(workspace, team)) for team in results.teams(workspace, name)]
     teams = [EvaluatedTeam(team.label, read_candidates(result.outputs["candidates"])) for team, result in evaluated]
     tables = result_tables(teams, validation_ids(steps.questions(workspace)))
+    best, result = max(evaluated, key=lambda one: one[1].metrics["selector_ex"])
+    finding = f"{best.label} has the best selector EX of these: {100 * result.metrics['selector_ex']:.2f}%"
+    _describe(workspace, [finding], tables[0].to_markdown(), f"mats-sql promote --run-id {result.run_id[:8]}")
     print_tables(result_console(), [*tables, *seed_tables(evaluated, workspace.experiment.seeds_vary)])
 
 
@@ -109,14 +117,23 @@ def compare_named(workspace: Workspace, baseline: str, treatment: str) -> None:
     :class:`TrackingError`, before anything is computed, for a side that is unknown and for one compared with itself.
     """
     before, after = named_sides(workspace, baseline, treatment)
-    _print_page(results.comparison(workspace, before, [after]))
+    compared = results.comparison(workspace, before, [after])
+    gaps = read_comparisons(compared.outputs["comparisons"].path)
+    verdicts = [f"On {name}: {gap.verdict}" for name in gaps.question_sets for gap in gaps.on(name)]
+    _describe(
+        workspace, verdicts, comparison_table(gaps.on(ALL), ALL).to_markdown(), _after(gaps.on(ALL)[0], before, after)
+    )
+    _print_page(compared)
 
 
 def diagnose_lines(workspace: Workspace) -> None:
     """Diagnose the pool and the teams of every line, and print the SFT team's ladder and the pages."""
     for line in steps.lines(workspace.experiment):
         diagnosed = results.diagnosis(workspace, line)
-        _print_ladder(results.supervised_ladder(workspace, line))
+        climbed = results.supervised_ladder(workspace, line)
+        ladder = read_ladder(climbed.outputs["ladder"].path)
+        _describe(workspace, [ladder.sentence], ladder_tables(ladder)[0].to_markdown())
+        _print_ladder(climbed)
         _print_page(diagnosed)
 
 
@@ -155,6 +172,21 @@ def _print_judging(report: JudgeReport, receipt: Path) -> None:
     )
     if report.questions_without_database:
         console.print(f"{len(report.questions_without_database)} questions have no database here: gold_unavailable")
+
+
+def _describe(workspace: Workspace, finding: Sequence[str], table: str = "", next_command: str = "") -> None:
+    """Write what a command found at the top of its run's page, below what it wrote there before."""
+    if workspace.command is not None:
+        told = described(finding, table, next_command)
+        workspace.command.description = "\n\n".join(part for part in (workspace.command.description, told) if part)
+
+
+def _after(gap: Comparison, baseline: Side, treatment: Side) -> str:
+    """Return the command that follows from a gap: the better side's promotion, or where the signal was lost."""
+    if not gap.distinguishable:
+        return "mats-sql diagnose"
+    better = treatment if gap.difference > 0 else baseline
+    return f"mats-sql promote --run-id {better.evaluations[0].run_id[:8]}"
 
 
 def _print_ladder(result: StageResult) -> None:

@@ -19,9 +19,11 @@ from mats_sql.evaluation.comparison import (
     power_notice,
     write_comparisons,
 )
-from mats_sql.evaluation.report import comparison_page, gap_forest
+from mats_sql.evaluation.report import comparison_page, comparison_table, gap_forest
 from mats_sql.pipeline.evaluate import read_candidates
 from mats_sql.pipeline.questions import validation_ids
+from mats_sql.pipeline.shown import described
+from mats_sql.pipeline.traced import Compared, trace_comparison
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.tracking import Artifact, ArtifactKind, StageKey, StageResult, StageRun
 
@@ -114,5 +116,12 @@ def _compute(
     run.output("report", ArtifactKind.REPORT, report)
     run.log_text("comparison.md", page)
     run.log_metrics(compared.as_mlflow())
+    verdicts = [f"On {name}: {gap.verdict}" for name in compared.question_sets for gap in compared.on(name)]
+    run.description = described(verdicts, comparison_table(compared.on(ALL), ALL).to_markdown())
     for comparison in compared.on(ALL):
         run.log_figure(f"gap_by_database_{comparison.treatment}", gap_forest(comparison))
+    sides = [
+        Compared(side.name, side.evaluations[0], read.seeds[0])
+        for side, read in zip((baseline, *treatments), (measured, *treated), strict=True)
+    ]
+    trace_comparison(workspace, run, sides[0], sides[1:])

@@ -1,7 +1,8 @@
 """`evaluate`: run a team on dev questions and judge every candidate.
 
-Reads the questions table and a team. Answers, judges, measures. Writes the judged ``candidates``; an evaluation on all
-usable dev questions is a look at the final set and counts as one. The team's registered version says what was measured.
+Reads the questions table and a team. Answers, judges, measures. Writes the judged ``candidates``. An evaluation on all
+usable dev questions also writes the ``transcript``, what every agent said; it is a look at the final set and counts as
+one. The team's registered version says what was measured.
 """
 
 from __future__ import annotations
@@ -26,10 +27,11 @@ from mats_sql.parquet import read_records, write_records
 from mats_sql.pipeline.assemble import TeamModels
 from mats_sql.pipeline.questions import dev_source, question_set_digest, validation_ids
 from mats_sql.pipeline.shown import run_title, team_parameters
+from mats_sql.pipeline.traced import TRANSCRIPT, trace_evaluation
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.rollout import Source
 from mats_sql.sql import VerdictClass
-from mats_sql.team import Task, Team, agents_of
+from mats_sql.team import Spoken, Task, Team, agents_of, spoken
 from mats_sql.tracking import (
     Artifact,
     ArtifactKind,
@@ -86,7 +88,7 @@ def evaluate(
         title=run_title(models.label, "evaluate" + (" on validation" if validation_only else "")),
         settings={"part": part, "limits": experiment.sql.limits, "seed": experiment.seed},
         inputs={"questions": questions, "team": team},
-        compute=lambda run: _compute(workspace, run, team, questions, blocks, validation_only=validation_only),
+        compute=lambda run: _compute(workspace, run, team, models, questions, blocks, validation_only=validation_only),
         tags={**models.tags(), "part": part, "seeds_vary": experiment.seeds_vary.value},
         parameters=team_parameters(experiment, models),
     )
@@ -166,6 +168,7 @@ def _compute(
     workspace: Workspace,
     run: StageRun,
     team: Artifact,
+    models: TeamModels,
     questions: Artifact,
     blocks: Blocks | None,
     *,
@@ -178,7 +181,7 @@ def _compute(
     with ExitStack() as resources:
         agents = agents_of(team.path, lambda *agent: resources.enter_context(workspace.engine(*agent)))
         flow = Team(agents, experiment.policy, experiment.generation, workspace.executor(), experiment.seed)
-        candidates = _answered(workspace, flow, tasks, source, blocks)
+        candidates, said = _answered(workspace, flow, tasks, source, blocks)
     path = run.work / "candidates.parquet"
     write_records(candidates, JudgedCandidate, path)
     run.output("candidates", ArtifactKind.DATASET, path, {"team": team.metadata["team"]})
@@ -186,6 +189,8 @@ def _compute(
     run.log_metrics(metrics.as_mlflow())
     if not validation_only:  # a model has one value of a metric on the questions: that on all of them
         measure_model(run, team, questions)
+        _write_transcript(run, said)
+        trace_evaluation(workspace, run, models, team.model_id, source, candidates, said)
     run.log_table("answers", answers_frame(candidates, source.tasks, source.golds))
     run.log_table("outcomes", outcomes_frame(metrics))
     if any(row.select_verdict is not Verdict.MISSING for row in candidates):
@@ -196,25 +201,41 @@ def _compute(
         run.log_metrics({f"rest/{name}": value for name, value in team_metrics(rest).as_mlflow().items()})
 
 
+def _write_transcript(run: StageRun, said: Sequence[Spoken]) -> None:
+    path = run.work / f"{TRANSCRIPT}.parquet"
+    write_records(said, Spoken, path)
+    run.output(TRANSCRIPT, ArtifactKind.REPORT, path)
+
+
+Answered = tuple[tuple[JudgedCandidate, ...], tuple[Spoken, ...]]
+"""Judged candidates, and the words that made each."""
+
+
 def _answered(
     workspace: Workspace, flow: Team, tasks: Mapping[int, Task], source: Source, blocks: Blocks | None
-) -> tuple[JudgedCandidate, ...]:
-    """Return the judged candidates of all tasks, in the tasks' order whatever the blocks'."""
+) -> Answered:
+    """Return the candidates of all tasks, in the tasks' order whatever the blocks'."""
     if blocks is None:
         return _judged(workspace, flow, list(tasks.values()), source)
     rows: list[JudgedCandidate] = []
+    said: list[Spoken] = []
     asked = 0
     for block in blocks.of(tasks):
-        found = _judged(workspace, flow, block, source)
+        found, words = _judged(workspace, flow, block, source)
         rows += found
+        said += words
         asked += len(block)
         if not blocks.watch(selected_correct(found)) and asked < len(tasks):
             raise StageStopped(f"evaluated on {asked} of {len(tasks)} questions only: the search gave it no hope")
     position = {question_id: place for place, question_id in enumerate(tasks)}
-    return tuple(sorted(rows, key=lambda row: position[row.question_id]))
+    return (
+        tuple(sorted(rows, key=lambda row: position[row.question_id])),
+        tuple(sorted(said, key=lambda row: position[row.question_id])),
+    )
 
 
-def _judged(workspace: Workspace, flow: Team, tasks: Sequence[Task], source: Source) -> tuple[JudgedCandidate, ...]:
+def _judged(workspace: Workspace, flow: Team, tasks: Sequence[Task], source: Source) -> Answered:
     answers = flow.answer_many(tasks)
     judgements = workspace.judge().judge_many(judge_items(answers, source.golds))
-    return tuple(judged_candidates(answers, judgements))
+    judged = judged_candidates(answers, judgements)
+    return tuple(judged), tuple(row for answer in answers for row in spoken(answer))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mats_sql.evaluation import question_sets
+from mats_sql.evaluation import ALL, question_sets
 from mats_sql.evaluation.comparison import Comparisons
 from mats_sql.evaluation.diagnosis import ladder_tables
 from mats_sql.evaluation.report import (
@@ -29,9 +29,12 @@ from mats_sql.pipeline.evaluate import seed_tables, selector_scores
 from mats_sql.pipeline.outcome import Outcome, gather
 from mats_sql.pipeline.progress import result_console
 from mats_sql.pipeline.report import write_report
+from mats_sql.pipeline.shown import described
 from mats_sql.pipeline.tuning import promote_best
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.tracking import StageRun
+
+NEXT = "mats-sql promote --run-id <the evaluate run of the best team, whose gap is distinguishable>"
 
 
 def run_experiment(workspace: Workspace) -> None:
@@ -78,14 +81,19 @@ def _gap_tables(gaps: Comparisons, question_set: str) -> list[ResultTable]:
 
 
 def _log(run: StageRun, tables: Sequence[ResultTable], outcome: Outcome) -> None:
-    """Log the result table, each team's first seed in detail, and the selector EX of all seeds."""
+    """Log the result table, each team's first seed in detail, and the selector EX of all seeds; describe the run."""
     run.log_text("results.csv", tables[0].to_csv())
+    findings = [
+        *(gap.verdict for one in outcome.gaps for gap in one.on(ALL)),
+        *(one.sentence for one in outcome.ladders),
+    ]
+    run.description = described(findings, tables[0].to_markdown(), NEXT)
     first = [(team.name, team.candidates) for team in outcome.first_seeds]
     run.log_figure("teams", team_bars(first))
     run.log_figure("pass_at_k", pass_at_k(first))
     run.log_figure("selector_ex_by_seed", selector_by_seed(selector_scores(outcome.evaluated)))
     for team, result in outcome.evaluated:
-        name = team.label.replace(", ", "_").replace(" ", "-").lower()
+        name = team.label.removeprefix("ORPO ").replace(", ", "_").replace(" ", "-").lower()
         run.log_metrics({f"selector_ex/{name}": result.metrics["selector_ex"]})
 
 

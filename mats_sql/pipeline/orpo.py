@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from mats_sql.config import OrpoSettings
 from mats_sql.parquet import read_records
-from mats_sql.pipeline.shown import preference_settings, preference_tags, run_title
+from mats_sql.pipeline.shown import preference_settings, preference_tags, regime_name, run_title
 from mats_sql.pipeline.training_log import log_final, log_steps
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.preference import PreferencePair
@@ -43,7 +43,7 @@ def orpo(workspace: Workspace, course: PreferenceCourse) -> StageResult:
     seed = derive_seed(experiment.seed, "orpo", course.agent, course.seed)
     return workspace.run(
         KEY,
-        title=run_title(f"{course.regime} {course.agent}, seed {course.seed}", "orpo"),
+        title=run_title(f"{regime_name(course.regime)} {course.agent}, seed {course.seed}", "orpo"),
         settings={
             "agent": course.agent,
             "orpo": settings,

@@ -12,7 +12,7 @@ from mats_sql.agents import FIXER, PLANNER, PROMPT_VERSIONS, Validator
 from mats_sql.config import is_own, own_rule, regime_label
 from mats_sql.parquet import read_records, write_records
 from mats_sql.pipeline.questions import train_source
-from mats_sql.pipeline.shown import log_previews
+from mats_sql.pipeline.shown import log_previews, regime_name, run_title
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.preference import PreferencePair, fixer_pairs, hold_out, planner_pairs, validator_pairs, verdict_mix
 from mats_sql.rollout import Pool, ScoreRow, Source, read_pool, scores_of
@@ -53,7 +53,7 @@ def pair_critiques(
     rule = {"rule": own_rule(regime).digest} if is_own(regime) else {}
     return workspace.run(
         KEY,
-        title=f"pairs {regime_label(regime)}",
+        title=run_title(regime_name(regime_label(regime)), "pairs"),
         settings={**_settings(workspace), "regime": str(regime), "policy": replayed, **rule},
         inputs={"pool": pool, "questions": questions, **({} if scores is None else {"scores": scores})},
         compute=compute,

@@ -15,6 +15,7 @@ from mats_sql.errors import PromotionRefused
 from mats_sql.evaluation import REST, QuestionSet, restrict, team_metrics
 from mats_sql.evaluation.comparison import ComparedTeam, Comparison, compare_question_sets
 from mats_sql.pipeline.measured import Measured, measured, measured_at, require_comparable
+from mats_sql.pipeline.shown import described
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.tracking import (
     ArtifactKind,
@@ -62,6 +63,10 @@ def promote_team(workspace: Workspace, address: str) -> None:
     if reasons:
         raise PromotionRefused(f"{challenger.version} must pass the gates of promote, but {'; '.join(reasons)}")
     move = promote(store, challenger.version, found.why, _runs(workspace, challenger.run_id))
+    if workspace.command is not None:
+        workspace.command.description = described(
+            [_told(move), move.why], "", f"mats-sql lineage {challenger.version.uri}"
+        )
     workspace.progress.note(f"{_told(move)} {move.why}\nIt was made from:")
     workspace.progress.note(lineage_text(lineage(store, challenger.version.uri)))
 

@@ -70,6 +70,11 @@ def dev_source(experiment: Experiment, questions: Artifact) -> Source:
     return _split_source(experiment.benchmark, _place(experiment), DEV, usable_ids(questions, DEV))
 
 
+def dev_part(experiment: Experiment, question_ids: Iterable[int]) -> Source:
+    """Return some dev questions; only their schema texts are made."""
+    return source(read_split(experiment, DEV), question_ids, experiment.benchmark, cache_folder(experiment))
+
+
 def train_source(experiment: Experiment, questions: Artifact, limit: int | None = None) -> Source:
     """Return the usable train questions, or a fixed random part of ``limit`` of them."""
     _require_train(experiment)

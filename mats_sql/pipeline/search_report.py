@@ -7,6 +7,7 @@ from rich.console import Console
 
 from mats_sql.pipeline.best_settings import ALIAS
 from mats_sql.pipeline.search import RegimeSearch, team_version, trial_line, trial_team
+from mats_sql.pipeline.shown import described
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.search import SearchResult, TrialRow, TrialState, optuna_figures, search_scatter
 from mats_sql.tracking import StageRun, Version, set_alias
@@ -32,6 +33,10 @@ def report_search(workspace: Workspace, search: RegimeSearch, result: SearchResu
     )
     if workspace.command is not None:
         _log(workspace.command, search, result, version)
+        finding = [f"Best of {len(result.trials)} trials for {search.label}: {trial_line(best)}", result.notice]
+        following = f'mats-sql evaluate --team {search.labelling.key} --set "{best.settings.overrides()}"'
+        told = described([*finding, *_against_own(search, result), f"{version}: {ALIAS}{search.label}"], "", following)
+        workspace.command.description += f"{told}\n\n"
     return version
 
 

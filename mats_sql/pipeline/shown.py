@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,26 @@ def run_title(subject: str, stage: str) -> str:
     ``ORPO COLLAB_V2, aware fixer`` and ``evaluate`` give ``COLLAB_V2, aware fixer · evaluate``.
     """
     return f"{subject.removeprefix(_TRAINED)} · {stage}"
+
+
+def regime_name(key: str) -> str:
+    """Return how runs and tables spell a regime or control: ``INDEP (matched to COLLAB_V2)``."""
+    head, bracket, remark = key.partition(" (")
+    words, matched, target = remark.partition("matched to ")
+    return head.upper() + bracket + words + matched + target.upper()
+
+
+def side_name(team: TeamModels) -> str:
+    """Return a team's name where teams are compared: ``COLLAB_V2 (aware fixer)``."""
+    name = team.name.removeprefix(_TRAINED)
+    return f"{name} ({team.line.label})" if team.line else name
+
+
+def described(finding: Sequence[str], table: str = "", next_command: str = "") -> str:
+    """Return the top of a command's page: what was found, the table that says it, and what to run next."""
+    lines = "\n".join(f"* {line}" for line in finding)
+    following = f"Next: `{next_command}`" if next_command else ""
+    return "\n\n".join(part for part in (lines, table.strip(), following) if part)
 
 
 def preference_settings(experiment: Experiment) -> dict[str, object]:

@@ -10,6 +10,7 @@ from mats_sql.config import is_own, known_regime
 from mats_sql.errors import ConfigError, StageInputError, TrackingError
 from mats_sql.pipeline import results
 from mats_sql.pipeline.compare import Side
+from mats_sql.pipeline.shown import side_name
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.tracking import evaluation_at, is_version, load_result
 
@@ -62,9 +63,10 @@ def _reference(workspace: Workspace, text: str) -> Reference:
 
 def _side(workspace: Workspace, reference: Reference) -> Side:
     if not reference.runs:
-        evaluated = [results.evaluation(workspace, team) for team in results.teams(workspace, reference.text)]
-        evaluations = [result.outputs["candidates"] for result in evaluated]
-        return Side(reference.text, evaluations, workspace.experiment.seeds_vary)
+        built = list(results.teams(workspace, reference.text))
+        evaluations = [results.evaluation(workspace, team).outputs["candidates"] for team in built]
+        names = {side_name(team) for team in built}  # a team of several lines is called as the user did
+        return Side(names.pop() if len(names) == 1 else reference.text, evaluations, workspace.experiment.seeds_vary)
     return _side_of_runs(workspace, reference.text, reference.runs)
 
 
@@ -76,4 +78,6 @@ def _side_of_runs(workspace: Workspace, text: str, run_ids: Sequence[str]) -> Si
     # number 0 is the same work whatever seeds vary, so its run may be tagged by another experiment
     varied = [SeedsVary(one["seeds_vary"]) for one in tags if "seeds_vary" in one and one.get("seed", "0") != "0"]
     evaluations = [result.outputs["candidates"] for result in runs]
-    return Side(tags[0].get("team", text), evaluations, SeedsVary.narrowest(varied or [SeedsVary.ORPO]))
+    return Side(
+        tags[0].get("team", text).removeprefix("ORPO "), evaluations, SeedsVary.narrowest(varied or [SeedsVary.ORPO])
+    )

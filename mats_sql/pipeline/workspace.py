@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from mats_sql.sql import Judge, SqlExecutor
     from mats_sql.tracking import Artifact, StageKey, StageResult, StageRun, Store
 
+TRAININGS = ("pretrain", "sft", "orpo")
+"""The stages beside whose curves the machine's load is shown."""
+
 
 @dataclass(frozen=True, slots=True)
 class OverlongPrompt:
@@ -182,7 +185,7 @@ class Workspace:
             self.progress.started(title)
             parent = self.command.run_id if self.command else None
             try:
-                result = run_stage(self.store, stage, lambda run: self._compute(run, compute), parent=parent)
+                result = run_stage(self.store, stage, lambda run: self._compute(run, key, compute), parent=parent)
             finally:
                 self.progress.stopped()
             self.progress.finished(title, result.run_id, time.monotonic() - started, reused=result.reused)
@@ -190,11 +193,14 @@ class Workspace:
             self._results[stage.fingerprint] = result
         return self._results[stage.fingerprint]
 
-    def _compute(self, run: StageRun, compute: Callable[[StageRun], None]) -> None:
+    def _compute(self, run: StageRun, key: StageKey, compute: Callable[[StageRun], None]) -> None:
         """Compute a stage and tell how often its engines started and which prompts were too long for their model."""
         self._overlong.clear()
         self._engine_starts.clear()
-        compute(run)
+        from mats_sql.tracking import system_metrics
+
+        with system_metrics(run, self.experiment.system_metrics_s if key.name in TRAININGS else 0):
+            compute(run)
         if self._engine_starts:
             run.log_metrics({"engine_starts": sum(self._engine_starts)})
         if self._overlong:

@@ -1,4 +1,5 @@
-"""A team: how its agents work together (``flow``), what decides between their turns (``policy``), and its folder.
+"""A team: how its agents work together (``flow``), what decides between their turns (``policy``), what
+they said (``transcript``), and its folder.
 
 Gold-blind: nothing here imports gold, the teacher or the judge.
 """
@@ -22,16 +23,19 @@ if TYPE_CHECKING:
         wants_fix,
         with_groups,
     )
+    from mats_sql.team.transcript import Spoken, Turn, spoken, turns
 
 __all__ = [
     "PLAN",
     "Candidate",
     "FixKey",
     "Fixes",
+    "Spoken",
     "Task",
     "Team",
     "TeamAnswer",
     "TeamSettings",
+    "Turn",
     "agents_of",
     "join_fix",
     "open_team",
@@ -41,6 +45,8 @@ __all__ = [
     "selector_critiques",
     "selector_request",
     "selector_scores",
+    "spoken",
+    "turns",
     "wants_fix",
     "with_groups",
     "write_team",
@@ -61,5 +67,6 @@ __getattr__ = Face(
             "wants_fix",
             "with_groups",
         ),
+        "transcript": ("Spoken", "Turn", "spoken", "turns"),
     },
 )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from mats_sql.faces import Face
 
 if TYPE_CHECKING:
+    from mats_sql.tracking.answer_traces import answered
     from mats_sql.tracking.artifact import Artifact, ArtifactKind
     from mats_sql.tracking.asked import Asked, Asker
     from mats_sql.tracking.health import StoreHealth, store_health
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     )
     from mats_sql.tracking.lineage_tree import lineage, lineage_text
     from mats_sql.tracking.looks import count_look, looks, note_look
+    from mats_sql.tracking.machine_load import system_metrics
     from mats_sql.tracking.measurement import Measurement, evaluation_at, evaluation_of, record_measurement
     from mats_sql.tracking.model_metrics import measure_model
     from mats_sql.tracking.promotion import Move, champion_of, promote, roll_back, team_of_run
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from mats_sql.tracking.stage import Stage, StageKey, StageResult, finished_result, load_result, run_stage
     from mats_sql.tracking.stage_run import StageRun
     from mats_sql.tracking.store import Store, connect
+    from mats_sql.tracking.traces import Judged, TracedAnswer, TraceSource, log_traces
     from mats_sql.tracking.views import addresses, save_views
 
 __all__ = [
@@ -53,6 +56,7 @@ __all__ = [
     "Asked",
     "Asker",
     "EarlierReport",
+    "Judged",
     "Measurement",
     "Move",
     "Provenance",
@@ -63,8 +67,11 @@ __all__ = [
     "StageRun",
     "Store",
     "StoreHealth",
+    "TraceSource",
+    "TracedAnswer",
     "Version",
     "addresses",
+    "answered",
     "champion_of",
     "connect",
     "count_look",
@@ -79,6 +86,7 @@ __all__ = [
     "lineage",
     "lineage_text",
     "load_result",
+    "log_traces",
     "looks",
     "mark_report",
     "measure_model",
@@ -98,6 +106,7 @@ __all__ = [
     "save_views",
     "set_alias",
     "store_health",
+    "system_metrics",
     "tag_version",
     "team_of_run",
     "version_of",
@@ -107,6 +116,7 @@ __all__ = [
 __getattr__ = Face(
     __name__,
     {
+        "answer_traces": ("answered",),
         "artifact": ("Artifact", "ArtifactKind"),
         "asked": ("Asked", "Asker"),
         "health": ("StoreHealth", "store_health"),
@@ -121,6 +131,7 @@ __getattr__ = Face(
         ),
         "lineage_tree": ("lineage", "lineage_text"),
         "looks": ("count_look", "looks", "note_look"),
+        "machine_load": ("system_metrics",),
         "measurement": ("Measurement", "evaluation_at", "evaluation_of", "record_measurement"),
         "model_metrics": ("measure_model",),
         "promotion": ("Move", "champion_of", "promote", "roll_back", "team_of_run"),
@@ -139,6 +150,7 @@ __getattr__ = Face(
         "stage": ("Stage", "StageKey", "StageResult", "finished_result", "load_result", "run_stage"),
         "stage_run": ("StageRun",),
         "store": ("Store", "connect"),
+        "traces": ("Judged", "TraceSource", "TracedAnswer", "log_traces"),
         "views": ("addresses", "save_views"),
     },
 )

@@ -16,8 +16,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mats_sql.errors import TrackingError
 from mats_sql.tracking.failures import one_line, tracking_failures, without_password
+from mats_sql.tracking.patience import impatient
 from mats_sql.tracking.publish import local_folder
-from mats_sql.tracking.store import impatient, probe_database, tracking_uri
+from mats_sql.tracking.store import probe_database, tracking_uri
 
 _DEFAULT_EXPERIMENT = "0"
 

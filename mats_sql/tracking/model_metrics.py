@@ -8,6 +8,7 @@ from mlflow.entities import Metric
 
 from mats_sql.tracking.artifact import Artifact
 from mats_sql.tracking.inputs import dataset_of
+from mats_sql.tracking.machine_load import PREFIX
 from mats_sql.tracking.stage_run import MAX_METRICS_PER_CALL, StageRun
 
 
@@ -29,7 +30,7 @@ def measure_model(run: StageRun, model: Artifact, data: Artifact) -> None:
 
 
 def _show(run: StageRun, model_id: str, dataset: str | None = None, digest: str | None = None) -> None:
-    """Log the last point of every metric again, with a model.
+    """Log the last point of every metric again, with a model; how busy the machine was says nothing of a model.
 
     MLflow logs a model's metric on its run too. With the step and time that the point has there, it is the same point
     and kept once; with any other it would be one more of the curve.
@@ -47,6 +48,7 @@ def _show(run: StageRun, model_id: str, dataset: str | None = None, digest: str 
             dataset_digest=digest,
         )
         for point in points
+        if not point.key.startswith(PREFIX)
     ]
     for start in range(0, len(shown), MAX_METRICS_PER_CALL):
         run.store.client.log_batch(run.run_id, metrics=shown[start : start + MAX_METRICS_PER_CALL])

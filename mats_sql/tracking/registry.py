@@ -18,6 +18,7 @@ from mats_sql.errors import StageInputError, TrackingError
 from mats_sql.tracking import names
 from mats_sql.tracking.artifact import Artifact, ArtifactKind, ArtifactRecord
 from mats_sql.tracking.commit import code_commit
+from mats_sql.tracking.entries import entry_description
 from mats_sql.tracking.failures import tracking_failures
 from mats_sql.tracking.lock import exclusive
 from mats_sql.tracking.stage import read_records
@@ -171,11 +172,15 @@ def _new_version(store: Store, artifact: Artifact, name: str, tags: Mapping[str,
 
 
 def _ensure_entry(store: Store, name: str, kind: ArtifactKind) -> None:
+    """Make a registered name with its description; one that somebody described keeps that."""
+    told = entry_description(name, kind)
     try:
-        store.client.create_registered_model(name, tags={names.KIND: kind.value})
+        store.client.create_registered_model(name, tags={names.KIND: kind.value}, description=told)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
+        if not store.client.get_registered_model(name).description:
+            store.client.update_registered_model(name, told)
 
 
 def _parents(store: Store, artifact: Artifact) -> dict[str, str]:

@@ -93,6 +93,25 @@ def close_run(store: Store, run_id: str, error: BaseException | None) -> None:
         _logger.warning("run %s could not be marked as failed: %s", run_id, one_line(failure))
 
 
+def drop_if_empty(store: Store, run_id: str) -> bool:
+    """Delete the run of a command that began no stage, and return whether it did; one of ``mlflow run`` stays.
+
+    A store that fails here must not hide the error that ended the command.
+    """
+    try:
+        tags = store.client.get_run(run_id).data.tags
+        nested = store.client.search_runs(
+            [store.experiment_id], f"tags.`mlflow.parentRunId` = '{run_id}'", max_results=1
+        )
+        if nested or "mlflow.project.env" in tags or "mlflow.project.entryPoint" in tags:
+            return False
+        store.client.delete_run(run_id)
+    except (MlflowException, RequestException, SQLAlchemyError, OSError) as failure:
+        _logger.warning("run %s could not be deleted: %s", run_id, one_line(failure))
+        return False
+    return True
+
+
 def _left_by_a_kill(store: Store, note: Path) -> str | None:
     """Return the noted run unless it ended by itself; a failed one stays as a record of its failure."""
     if not note.exists():

@@ -14,7 +14,7 @@ import mlflow
 from mlflow.entities import Run
 
 from mats_sql.digests import digest_json, digest_tree
-from mats_sql.errors import StageInputError, TrackingError
+from mats_sql.errors import MatsError, PromotionRefused, StageInputError, StageStopped, TrackingError
 from mats_sql.tracking import names
 from mats_sql.tracking.artifact import Artifact, ArtifactRecord, parse_records, records_text
 from mats_sql.tracking.commit import code_commit
@@ -24,7 +24,7 @@ from mats_sql.tracking.lock import exclusive, first_free
 from mats_sql.tracking.model_metrics import show_on_models
 from mats_sql.tracking.models import publish_model
 from mats_sql.tracking.publish import fetch, keep_copy, local_folder, publish
-from mats_sql.tracking.runs import close_run, open_run
+from mats_sql.tracking.runs import close_run, drop_if_empty, open_run
 from mats_sql.tracking.stage_run import Output, StageRun
 from mats_sql.tracking.store import Store
 
@@ -110,7 +110,7 @@ def run_stage(
             store.reused[caller][stage.title] = found.run_id
         if launched is not None:
             store.client.update_run(launched, name=stage.title)
-            store.describe_reused(launched)
+            store.describe(launched)
         return found
 
 
@@ -194,13 +194,23 @@ def _computed(
         run.flush()
         show_on_models(run, outputs.values())
         metrics = dict(run.store.client.get_run(run.run_id).data.metrics)
-        store.describe_reused(run.run_id)
+        store.describe(run.run_id, run.description)
     except BaseException as error:
-        close_run(store, run.run_id, error)
+        if _is_mistake(stage, error) and drop_if_empty(store, run.run_id):
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            close_run(store, run.run_id, error)
         raise
     close_run(store, run.run_id, None)
     shutil.rmtree(folder, ignore_errors=True)
     return StageResult(run.run_id, outputs, metrics, reused=False)
+
+
+def _is_mistake(stage: Stage, error: BaseException) -> bool:
+    """Return whether a command, which computes nothing itself, was refused for what its user asked of it."""
+    return (
+        not stage.reusable and isinstance(error, MatsError) and not isinstance(error, PromotionRefused | StageStopped)
+    )
 
 
 def _tags(stage: Stage) -> dict[str, str]:

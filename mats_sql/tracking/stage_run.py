@@ -41,7 +41,8 @@ class Output:
 
 @dataclass(slots=True)
 class StageRun:
-    """The open run of a stage. ``work`` is its private folder, which outlives a kill.
+    """The open run of a stage. ``work`` is its private folder, which outlives a kill; ``description`` is Markdown for
+    the top of the run's page, written when the stage ends.
 
     Metrics are buffered: a call to a tracking server takes a tenth of a second, a training step less. A run that goes
     on after a kill is told its earlier steps again; MLflow would keep both, so each step of a metric is sent once.
@@ -51,6 +52,7 @@ class StageRun:
     run_id: str
     work: Path
     is_continued: bool = False
+    description: str = ""
     outputs: dict[str, Output] = field(default_factory=dict)
     _pending: list[Metric] = field(default_factory=list)
     _steps: dict[str, set[int]] = field(default_factory=dict)

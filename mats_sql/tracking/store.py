@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
@@ -21,8 +21,9 @@ from mlflow.exceptions import MlflowException
 from mats_sql.errors import TrackingError
 from mats_sql.tracking import names
 from mats_sql.tracking.failures import tracking_failures, without_password
+from mats_sql.tracking.patience import PROBE_TIMEOUT_S, impatient
 
-PROBE_TIMEOUT_S = 4
+_SQLITE = "sqlite:///"
 
 
 class Store:
@@ -62,12 +63,13 @@ class Store:
         with tracking_failures(f"a run must exist in {self.tracking_uri}", remedy):
             return self.client.get_run(run_id)
 
-    def describe_reused(self, run_id: str) -> None:
-        """Write what a run reused, with links, as its description."""
+    def describe(self, run_id: str, description: str = "") -> None:
+        """Write a run's description, and below it what the run reused, with links."""
         found = sorted(self.reused.pop(run_id, {}).items())
-        if found:
-            links = (f"* [{title}](#/experiments/{self.experiment_id}/runs/{reused})" for title, reused in found)
-            note = "Reused finished runs:\n\n" + "\n".join(links)
+        links = (f"* [{title}](#/experiments/{self.experiment_id}/runs/{reused})" for title, reused in found)
+        parts = [description, "Reused finished runs:\n\n" + "\n".join(links) if found else ""]
+        note = "\n\n".join(part for part in parts if part)
+        if note:
             self.client.set_tag(run_id, names.NOTE, names.capped(note, names.MAX_TAG_CHARACTERS))
 
 
@@ -91,7 +93,9 @@ def connect(experiment_name: str, work_dir: Path) -> Store:
         mlflow.set_tracking_uri(uri)
         client = MlflowClient(tracking_uri=uri)
         experiment, run = _launched_experiment(client, launched) or (_experiment(client, experiment_name), None)
+        _require_own_place(uri, experiment)
         _mark(client, experiment)
+    _require_writable(work_dir)
     return Store(client, experiment, work_dir, run)
 
 
@@ -124,26 +128,40 @@ def _experiment(client: MlflowClient, name: str) -> Experiment:
     return found
 
 
+def _require_own_place(uri: str, experiment: Experiment) -> None:
+    """Refuse a store that was copied or moved with its artifacts: MLflow keeps their place as an absolute path.
+
+    Its runs would be listed here, while their files would be written to, and read from, where it was before.
+    """
+    stored = urlsplit(experiment.artifact_location or "")
+    if not uri.startswith(_SQLITE) or stored.scheme not in ("", "file"):
+        return
+    database, location = Path(uri.removeprefix(_SQLITE)).resolve(), Path(stored.path).resolve()
+    beside = database.parent / location.parent.name / location.name
+    if not location.is_relative_to(database.parent) and beside.is_dir():
+        raise TrackingError(
+            f"a store must be where it was made, but {database} was copied or moved: its artifacts would go to "
+            f"{location} and not to {beside}; move it back, or set MLFLOW_TRACKING_URI to a new store"
+        )
+
+
+def _require_writable(work_dir: Path) -> None:
+    """Raise :class:`TrackingError` unless files can be written to a folder, which is made."""
+    try:
+        work_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=work_dir) as file:
+            file.write(b"0")
+    except OSError as error:
+        raise TrackingError(
+            f"work_dir must be a folder that can be written to, but {work_dir}: {error.strerror}; make it writable or "
+            "set another work_dir"
+        ) from error
+
+
 def _mark(client: MlflowClient, experiment: Experiment) -> None:
     if experiment.tags.get(names.PROJECT) != names.PROJECT_NAME:
         client.set_experiment_tag(experiment.experiment_id, names.PROJECT, names.PROJECT_NAME)
         client.set_experiment_tag(experiment.experiment_id, names.EXPERIMENT_KIND, names.EXPERIMENT_KIND_TRAINING)
-
-
-@contextmanager
-def impatient() -> Iterator[None]:
-    """First contact fails fast; later calls keep MLflow's patient retries."""
-    wanted = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(PROBE_TIMEOUT_S)}
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def probe_database(uri: str) -> None:

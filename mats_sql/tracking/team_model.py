@@ -7,12 +7,14 @@ MLflow's python_function flavor calls :func:`_load_pyfunc` of the module that th
 from __future__ import annotations
 
 import os
+import time
 import weakref
 from pathlib import Path
 
 import pandas as pd
 
 from mats_sql.team import TeamAnswer
+from mats_sql.tracking.answer_traces import AnswerTraces
 from mats_sql.tracking.asked import Asked, Asker, Unreadable
 
 COLUMNS = ("sql", "score", "outcome", "candidates", "error")
@@ -27,6 +29,7 @@ class TeamModel:
 
     def __init__(self, folder: Path) -> None:
         self._asker = Asker(folder, _cache())
+        self._traces = AnswerTraces(folder)
         weakref.finalize(self, self._asker.close)
 
     def predict(self, table: pd.DataFrame) -> pd.DataFrame:
@@ -36,15 +39,18 @@ class TeamModel:
         ``evidence``. The answer's columns are ``sql`` (empty when no candidate holds SQL), ``score`` (the selector's,
         or NaN), ``outcome`` of running it, ``candidates``, how many distinct SQLs the selector chose among, and
         ``error``, why it did not run (empty where it did). A database that cannot be read gives the outcome
-        ``error``, and its cause, in the rows about it. Answers do not depend on what else is asked.
+        ``error``, and its cause, in the rows about it. Answers do not depend on what else is asked. The first of them
+        are traced (:mod:`mats_sql.tracking.answer_traces`).
         """
         evidences = table["evidence"].fillna("") if "evidence" in table else [""] * len(table)
         asked = [
             Asked(str(text), str(database), str(evidence))
             for text, database, evidence in zip(table["question"], table["database"], evidences, strict=True)
         ]
-        rows = [_row(answer) for answer in self._asker.answer_many(asked)]
-        answers = pd.DataFrame(rows, columns=list(COLUMNS), index=table.index)
+        started = time.time_ns()
+        found = self._asker.answer_many(asked)
+        self._traces.log([answer for answer in found if isinstance(answer, TeamAnswer)], (started, time.time_ns()))
+        answers = pd.DataFrame([_row(answer) for answer in found], columns=list(COLUMNS), index=table.index)
         return answers.astype({"score": "float64", "candidates": "int64"})
 
 

@@ -12,7 +12,7 @@ from mats_sql.pipeline import experiment as steps
 from mats_sql.pipeline import results
 from mats_sql.pipeline.assemble import TeamModels
 from mats_sql.pipeline.commands import compare_named, evaluate_teams
-from mats_sql.pipeline.evaluate import read_candidates
+from mats_sql.pipeline.evaluate import read_candidates, selected_correct
 from mats_sql.pipeline.promote import promote_team
 from mats_sql.pipeline.replicates import Seeds
 from mats_sql.pipeline.workspace import Workspace
@@ -96,7 +96,8 @@ def test_a_named_team_is_evaluated_compared_and_promoted_by_its_name(
     evaluate_teams(named, "bare")
     assert "bare, seed 0" in capsys.readouterr().out
     compare_named(named, "validators", "bare")
-    assert "bare − validators" in capsys.readouterr().out
+    assert "bare − VALIDATORS-no-fixer" in capsys.readouterr().out
+    assert_traced(named)
     result = results.evaluation(named, next(results.teams(named, "bare")))
     version = team_of_run(named.store, result.run_id)
     assert (version.name, version.tags["team"]) == ("tiny.team", "bare")
@@ -107,6 +108,29 @@ def test_a_named_team_is_evaluated_compared_and_promoted_by_its_name(
     promote_team(named, result.run_id)
     champion = named.store.client.get_model_version_by_alias("tiny.team", "champion")
     assert int(champion.version) == version.number
+
+
+def assert_traced(named: Workspace) -> None:
+    """A sample of both evaluations is traced, and of their comparison the questions on which they part; once each."""
+    compare_named(named, "validators", "bare")
+    evaluated = [
+        results.evaluation(named, team) for name in ("validators", "bare") for team in results.teams(named, name)
+    ]
+    right = [selected_correct(read_candidates(result.outputs["candidates"])) for result in evaluated]
+    parting = {key for key, value in right[0].items() if value != right[1][key]}
+    traces = named.store.client.search_traces(locations=[named.store.experiment_id], max_results=500)
+    runs = [trace.info.trace_metadata["mlflow.sourceRun"] for trace in traces]
+    count = min(named.experiment.traces.evaluation, len(right[0]))
+    assert [runs.count(result.run_id) for result in evaluated] == [count, count]
+    compared = [
+        trace
+        for trace in traces
+        if "right" in trace.info.tags and trace.info.tags["team"] in ("VALIDATORS-no-fixer", "bare")
+    ]
+    assert sorted(int(trace.info.tags["question_id"]) for trace in compared) == sorted([*parting, *parting])
+    for trace in compared:
+        said = {one.name: one for one in trace.info.assessments}
+        assert said["correct"].feedback.value is (trace.info.tags["right"] == trace.info.tags["team"])
 
 
 def test_an_unknown_team_is_refused_with_those_there_are(named: Workspace) -> None:

@@ -66,6 +66,15 @@ def test_models_and_datasets_have_names_of_their_own() -> None:
     assert registered_name("lab", ArtifactKind.DATASET, "pool") == "lab.dataset.pool"
 
 
+def test_a_registered_name_says_what_it_is_unless_somebody_says_it(store: Store, experiment: Experiment) -> None:
+    assert "lab.team@champion" in store.client.get_registered_model("lab.team").description
+    assert "models:/lab.fixer/1" in store.client.get_registered_model("lab.fixer").description
+    store.client.update_registered_model("lab.team", "ours")
+    other = made(store, "team", ArtifactKind.TEAM, "another team", {"pool": experiment.pool}).outputs["team"]
+    register(store, other, "lab.team", {})
+    assert store.client.get_registered_model("lab.team").description == "ours"
+
+
 def test_the_same_content_gets_no_new_version(store: Store, experiment: Experiment) -> None:
     again = register(store, experiment.fixer, "lab.fixer", {"seed": 1})
     assert not again.is_new

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,9 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mats_sql.digests import digest_file
-from mats_sql.errors import StageInputError, StageStopped, TrackingError
+from mats_sql.errors import ConfigError, PromotionRefused, StageInputError, StageStopped, TrackingError
 from mats_sql.tracking import names
 from mats_sql.tracking.artifact import Artifact, ArtifactKind
+from mats_sql.tracking.machine_load import system_metrics
 from mats_sql.tracking.model_metrics import measure_model
 from mats_sql.tracking.stage import Stage, StageKey, load_result, run_stage
 from mats_sql.tracking.stage_run import StageRun
@@ -415,3 +418,62 @@ def test_names_that_mlflow_refuses_are_made_acceptable(store: Store) -> None:
 def test_a_run_id_of_another_store_is_ignored(store_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
     assert connect("mine", store_folder / "work").experiment_name == "mine"
+
+
+def command(name: str = "compare") -> Stage:
+    return Stage(StageKey(f"command-{name}", 1), name, reusable=False)
+
+
+def test_a_command_that_is_refused_leaves_no_run(store: Store) -> None:
+    def refused(_: StageRun) -> None:
+        raise ConfigError("two different teams must be compared, but got one")
+
+    with pytest.raises(ConfigError):
+        run_stage(store, command(), refused)
+    assert all_runs(store) == []
+    assert list((store.work_dir / "stages").iterdir()) == []
+
+
+def test_a_command_that_began_a_stage_keeps_its_failed_run(store: Store) -> None:
+    def refused_later(run: StageRun) -> None:
+        run_stage(store, ROLLOUT, write_pool(), parent=run.run_id)
+        raise ConfigError("the second team is unknown")
+
+    with pytest.raises(ConfigError):
+        run_stage(store, command(), refused_later)
+    states = {run.info.run_name: run.info.status for run in store.client.search_runs([store.experiment_id])}
+    assert states == {"compare": "FAILED", ROLLOUT.title: "FINISHED"}
+
+
+def test_a_refused_promotion_stays_as_a_record(store: Store) -> None:
+    def refused(_: StageRun) -> None:
+        raise PromotionRefused("no better than the champion")
+
+    with pytest.raises(PromotionRefused):
+        run_stage(store, command("promote"), refused)
+    assert len(all_runs(store)) == 1
+
+
+def test_a_command_tells_its_finding_above_what_it_reused(store: Store) -> None:
+    run_stage(store, ROLLOUT, write_pool())
+
+    def told(run: StageRun) -> None:
+        run_stage(store, ROLLOUT, must_not_compute, parent=run.run_id)
+        run.description = "* COLLAB is better"
+
+    note = description(store, run_stage(store, command(), told).run_id)
+    assert note.startswith("* COLLAB is better\n\nReused finished runs:")
+
+
+def test_the_machines_load_is_beside_a_trainings_curves_and_not_on_its_model(store: Store) -> None:
+    def trained(run: StageRun) -> None:
+        with system_metrics(run, 0.05):
+            time.sleep(0.3)
+        write_model(run)
+
+    made = run_stage(store, Stage(StageKey("sft", 1), "sft"), trained)
+    metrics = store.run(made.run_id).data.metrics
+    assert "system/cpu_utilization_percentage" in metrics
+    model = store.client.get_logged_model(made.outputs["model"].model_id)
+    assert not any(metric.key.startswith("system/") for metric in model.metrics or [])
+    assert "SystemMetricsMonitor" not in {thread.name for thread in threading.enumerate()}
