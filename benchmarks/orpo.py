@@ -160,7 +160,7 @@ def _measure_all(preset: Preset, bench: Bench) -> Iterator[Measurement]:
             base = _base(preset)
             base.model.to(bench.device)
             trainer = _trls(base, visits, preset, bench) if name == TRL else _ours(base, visits, preset, bench, name)
-            step_s, peak_mib = _timed(trainer, bench)
+            step_s, peak_mib = timed(trainer, bench)
             tokens = preset.pairs * 2 * (prompt + answer)  # what a pair's two sequences hold, shared or not
             mfu = 6 * base.model.num_parameters() * tokens / step_s / (H200_PEAK_TFLOPS * 1e12)
             found = Measurement(
@@ -171,18 +171,18 @@ def _measure_all(preset: Preset, bench: Bench) -> Iterator[Measurement]:
             del trainer, base
 
 
-def _timed(trainer: Trainer, bench: Bench) -> tuple[float, float]:
+def timed(trainer: Trainer, bench: Bench) -> tuple[float, float]:
     """Return the median seconds of a step after the first, and the peak memory in MiB."""
     clock = Clock(bench)
     trainer.add_callback(clock)
     trainer.remove_callback(PrinterCallback)
-    with _peak_memory(bench.device) as peak:
+    with peak_memory(bench.device) as peak:
         trainer.train()
     return clock.step_s, peak[0]
 
 
 @contextmanager
-def _peak_memory(device: str) -> Iterator[list[float]]:
+def peak_memory(device: str) -> Iterator[list[float]]:
     """Yield a list that receives the peak, in MiB, beyond what is held at the start."""
     gc.collect()
     peak: list[float] = []

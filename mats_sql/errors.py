@@ -41,6 +41,10 @@ class EngineError(MatsError):
     """A generation engine cannot be started or reached."""
 
 
+class ClusterError(MatsError):
+    """A cluster cannot be reached, has no room for what is asked, or lost it too often."""
+
+
 class TrainingError(MatsError):
     """Training data are empty or unusable, or a training run diverged."""
 

@@ -27,7 +27,7 @@ FLOORS = (
     ("agents",),
     ("benchmark",),
     ("sql",),
-    ("config", "file_digests", "links", "parquet", "threads"),
+    ("cluster", "config", "file_digests", "links", "parquet", "threads"),
     ("choices", "digests", "seeds", "shapes"),
     ("errors", "faces"),
 )

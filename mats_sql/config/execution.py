@@ -51,6 +51,8 @@ class SqlSettings(Section):
     """How SQL is executed and judged."""
 
     workers: Positive = Field(
-        2, description="Processes that execute SQL; they change how long it takes, not what comes out."
+        2,
+        description="Processes that execute SQL, per machine of a cluster; they change how long it takes, not what "
+        "comes out.",
     )
     limits: SqlLimits = Field(SqlLimits(), description="Bounds on one execution.")

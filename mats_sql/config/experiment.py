@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -55,8 +56,13 @@ class Experiment(Section):
     processes: Positive | None = Field(
         None,
         description="Processes in which main trains and evaluates side by side what does not need one another; null: "
-        "one per core, but one alone where there is a GPU. They change how long it takes, and of trained weights the "
-        "last bits, as another number of cores does.",
+        "one per core, but one alone where there is a GPU or with `cluster`. They change how long it takes, and of "
+        "trained weights the last bits, as another number of cores does.",
+    )
+    cluster: Literal["ray"] | None = Field(
+        None,
+        description="Where answers are drawn and scored and SQL is executed: `ray`: on all nodes of a Ray cluster "
+        "(docs/scale.md); null: on this machine. It changes how long it takes.",
     )
     benchmark: BenchmarkSettings = Field(BenchmarkSettings(), description="Where questions come from.")
     lab: LabSettings = Field(LabSettings(), description="The generated benchmark.")

@@ -16,6 +16,7 @@ SPEED_SETTINGS = frozenset(
         "loaded_models",
         "gpu_memory_utilization",
         "tensor_parallel_size",
+        "engine_cpus",
         "concurrency",
         "attempts",
         "timeout_s",
@@ -109,6 +110,9 @@ class GenerationSettings(Section):
     )
     tensor_parallel_size: Positive = Field(
         1, description="GPUs that share one checkpoint's weights. Only the engine vllm."
+    )
+    engine_cpus: Positive = Field(
+        1, description="Cores of one engine on a cluster without GPUs. Only with `cluster`; with GPUs each has its own."
     )
     quantization: str | None = Field(
         None,

@@ -18,19 +18,21 @@ def engine_findings(experiment: Experiment) -> Iterator[Finding]:
     yield _package("transformers", needed=True)
     settings, teacher = experiment.generation, experiment.teacher
     yield _package("vllm", needed=settings.engine == "vllm")
+    if experiment.cluster is not None:
+        yield _package(experiment.cluster, needed=True, instead="leave cluster out")
     if settings.engine == "openai":
         yield _server("engine: openai", settings.base_url, settings.api_key_variable, "generation.base_url")
     if teacher.kind == "large_model":
         yield _server("teacher: large model", teacher.base_url, teacher.api_key_variable, "teacher.base_url")
 
 
-def _package(name: str, *, needed: bool) -> Finding:
+def _package(name: str, *, needed: bool, instead: str = "generation.engine=transformers") -> Finding:
     check = f"engine: {name}"
     try:
         installed = version(name)
     except PackageNotFoundError:
         if needed:
-            return missing(check, "not installed", f"pip install 'mats-sql[{name}]', or generation.engine=transformers")
+            return missing(check, "not installed", f"pip install 'mats-sql[{name}]', or {instead}")
         return ok(check, "not installed, not needed")
     if not needed:
         return ok(check, f"{installed}, not used by this config")

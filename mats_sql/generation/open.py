@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import Literal
 
 from mats_sql.config import GenerationSettings
 from mats_sql.digests import digest_json, digest_tree
@@ -14,16 +15,23 @@ from mats_sql.generation.engine import Engine
 
 
 def open_engine(
-    settings: GenerationSettings, model: Path | str, *, cache: Path | None = None, on_drawn: OnDrawn | None = None
+    settings: GenerationSettings,
+    model: Path | str,
+    *,
+    cache: Path | None = None,
+    on_drawn: OnDrawn | None = None,
+    cluster: Literal["ray"] | None = None,
 ) -> Engine:
     """Return an engine bound to ``model``; with ``cache`` (a SQLite file, made if absent) no draw is computed twice.
 
     ``model`` is a checkpoint folder, a hub name, or, for the ``openai`` engine, the name the server knows it by. Of a
     folder no server knows: then ``settings.model`` is asked for, or the only model that the server lists.
-    ``on_drawn`` hears how far each call is. Opening loads no checkpoint: that waits for the first draw or score that
-    the cache does not answer, and torn weights are heard of then.
-    Raises :class:`ModelError` for a checkpoint that is missing or has no weights or chat template and
-    :class:`EngineError` for an engine that is not installed or cannot be reached.
+    ``on_drawn`` hears how far each call is. With ``cluster`` the checkpoint is loaded on its nodes, and all answers are
+    computed there; a server gets its requests from here all the same. Opening loads no checkpoint: that waits for the
+    first draw or score that the cache does not answer, and torn weights are heard of then.
+    Raises :class:`ModelError` for a checkpoint that is missing or has no weights or chat template,
+    :class:`EngineError` for an engine that is not installed or cannot be reached, and :class:`ClusterError` for a
+    cluster whose software is not installed.
     """
     if settings.engine == "openai" and isinstance(model, Path):
         from mats_sql.generation.openai_engine import served_model
@@ -33,7 +41,7 @@ def open_engine(
         _check_folder(settings, Path(model))
     store = CompletionCache(cache, engine_identity(settings, model)) if cache is not None else None
     try:
-        engine = _open(settings, model, store)
+        engine = _open(settings, model, store) if cluster is None else _open_on_cluster(settings, model, store)
     except BaseException:
         if store is not None:
             store.close()
@@ -68,6 +76,14 @@ def _open(settings: GenerationSettings, model: Path | str, cache: CompletionCach
     from mats_sql.generation.transformers_engine import TransformersEngine
 
     return TransformersEngine(settings, model, cache)
+
+
+def _open_on_cluster(settings: GenerationSettings, model: Path | str, cache: CompletionCache | None) -> DrawingEngine:
+    if settings.engine == "openai":
+        return _open(settings, model, cache)
+    from mats_sql.generation.cluster_engine import ClusterEngine
+
+    return ClusterEngine(settings, model, cache, _open)
 
 
 def _check_folder(settings: GenerationSettings, model: Path) -> None:

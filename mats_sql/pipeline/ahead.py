@@ -58,9 +58,14 @@ def do_ahead(workspace: Workspace, steps: Sequence[Step]) -> None:
 
 
 def process_count(experiment: Experiment) -> int:
-    """Return how many processes work side by side: the setting, or one per core, but one alone where there is a GPU."""
+    """Return how many processes work side by side: the setting, or one per core, but one alone where there is a GPU.
+
+    With a cluster it is one too: another would only wait for the same nodes.
+    """
     if experiment.processes is not None:
         return experiment.processes
+    if experiment.cluster is not None:
+        return 1
     import torch
 
     gpu: bool = torch.cuda.is_available()

@@ -100,7 +100,9 @@ class Workspace:
             from mats_sql.sql import SqlExecutor
 
             settings = self.experiment.sql
-            self._executor = self._open.enter_context(SqlExecutor(settings.limits, settings.workers))
+            self._executor = self._open.enter_context(
+                SqlExecutor(settings.limits, settings.workers, cluster=self.experiment.cluster)
+            )
         return self._executor
 
     def judge(self) -> Judge:
@@ -153,7 +155,13 @@ class Workspace:
 
         cache = self.cache / "completions.sqlite"
         settings = self.experiment.generation.of_agent(agent)
-        engine = open_engine(settings, checkpoint, cache=cache, on_drawn=self.progress.counter("drawn"))
+        engine = open_engine(
+            settings,
+            checkpoint,
+            cache=cache,
+            on_drawn=self.progress.counter("drawn"),
+            cluster=self.experiment.cluster,
+        )
         try:
             yield engine
         finally:

@@ -21,13 +21,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Self, cast
+from typing import TYPE_CHECKING, Literal, Self, cast
 
 from mats_sql.config import SqlLimits
 from mats_sql.sql.database import DatabaseFile, look_at
 from mats_sql.sql.execution import Execution, Outcome, Row
 from mats_sql.sql.sandbox.nearest import Nearest
 from mats_sql.sql.sandbox.workers import ExecutionTuple, SqlBatch, WorkerProcesses
+
+if TYPE_CHECKING:
+    from mats_sql.sql.cluster_processes import ClusterProcesses
 
 _WINDOW = 2048
 _BATCH = 16
@@ -44,10 +47,14 @@ class SqlRequest:
 class SqlExecutor:
     """Executes SQL in worker processes; use it as a context manager, or call :meth:`close`."""
 
-    def __init__(self, limits: SqlLimits, workers: int) -> None:
+    def __init__(self, limits: SqlLimits, workers: int, *, cluster: Literal["ray"] | None = None) -> None:
+        """Start nothing; with ``cluster`` the processes are on its nodes, ``workers`` on each.
+
+        Raises :class:`mats_sql.errors.ClusterError` for a cluster whose software is not installed.
+        """
         self.limits = limits
         self.workers = workers
-        self.processes = WorkerProcesses(limits, workers)
+        self.processes = _processes(limits, workers, cluster)
 
     def __enter__(self) -> Self:
         return self
@@ -83,6 +90,14 @@ class SqlExecutor:
             assert execution is not None
             done[answer.batch.database.path, answer.batch.sqls[answer.index]] = to_execution(execution)
         return [done[request.database, request.sql] for request in window]
+
+
+def _processes(limits: SqlLimits, workers: int, cluster: Literal["ray"] | None) -> WorkerProcesses | ClusterProcesses:
+    if cluster is None:
+        return WorkerProcesses(limits, workers)
+    from mats_sql.sql.cluster_processes import ClusterProcesses
+
+    return ClusterProcesses(limits, workers)
 
 
 def to_execution(answer: ExecutionTuple) -> Execution:

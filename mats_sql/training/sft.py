@@ -65,7 +65,8 @@ def _train(examples: Sequence[SftExample], settings: SftSettings, training: Trai
         seed=derive_seed(training.seed, "order"),
     )
     with workplace(training, settings, ((item.ids, item.answer_start) for item in kept)) as place:
-        trainer = _trainer(base, [kept[index] for index in order], settings, place, training)
+        visits = [kept[index] for index in order]
+        trainer = sft_trainer(base, visits, settings, place, training.seed, training.processes)
         metrics = run_trainer(trainer, place, training.on_metrics)
         write_trained(trainer, training.out, base)
     return TrainingReport(metrics, dropped)
@@ -122,13 +123,17 @@ def _encode(examples: Sequence[SftExample], base: BaseModel, max_tokens: int) ->
     return kept, dropped
 
 
-def _trainer(
-    base: BaseModel, visits: Sequence[Encoded], settings: SftSettings, place: Workplace, training: Training
+def sft_trainer(
+    base: BaseModel,
+    visits: Sequence[Encoded],
+    settings: SftSettings,
+    place: Workplace,
+    seed: int,
+    processes: int = 1,
 ) -> SFTTrainer:
-    keep, processes = KEPT if place.checkpoints else 0, training.processes
-    arguments = trainer_arguments(
-        settings, len(visits), work=place.folder, seed=training.seed, keep=keep, processes=processes
-    )
+    """Return the trainer that visits ``visits`` in their order."""
+    keep = KEPT if place.checkpoints else 0
+    arguments = trainer_arguments(settings, len(visits), work=place.folder, seed=seed, keep=keep, processes=processes)
     if processes > 1:
         at_a_time, _ = share_of_step(settings, processes)
         visits = filled(visits, blank(base.tokenizer.eos_token_id), at_a_time * processes)
