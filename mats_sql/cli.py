@@ -159,7 +159,7 @@ def evaluate(config: Path, overrides: tuple[str, ...], team: str) -> None:
 
         evaluate_teams(workspace, team)
 
-    run_command("evaluate", config, overrides, body)
+    run_command("evaluate", config, overrides, body, concurrent=True)
 
 
 @commands.command()
@@ -190,7 +190,7 @@ def diagnose(config: Path, overrides: tuple[str, ...], team: str, part: str) -> 
         else:
             show_ladders(workspace, team, validation_only=part == "validation")
 
-    run_command("diagnose", config, overrides, body)
+    run_command("diagnose", config, overrides, body, concurrent=True)
 
 
 @commands.command()
@@ -252,7 +252,7 @@ def compare(config: Path, overrides: tuple[str, ...], baseline: str, treatment: 
 
         compare_named(workspace, baseline, treatment)
 
-    run_command("compare", config, overrides, body)
+    run_command("compare", config, overrides, body, concurrent=True)
 
 
 @commands.command()
