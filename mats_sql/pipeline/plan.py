@@ -37,7 +37,7 @@ from mats_sql.tracking import (
     connect,
     earlier_reports,
     finished_result,
-    looks,
+    looks_so_far,
 )
 
 _UNMADE = "not made yet: "
@@ -168,7 +168,7 @@ def _plan_outcome(workspace: PlanningWorkspace) -> list[PlannedStage]:
 def _report_lines(workspace: Workspace) -> Iterator[str]:
     earlier = len(earlier_reports(workspace.store))
     told = f", after {earlier} earlier report{'s' if earlier > 1 else ''}" if earlier else ""
-    yield f"\nThe report would be look number {looks(workspace.store) + 1} at the final set{told}."
+    yield f"\nThe report would be look number {looks_so_far(workspace.store) + 1} at the final set{told}."
     questions = steps.questions(workspace)
     if not _is_unmade(questions):
         yield f"Protocol: {protocol_of(workspace.experiment, questions).digest}"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         protocol_tags,
     )
     from mats_sql.tracking.lineage_tree import lineage, lineage_text
-    from mats_sql.tracking.looks import count_look, looks, note_look
+    from mats_sql.tracking.looks import count_look, looks_so_far, note_look
     from mats_sql.tracking.machine_load import system_metrics
     from mats_sql.tracking.measurement import Measurement, evaluation_at, evaluation_of, record_measurement
     from mats_sql.tracking.model_metrics import measure_model
@@ -87,7 +87,7 @@ __all__ = [
     "lineage_text",
     "load_result",
     "log_traces",
-    "looks",
+    "looks_so_far",
     "mark_report",
     "measure_model",
     "note_look",
@@ -130,7 +130,7 @@ __getattr__ = Face(
             "protocol_tags",
         ),
         "lineage_tree": ("lineage", "lineage_text"),
-        "looks": ("count_look", "looks", "note_look"),
+        "looks": ("count_look", "looks_so_far", "note_look"),
         "machine_load": ("system_metrics",),
         "measurement": ("Measurement", "evaluation_at", "evaluation_of", "record_measurement"),
         "model_metrics": ("measure_model",),

@@ -16,7 +16,7 @@ def count_look(store: Store, run_id: str) -> int:
         known = store.run(run_id).data.tags.get(names.FINAL_SET_LOOK)
         if known is not None:
             return int(known)
-        look = looks(store) + 1
+        look = looks_so_far(store) + 1
         store.client.set_experiment_tag(store.experiment_id, names.FINAL_SET_LOOKS, str(look))
         note_look(store, run_id, look)
         return look
@@ -27,6 +27,6 @@ def note_look(store: Store, run_id: str, look: int) -> None:
     store.client.set_tag(run_id, names.FINAL_SET_LOOK, str(look))
 
 
-def looks(store: Store) -> int:
+def looks_so_far(store: Store) -> int:
     """Return how many looks at the final set the experiment has had."""
     return int(store.client.get_experiment(store.experiment_id).tags.get(names.FINAL_SET_LOOKS, "0"))

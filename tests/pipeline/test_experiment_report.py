@@ -24,7 +24,7 @@ from mats_sql.pipeline.report import report_experiment
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.preference import Labelling, labelling_of, matched_control
 from mats_sql.tracking import names
-from mats_sql.tracking.looks import looks
+from mats_sql.tracking.looks import looks_so_far
 from mats_sql.tracking.registry import resolve, set_alias
 from mats_sql.tracking.stage import Stage, StageKey, run_stage
 from mats_sql.tracking.stage_run import StageRun
@@ -97,12 +97,12 @@ def _can_be_made_again(reported: Workspace, markdown: str) -> None:
 
 def test_a_second_report_is_a_second_look_and_says_so(reported: Workspace) -> None:
     first, _ = as_command(reported)
-    before = looks(reported.store)
+    before = looks_so_far(reported.store)
     _, folder = as_command(again(reported))
     markdown = (folder / "report.md").read_text("utf-8")
     assert "A second look" in markdown
     assert first[:8] in markdown
-    assert looks(reported.store) == before + 1
+    assert looks_so_far(reported.store) == before + 1
 
 
 def test_main_ends_with_the_report(reported: Workspace) -> None:
@@ -188,7 +188,7 @@ def test_a_dry_run_says_what_is_reused_which_look_it_is_and_what_it_could_see(
     planned = plan_report(reported.experiment)
     printed = capsys.readouterr().out
     assert {stage.foresight for stage in planned} == {Foresight.REUSED}
-    assert f"look number {looks(reported.store) + 1} at the final set, after" in printed
+    assert f"look number {looks_so_far(reported.store) + 1} at the final set, after" in printed
     assert "Minimal detectable effect on 12 questions" in printed
     assert protocol_of(reported.experiment, steps.questions(reported)).digest in printed
     assert _stage_runs(reported) == runs

@@ -14,14 +14,14 @@ from mats_sql.pipeline.evaluate import read_candidates
 from mats_sql.pipeline.questions import validation_ids
 from mats_sql.pipeline.search_workers import search_regimes
 from mats_sql.pipeline.workspace import Workspace
-from mats_sql.tracking.looks import looks
+from mats_sql.tracking.looks import looks_so_far
 from mats_sql.tracking.stage import Stage, StageKey, load_result, run_stage
 from mats_sql.tracking.stage_run import StageRun
 from tests.pipeline.test_teams import changed
 
 
 def test_a_search_evaluates_every_trial_on_the_validation_split_alone(workspace: Workspace) -> None:
-    before = looks(workspace.store)
+    before = looks_so_far(workspace.store)
     search_regimes(workspace, [Regime.INDEP], trials=1)
     validation = validation_ids(steps.questions(workspace))
     runs = workspace.store.client.search_runs(
@@ -31,25 +31,25 @@ def test_a_search_evaluates_every_trial_on_the_validation_split_alone(workspace:
     for run in runs:
         candidates = read_candidates(load_result(workspace.store, run.info.run_id).outputs["candidates"])
         assert {row.question_id for row in candidates} == validation
-    assert looks(workspace.store) == before
+    assert looks_so_far(workspace.store) == before
 
 
 def test_a_command_that_shows_new_results_on_the_final_set_is_one_look(workspace: Workspace) -> None:
     only = {"policy": {"k": 3}, "regimes": ["indep", "collab"]}  # teams that no other test has shown
     workspace.experiment = changed(workspace.experiment, only)
-    before = looks(workspace.store)
+    before = looks_so_far(workspace.store)
     as_command(workspace, "evaluate", "sft")
-    assert looks(workspace.store) == before + 1
+    assert looks_so_far(workspace.store) == before + 1
     as_command(workspace, "diagnose")
-    assert looks(workspace.store) == before + 2
+    assert looks_so_far(workspace.store) == before + 2
 
 
 def test_a_command_that_shows_only_what_was_shown_before_is_no_new_look(workspace: Workspace) -> None:
     as_command(workspace, "evaluate", "planner")
-    before = looks(workspace.store)
+    before = looks_so_far(workspace.store)
     again = Workspace(workspace.experiment, workspace.store, workspace.progress)
     as_command(again, "evaluate", "planner")
-    assert looks(workspace.store) == before
+    assert looks_so_far(workspace.store) == before
 
 
 def test_the_diagnosis_says_of_every_gap_what_the_comparison_says(

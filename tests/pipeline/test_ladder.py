@@ -27,7 +27,7 @@ from mats_sql.pipeline.questions import DEV, dev_source, read_split, validation_
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.sql.verdict import VerdictClass
 from mats_sql.teaching.teacher import write_critique
-from mats_sql.tracking.looks import looks
+from mats_sql.tracking.looks import looks_so_far
 from mats_sql.tracking.stage import StageResult
 
 
@@ -135,9 +135,9 @@ def test_the_perfect_gate_fixes_exactly_the_wrong_plans_and_is_in_no_registry(
 
 
 def test_a_ladder_on_validation_is_no_look_and_asks_validation_questions_alone(workspace: Workspace) -> None:
-    before = looks(workspace.store)
+    before = looks_so_far(workspace.store)
     result = results.ladder(workspace, whole_team(), validation_only=True)
-    assert looks(workspace.store) == before
+    assert looks_so_far(workspace.store) == before
     plans = read_records(LadderPlan, result.outputs["tables"].path / "plans.parquet")
     assert {row.question_id for row in plans} <= validation_ids(steps.questions(workspace))
     assert ladder_in(result).questions == len(validation_ids(steps.questions(workspace)))

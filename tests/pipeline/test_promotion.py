@@ -23,7 +23,7 @@ from mats_sql.pipeline.promote import promote_team, roll_back_champion
 from mats_sql.pipeline.questions import QuestionRow
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.tracking.artifact import Artifact, ArtifactKind
-from mats_sql.tracking.looks import looks
+from mats_sql.tracking.looks import looks_so_far
 from mats_sql.tracking.promotion import champion_of
 from mats_sql.tracking.registry import Version, register, resolve
 from mats_sql.tracking.stage import Stage, StageKey, StageResult, run_stage
@@ -293,11 +293,11 @@ def as_command(lab: Lab, act: str, team: Trained) -> None:
 
 def test_a_promotion_over_a_champion_is_a_look_at_the_final_set(lab: Lab) -> None:
     first, second = lab.evaluated(answers(GOOD)), lab.evaluated(answers(BETTER))
-    before = looks(lab.workspace.store)
+    before = looks_so_far(lab.workspace.store)
     as_command(lab, "promote", first)
-    assert looks(lab.workspace.store) == before
+    assert looks_so_far(lab.workspace.store) == before
     as_command(lab, "promote", second)
-    assert looks(lab.workspace.store) == before + 1
+    assert looks_so_far(lab.workspace.store) == before + 1
 
 
 @pytest.mark.parametrize("baseline", ["sft", "indep"])

@@ -13,7 +13,7 @@ from mats_sql.errors import PromotionRefused, StageInputError, TrackingError
 from mats_sql.tracking import names
 from mats_sql.tracking.artifact import Artifact, ArtifactKind
 from mats_sql.tracking.lineage_tree import LineageNode, lineage, lineage_text
-from mats_sql.tracking.looks import count_look, looks
+from mats_sql.tracking.looks import count_look, looks_so_far
 from mats_sql.tracking.measurement import Measurement, evaluation_at, evaluation_of, record_measurement
 from mats_sql.tracking.promotion import champion_of, promote, roll_back, team_of_run
 from mats_sql.tracking.registry import Version, find_version, register, registered_name, resolve
@@ -287,8 +287,8 @@ def test_the_team_of_a_run_is_what_it_made_or_evaluated(store: Store, experiment
 
 
 def test_every_run_looks_at_the_final_set_once(store: Store, experiment: Experiment) -> None:
-    assert looks(store) == 0
+    assert looks_so_far(store) == 0
     assert [count_look(store, experiment.pool.run_id) for _ in range(2)] == [1, 1]
     assert count_look(store, experiment.team.run_id) == 2
-    assert looks(store) == 2
+    assert looks_so_far(store) == 2
     assert store.client.get_experiment(store.experiment_id).tags[names.FINAL_SET_LOOKS] == "2"
