@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from mats_sql.tracking import names
 from mats_sql.tracking.failures import tracking_failures
@@ -140,7 +141,16 @@ def save_views(client: MlflowClient, experiment_id: str) -> None:
             wanted[names.NOTE] = note
         for key, value in wanted.items():
             if tags.get(key) != value:
-                client.set_experiment_tag(experiment_id, key, value)
+                _set_tag(client, experiment_id, key, value)
+
+
+def _set_tag(client: MlflowClient, experiment_id: str, key: str, value: str) -> None:
+    """Set a tag that another command may set at the same moment: MLflow's store then refuses the second insertion."""
+    try:
+        client.set_experiment_tag(experiment_id, key, value)
+    except MlflowException:
+        if client.get_experiment(experiment_id).tags.get(key) != value:
+            raise
 
 
 def addresses(store: Store, run_id: str) -> list[str]:

@@ -13,9 +13,12 @@ from mats_sql.search import known_trials
 from mats_sql.tracking.registry import resolve
 from mats_sql.tracking.stage import Stage, StageKey, run_stage
 from mats_sql.tracking.stage_run import StageRun
+from mats_sql.tracking.store import connect
 from tests.pipeline.test_teams import changed
 
 LINE = {
+    "name": "line",
+    "orpo": {"weight_decay": 0.01},
     "regimes": ["collab"],
     "controls": False,
     "processes": 1,
@@ -24,27 +27,32 @@ LINE = {
 }
 
 
+@pytest.fixture
+def line(workspace: Workspace) -> Workspace:
+    """The tiny experiment with a search and a champion, under a name and with ORPO settings that no other test has."""
+    experiment = changed(workspace.experiment, LINE)
+    return Workspace(experiment, connect(experiment.name, experiment.work_dir), workspace.progress)
+
+
 def test_main_trains_what_the_search_found_and_promotes_what_validation_prefers(
-    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+    line: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    workspace.experiment = changed(workspace.experiment, LINE)
-
     def compute(run: StageRun) -> None:
-        workspace.command = run
-        run_experiment(workspace)
+        line.command = run
+        run_experiment(line)
 
-    run_stage(workspace.store, Stage(StageKey("main", 1), "main", reusable=False), compute)
-    champion = resolve(workspace.store, "tiny.team@champion")
+    run_stage(line.store, Stage(StageKey("main", 1), "main", reusable=False), compute)
+    champion = resolve(line.store, "line.team@champion")
     assert f"{champion} is champion" in capsys.readouterr().err
-    search = RegimeSearch.of(workspace.experiment, "collab")
+    search = RegimeSearch.of(line.experiment, "collab")
     best = max(known_trials(search.settings, search.address), key=lambda row: row.selector_ex or 0.0)
     beta = repr(best.settings.beta)
-    assert resolve(workspace.store, "tiny.team@best-of-search-collab").tags["beta"] == beta
-    runs = workspace.store.client.search_runs(workspace.store.experiment_ids, f"params.beta = '{beta}'")
+    assert resolve(line.store, "line.team@best-of-search-collab").tags["beta"] == beta
+    runs = line.store.client.search_runs([line.store.experiment_id], f"params.beta = '{beta}'")
     evaluated = [run.data.tags["part"] for run in runs if run.data.tags["mats.stage"] == "evaluate"]
     assert sorted(evaluated) == ["dev", "validation"], "the winner is evaluated on all questions, the others are not"
     trials, trained = (
-        workspace.store.client.search_runs(workspace.store.experiment_ids, f"tags.`mats.stage` = '{stage}'")
+        line.store.client.search_runs([line.store.experiment_id], f"tags.`mats.stage` = '{stage}'")
         for stage in ("search-trial", "orpo")
     )
     assert len(trials) == 2
