@@ -171,7 +171,7 @@ class Comparison:
         if self.adjusted_p != self.decision_p:
             parts.append(f"Holm-adjusted p {_p(self.adjusted_p)}")
         if len(self.databases) < MINIMUM_DATABASES:
-            parts.append(f"holds for these {len(self.databases)} databases only, too few to test over databases")
+            parts.append(f"holds for {these_databases(len(self.databases))} only, too few to test over databases")
         if single:
             parts.append("one training seed a side, so seed noise is not covered")
         return "; ".join(parts)
@@ -183,3 +183,8 @@ def _points(interval: Interval) -> str:
 
 def _p(value: float) -> str:
     return "< .001" if value < 0.001 else f"= {value:.3f}".replace("= 0.", "= .") if value < 1 else "= 1"
+
+
+def these_databases(count: int) -> str:
+    """Return ``this 1 database``, ``these 3 databases``."""
+    return f"these {count} databases" if count != 1 else "this 1 database"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mats_sql.evaluation.comparison.comparison import MINIMUM_DATABASES, Comparison
+from mats_sql.evaluation.comparison.comparison import MINIMUM_DATABASES, Comparison, these_databases
 from mats_sql.evaluation.comparison.comparisons import Comparisons
 
 
@@ -45,7 +45,7 @@ class Ruling:
         if self.finding is Finding.OPEN:
             parts.append(self._power)
         if len(gap.databases) < MINIMUM_DATABASES:
-            parts.append(f"It holds for these {len(gap.databases)} databases only.")
+            parts.append(f"It holds for {these_databases(len(gap.databases))} only.")
         if not gap.intervals.seed.known:
             parts.append("One training seed a side: seed noise is not covered.")
         return " ".join(parts)

@@ -88,6 +88,7 @@ def test_teams_that_never_disagree_have_no_minimal_detectable_effect():
 
 def test_few_databases_and_one_seed_are_said_with_the_finding():
     assert "holds for these 3 databases only" in ruled(better(5), control=BASE, databases=3).sentence
+    assert "holds for this 1 database only" in ruled(better(5), control=BASE, databases=1).sentence
     assert "seed noise is not covered" in ruled(better(5), control=BASE).sentence
 
 
