@@ -21,6 +21,7 @@ from mats_sql.pipeline.evaluate import record_evaluation
 from mats_sql.pipeline.progress import Progress
 from mats_sql.pipeline.promote import promote_team, roll_back_champion
 from mats_sql.pipeline.questions import QuestionRow
+from mats_sql.pipeline.shown import preference_tags
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.tracking.artifact import Artifact, ArtifactKind
 from mats_sql.tracking.looks import looks_so_far
@@ -133,7 +134,8 @@ class Lab:
         stage = Stage(StageKey("evaluate", 1), "evaluate", {"part": part}, {"questions": asked, "team": team}, tags)
         result = run_stage(self.workspace.store, stage, compute)
         trained = replace(team, name="validator", metadata={"agent": "select-validator", "regime": "collab"})
-        models = TeamModels("ORPO COLLAB", trained, None, {}, None, "collab")
+        how = preference_tags(self.workspace.experiment)
+        models = TeamModels("ORPO COLLAB", trained, None, {}, None, "collab", preference=how)
         record_evaluation(self.workspace, result, asked, team, models)
         return Trained(resolve(self.workspace.store, str(version)), result.run_id)
 
