@@ -84,7 +84,7 @@ def test_requirements_are_exact_versions_that_an_index_has_and_no_trainer_is_amo
 def test_the_code_in_a_model_has_no_stage_no_lab_and_no_teacher(version: Version) -> None:
     code = Path(mlflow.artifacts.download_artifacts(f"{version.uri}/code"))
     rooms = {path.name for path in (code / "mats_sql").iterdir() if path.is_dir()}
-    assert rooms == {"agents", "benchmark", "config", "generation", "sql", "team", "tracking"}
+    assert rooms == {"agents", "benchmark", "cluster", "config", "generation", "sql", "team", "tracking"}
     assert sum(path.stat().st_size for path in code.rglob("*") if path.is_file()) < 1_000_000
 
 
