@@ -23,20 +23,19 @@ def report_search(workspace: Workspace, search: RegimeSearch, result: SearchResu
     view, team = trial_team(workspace, search, best.settings)
     version = team_version(view, team)
     set_alias(workspace.store, version, f"{ALIAS}{search.label}")
+    findings = [
+        f"Best of {len(result.trials)} trials for {search.label}: {trial_line(best)}",
+        *_against_own(search, result),
+        result.notice,
+        f"{version} is {version.name}@{ALIAS}{search.label}.",
+    ]
+    following = f'mats-sql evaluate --team {search.labelling.key} --set "{best.settings.overrides()}"'
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"Best of {len(result.trials)} trials for {search.label}: {trial_line(best)}", markup=False)
-    for line in (*_against_own(search, result), result.notice):
+    for line in (*findings, "With its settings, to their last digit:", f"  {following}"):
         console.print(line, markup=False)
-    console.print(f"{version} is {version.name}@{ALIAS}{search.label}. With its settings, to their last digit:")
-    console.print(
-        f'  mats-sql evaluate --team {search.labelling.key} --set "{best.settings.overrides()}"', markup=False
-    )
     if workspace.command is not None:
         _log(workspace.command, search, result, version)
-        finding = [f"Best of {len(result.trials)} trials for {search.label}: {trial_line(best)}", result.notice]
-        following = f'mats-sql evaluate --team {search.labelling.key} --set "{best.settings.overrides()}"'
-        told = described([*finding, *_against_own(search, result), f"{version}: {ALIAS}{search.label}"], "", following)
-        workspace.command.description += f"{told}\n\n"
+        workspace.command.description += f"{described(findings, '', following)}\n\n"
     return version
 
 

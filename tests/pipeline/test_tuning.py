@@ -57,6 +57,7 @@ def test_main_trains_what_the_search_found_and_promotes_what_validation_prefers(
     )
     assert len(trials) == 2
     parents = {run.data.tags["mlflow.parentRunId"] for run in trained}
+    assert parents
     assert parents <= {trial.info.run_id for trial in trials}, "main trains no validator again"
 
 

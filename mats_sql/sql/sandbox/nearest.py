@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from mats_sql.sql.sandbox.likeness import dice, letter_pairs
 from mats_sql.sql.sandbox.literals import compared_literals
-from mats_sql.sql.sandbox.nearest_columns import nearest_columns
+from mats_sql.sql.sandbox.nearest_columns import nearest_columns, quoted
 
 MAX_VALUES = 25_000
 """Distinct texts of a column that are compared with a literal; more would take tenths of a second."""
@@ -106,14 +106,14 @@ class StoredValues:
         return found[0] if len(found) == 1 else None
 
     def _holds(self, table: str, column: str, literal: str) -> bool:
-        sql = f"SELECT 1 FROM {_quoted(table)} WHERE {_quoted(column)} = ? LIMIT 1"
+        sql = f"SELECT 1 FROM {quoted(table)} WHERE {quoted(column)} = ? LIMIT 1"
         return self._connection.execute(sql, (literal,)).fetchone() is not None
 
     def _texts(self, table: str, column: str) -> list[str]:
         """Return the column's distinct texts that may be named; none when there are too many."""
-        name = _quoted(column)
+        name = quoted(column)
         rows = self._connection.execute(
-            f"SELECT DISTINCT {name} COLLATE BINARY FROM {_quoted(table)} WHERE typeof({name}) = 'text' "
+            f"SELECT DISTINCT {name} COLLATE BINARY FROM {quoted(table)} WHERE typeof({name}) = 'text' "
             f"AND length({name}) BETWEEN 1 AND {MAX_CHARACTERS} LIMIT {MAX_VALUES + 1}"
         ).fetchall()
         return [text for (text,) in rows if text.isprintable()] if len(rows) <= MAX_VALUES else []
@@ -123,7 +123,3 @@ def _most_like(literal: str, texts: Sequence[str], count: int) -> tuple[str, ...
     wanted = letter_pairs(literal)
     likeness = ((-dice(wanted, letter_pairs(text)), text) for text in texts)
     return tuple(text for _, text in heapq.nsmallest(count, (pair for pair in likeness if pair[0])))
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

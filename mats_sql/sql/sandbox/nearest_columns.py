@@ -49,14 +49,15 @@ def nearest_columns(
 
 def _tells(connection: sqlite3.Connection, table: str, column: str) -> bool:
     """Return whether a column holds more than one value."""
-    name, of = _quoted(column), _quoted(table)
+    name, of = quoted(column), quoted(table)
     row = connection.execute(
         f"SELECT 1 FROM {of} WHERE {name} IS NOT (SELECT {name} FROM {of} LIMIT 1) LIMIT 1"
     ).fetchone()
     return row is not None
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
+    """Return a table's or column's name as SQL may always write it."""
     return '"' + name.replace('"', '""') + '"'
 
 
