@@ -28,14 +28,18 @@ EXPERIMENTS = {"tracked": "the tiny experiment", "finished": "the small experime
 """Fixtures of an experiment that many tests share, and what it is called: the longest work, the longest first."""
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep in one process of several what shares an experiment, else a file, and begin with the longest."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """Keep in one process of several what shares an experiment, else a file, and begin with the longest.
+
+    A wrapper begins before every other hook: pytest-xdist reads the marks in its own.
+    """
     names = list(dict.fromkeys(EXPERIMENTS.values()))
     groups = {item: _group(item) for item in items}
     items.sort(key=lambda item: names.index(groups[item]) if groups[item] in names else len(names))
     for item, group in groups.items():
         item.add_marker(pytest.mark.xdist_group(group))
+    yield
 
 
 def _group(item: pytest.Item) -> str:

@@ -24,8 +24,8 @@ ENTRANCES = ("mats_sql.tracking.team_model", "mats_sql.tracking.agent_model", "m
 UNSEEN = ("mlflow", "peft")
 """What no import of ours shows: MLflow loads the model, and transformers a checkpoint that is a PEFT adapter."""
 
-OPTIONAL = ("vllm",)
-"""What only some teams use and many machines cannot install; who has such a team installs it besides."""
+OPTIONAL = ("vllm", "ray")
+"""What only some teams use and many machines cannot install or lack; who has such a team installs it besides."""
 
 _ROOT = Path(mats_sql.__file__).parents[1]
 
