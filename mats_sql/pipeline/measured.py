@@ -41,10 +41,14 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A registered team with one evaluation of it. ``question_set`` is the digest of the questions that were asked."""
+    """A registered team with one evaluation of it.
+
+    ``questions`` is the table behind it, ``question_set`` the digest of those that were asked.
+    """
 
     version: Version
     run_id: str
+    questions: Artifact
     candidates: tuple[JudgedCandidate, ...]
     question_set: str
     validation: frozenset[int]
@@ -92,6 +96,7 @@ def measured(store: Store, version: Version, run_id: str) -> Measured:
     return Measured(
         version,
         run_id,
+        questions,
         candidates,
         question_set_digest(questions, {row.question_id for row in candidates}),
         validation_ids(questions),

@@ -2,7 +2,8 @@
 
 Every gate is read outside the validation split, where no search chose anything, and not on questions whose gold the
 receipt doubts. Against a champion counts the paired interval of the gain, not the gain: it must not reach below
-``promote.min_gain_over_champion``. The champion, promoted again, must pass the gates that are its own.
+``promote.min_gain_over_champion``. A team of the config's own experiment is promoted under its protocol. The champion,
+promoted again, must pass the gates that are its own.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from mats_sql.errors import PromotionRefused
 from mats_sql.evaluation import REST, QuestionSet, restrict, team_metrics
 from mats_sql.evaluation.comparison import ComparedTeam, Comparison, compare_question_sets
 from mats_sql.pipeline.measured import Measured, measured, measured_at, require_comparable
+from mats_sql.pipeline.protocol import require_protocol
 from mats_sql.pipeline.shown import described
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.tracking import (
@@ -51,10 +53,12 @@ class Evidence:
 def promote_team(workspace: Workspace, address: str) -> None:
     """Promote the team of an evaluate run or of a registered version, and say what it was made from.
 
-    Raises :class:`~mats_sql.errors.PromotionRefused` with every gate that it fails.
+    Raises :class:`~mats_sql.errors.PromotionRefused` with every gate that it fails, and
+    :class:`~mats_sql.errors.ConfigError` under another protocol than the experiment's.
     """
     store, gates = workspace.store, workspace.experiment.promote
     challenger = measured_at(workspace, address)
+    _require_protocol(workspace, challenger)
     champion = _champion(workspace, challenger)
     found = evidence(challenger, champion)
     if champion is not None and workspace.command is not None:
@@ -115,6 +119,15 @@ def refusals(found: Evidence, gates: PromoteSettings) -> list[str]:
             f"{gates.min_gain_over_champion:+.4f} ({gap.verdict.rstrip('.')})"
         )
     return reasons
+
+
+def _require_protocol(workspace: Workspace, challenger: Measured) -> None:
+    """Raise :class:`ConfigError` when the config's protocol is not that of its experiment, whose team is promoted.
+
+    Of another experiment's team the config says nothing.
+    """
+    if challenger.version.name == registered_name(workspace.experiment.name, ArtifactKind.TEAM, "team"):
+        require_protocol(workspace.store, workspace.experiment, challenger.questions)
 
 
 def _champion(workspace: Workspace, challenger: Measured) -> Measured | None:

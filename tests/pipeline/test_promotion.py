@@ -20,6 +20,7 @@ from mats_sql.pipeline.commands import compare_named
 from mats_sql.pipeline.evaluate import record_evaluation
 from mats_sql.pipeline.progress import Progress
 from mats_sql.pipeline.promote import promote_team, roll_back_champion
+from mats_sql.pipeline.protocol import protocol_of
 from mats_sql.pipeline.questions import QuestionRow
 from mats_sql.pipeline.shown import preference_tags
 from mats_sql.pipeline.workspace import Workspace
@@ -283,6 +284,22 @@ def test_the_champion_must_pass_its_gates_again(lab: Lab) -> None:
     promote_team(lab.workspace, team.run_id)
     with pytest.raises(PromotionRefused, match="min_selector_ex"):
         promote_team(gated(lab, min_selector_ex=0.9).workspace, team.run_id)
+
+
+def test_a_frozen_protocol_is_required_of_a_promotion_too(lab: Lab) -> None:
+    team = lab.evaluated(answers(GOOD))
+    protocol = protocol_of(lab.workspace.experiment, lab.questions)
+    lab.workspace.experiment = frozen(lab.workspace.experiment, "0" * 64)
+    with pytest.raises(ConfigError, match=r"must be protocol\.digest 0000"):
+        promote_team(lab.workspace, team.run_id)
+    lab.workspace.experiment = frozen(lab.workspace.experiment, protocol.digest)
+    promote_team(lab.workspace, team.run_id)
+    assert lab.champion() == str(team.version)
+
+
+def frozen(experiment: Experiment, digest: str) -> Experiment:
+    protocol = {**experiment.protocol.model_dump(), "digest": digest}
+    return Experiment.model_validate({**experiment.model_dump(), "protocol": protocol})
 
 
 def as_command(lab: Lab, act: str, team: Trained) -> None:
