@@ -30,6 +30,7 @@ from mats_sql.search import TrialState, known_trials
 from mats_sql.tracking import (
     Artifact,
     ArtifactKind,
+    MeasuredCost,
     Stage,
     StageKey,
     StageResult,
@@ -37,6 +38,7 @@ from mats_sql.tracking import (
     connect,
     earlier_reports,
     finished_result,
+    latest_cost,
     looks_so_far,
 )
 
@@ -53,11 +55,22 @@ class Foresight(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PlannedStage:
-    """A stage that a command would ask for. ``run_id`` is the finished run that would be reused."""
+    """A stage that a command would ask for.
+
+    ``run_id`` is the finished run that would be reused; ``cost`` what the last run of its kind took, if it is not.
+    """
 
     title: str
     foresight: Foresight
     run_id: str = ""
+    cost: MeasuredCost | None = None
+
+    @property
+    def line(self) -> str:
+        """The stage in one line."""
+        run = f"  run {self.run_id[:8]}" if self.run_id else ""
+        cost = f"  {self.cost.seconds:,.0f} s in run {self.cost.run_id[:8]}" if self.cost else ""
+        return f"{self.foresight.value:<8} {self.title}{run}{cost}"
 
 
 class _Outputs(dict[str, Artifact]):
@@ -104,7 +117,8 @@ class PlanningWorkspace(Workspace):
             unknown = any(_is_unmade(artifact) for artifact in inputs.values())
             found = None if unknown else finished_result(self.store, stage)
             foresight = Foresight.UNKNOWN if unknown else Foresight.REUSED if found else Foresight.RUNS
-            self.planned.append(PlannedStage(title, foresight, found.run_id if found else ""))
+            cost = None if found else latest_cost(self.store, stage)
+            self.planned.append(PlannedStage(title, foresight, found.run_id if found else "", cost))
             self._results[stage.fingerprint] = found or StageResult("", _Outputs(stage.fingerprint), {}, reused=False)
         return self._results[stage.fingerprint]
 
@@ -202,9 +216,26 @@ def _print(heading: str, planned: Sequence[PlannedStage]) -> None:
     console = _console()
     console.print(heading)
     for stage in planned:
-        run = f"  run {stage.run_id[:8]}" if stage.run_id else ""
-        console.print(f"  {stage.foresight.value:<8} {stage.title}{run}", markup=False)
+        console.print(f"  {stage.line}", markup=False)
     counts = {foresight: sum(stage.foresight is foresight for stage in planned) for foresight in Foresight}
     console.print("  " + ", ".join(f"{count} {foresight.value}" for foresight, count in counts.items() if count))
     if counts[Foresight.UNKNOWN]:
         console.print("  unknown: it reads what is not made yet; it runs unless that comes out as in a finished run")
+    for line in _cost_lines([stage for stage in planned if stage.foresight is not Foresight.REUSED]):
+        console.print(f"  {line}", markup=False)
+
+
+def _cost_lines(coming: Sequence[PlannedStage]) -> Iterator[str]:
+    """Say what stages would cost in all, were each as its kind's last run in this store; nothing where none ran."""
+    costs = [stage.cost for stage in coming if stage.cost is not None]
+    if not costs:
+        return
+    tokens = sum(cost.tokens or 0 for cost in costs)
+    logged = f"{tokens:,.0f} tokens (only rollouts log them), " if tokens else ""
+    minutes, size = sum(cost.seconds for cost in costs) / 60, sum(cost.bytes for cost in costs) / 1e9
+    yield (
+        f"{minutes:,.1f} minutes of stages, one after the other, {logged}{size:.2f} GB in the store: what the last "
+        "runs of these kinds took here, not scaled to other sizes"
+    )
+    if len(costs) < len(coming):
+        yield f"{len(coming) - len(costs)} of {len(coming)} stages have no finished run of their kind here"

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     )
     from mats_sql.tracking.runs import find_run
     from mats_sql.tracking.stage import Stage, StageKey, StageResult, finished_result, load_result, run_stage
+    from mats_sql.tracking.stage_costs import MeasuredCost, latest_cost
     from mats_sql.tracking.stage_run import StageRun
     from mats_sql.tracking.store import Store, connect
     from mats_sql.tracking.traces import Judged, TracedAnswer, TraceSource, log_traces
@@ -57,6 +58,7 @@ __all__ = [
     "Asker",
     "EarlierReport",
     "Judged",
+    "MeasuredCost",
     "Measurement",
     "Move",
     "Provenance",
@@ -83,6 +85,7 @@ __all__ = [
     "first_base",
     "input_of",
     "is_version",
+    "latest_cost",
     "lineage",
     "lineage_text",
     "load_result",
@@ -148,6 +151,7 @@ __getattr__ = Face(
         ),
         "runs": ("find_run",),
         "stage": ("Stage", "StageKey", "StageResult", "finished_result", "load_result", "run_stage"),
+        "stage_costs": ("MeasuredCost", "latest_cost"),
         "stage_run": ("StageRun",),
         "store": ("Store", "connect"),
         "traces": ("Judged", "TraceSource", "TracedAnswer", "log_traces"),

@@ -12,6 +12,7 @@ import yaml
 from mats_sql.config import load_experiment
 from mats_sql.errors import ConfigError
 from mats_sql.evaluation.report.flips import Flip
+from mats_sql.lab.base import base_model_path
 from mats_sql.parquet import read_records
 from mats_sql.pipeline import experiment as steps
 from mats_sql.pipeline import results
@@ -192,6 +193,23 @@ def test_a_dry_run_says_what_is_reused_which_look_it_is_and_what_it_could_see(
     assert "Minimal detectable effect on 12 questions" in printed
     assert protocol_of(reported.experiment, steps.questions(reported)).digest in printed
     assert _stage_runs(reported) == runs
+
+
+def test_a_dry_run_says_what_the_last_stages_of_a_kind_took(
+    reported: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planned = plan_report(changed(reported.experiment, {"name": "costly", "orpo": {"beta": 0.33}}))
+    printed = capsys.readouterr().out
+    coming = [stage for stage in planned if stage.foresight is not Foresight.REUSED]
+    orpo = next(stage for stage in coming if "condition-validator" in stage.title)
+    assert orpo.cost is not None
+    measured = reported.store.run(orpo.cost.run_id).data
+    assert measured.tags["agent"] == "condition-validator"
+    assert orpo.cost.seconds == measured.metrics["stage.seconds"]
+    assert orpo.cost.bytes > (base_model_path() / "model.safetensors").stat().st_size
+    assert all(stage.cost is None for stage in planned if stage.foresight is Foresight.REUSED)
+    total = sum(stage.cost.seconds for stage in coming if stage.cost) / 60
+    assert f"{total:,.1f} minutes of stages" in printed
 
 
 def _stage_runs(workspace: Workspace) -> int:
