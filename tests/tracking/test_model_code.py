@@ -81,6 +81,12 @@ def test_requirements_are_exact_versions_that_an_index_has_and_no_trainer_is_amo
     assert not names & {"mats-sql", "trl", "optuna", "datasets", "matplotlib", "vllm", "bm25s"}
 
 
+def test_a_model_requires_nothing_that_only_an_extra_of_this_package_brings(version: Version) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    own = installed_with([Requirement(line) for line in project["dependencies"]])
+    assert {requirement.name.lower() for requirement in requirements_of(version)} <= own
+
+
 def test_the_code_in_a_model_has_no_stage_no_lab_and_no_teacher(version: Version) -> None:
     code = Path(mlflow.artifacts.download_artifacts(f"{version.uri}/code"))
     rooms = {path.name for path in (code / "mats_sql").iterdir() if path.is_dir()}
