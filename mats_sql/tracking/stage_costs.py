@@ -12,6 +12,9 @@ from mats_sql.tracking.failures import tracking_failures
 from mats_sql.tracking.stage import Stage
 from mats_sql.tracking.store import Store
 
+_Listing = Callable[[str | None], list[FileInfo]]
+
+_SECONDS = "stage.seconds"
 _ALIKE = ("agent", "part")
 """Tags that decide what a stage costs: whom it trains, how many questions it asks."""
 
@@ -48,10 +51,6 @@ def latest_cost(store: Store, stage: Stage) -> MeasuredCost | None:
         size += sum(sum(_sizes(_listing(store, model))) for model in dict.fromkeys(models))
     metrics = run.data.metrics
     return MeasuredCost(run.info.run_id, metrics[_SECONDS], metrics.get("tokens"), size)
-
-
-_SECONDS = "stage.seconds"
-_Listing = Callable[[str | None], list[FileInfo]]
 
 
 def _listing(store: Store, model_id: str) -> _Listing:
