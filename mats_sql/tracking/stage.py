@@ -14,7 +14,7 @@ import mlflow
 from mlflow.entities import Run
 
 from mats_sql.digests import digest_json, digest_tree
-from mats_sql.errors import MatsError, PromotionRefused, StageInputError, StageStopped, TrackingError
+from mats_sql.errors import MatsError, PromotionRefused, StageInputError, StageStopped, TrackingError, TrainingError
 from mats_sql.tracking import names
 from mats_sql.tracking.artifact import Artifact, ArtifactRecord, parse_records, records_text
 from mats_sql.tracking.commit import code_commit
@@ -207,10 +207,12 @@ def _computed(
 
 
 def _is_mistake(stage: Stage, error: BaseException) -> bool:
-    """Return whether a command, which computes nothing itself, was refused for what its user asked of it."""
-    return (
-        not stage.reusable and isinstance(error, MatsError) and not isinstance(error, PromotionRefused | StageStopped)
-    )
+    """Return whether a command, which computes nothing itself, was refused for what its user asked of it.
+
+    What it found on the way (a gate, data that train nothing) is a result, and its run the record of it.
+    """
+    found = PromotionRefused | StageStopped | TrainingError
+    return not stage.reusable and isinstance(error, MatsError) and not isinstance(error, found)
 
 
 def _tags(stage: Stage) -> dict[str, str]:

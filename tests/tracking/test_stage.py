@@ -17,7 +17,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mats_sql.digests import digest_file
-from mats_sql.errors import ConfigError, PromotionRefused, StageInputError, StageStopped, TrackingError
+from mats_sql.errors import (
+    ConfigError,
+    MatsError,
+    PromotionRefused,
+    StageInputError,
+    StageStopped,
+    TrackingError,
+    TrainingError,
+)
 from mats_sql.tracking import names
 from mats_sql.tracking.artifact import Artifact, ArtifactKind
 from mats_sql.tracking.machine_load import system_metrics
@@ -445,11 +453,15 @@ def test_a_command_that_began_a_stage_keeps_its_failed_run(store: Store) -> None
     assert states == {"compare": "FAILED", ROLLOUT.title: "FINISHED"}
 
 
-def test_a_refused_promotion_stays_as_a_record(store: Store) -> None:
+@pytest.mark.parametrize(
+    "finding",
+    [PromotionRefused("no better than the champion"), TrainingError("a trial needs pairs, but K = 2 has none")],
+)
+def test_what_a_command_found_stays_as_a_record(store: Store, finding: MatsError) -> None:
     def refused(_: StageRun) -> None:
-        raise PromotionRefused("no better than the champion")
+        raise finding
 
-    with pytest.raises(PromotionRefused):
+    with pytest.raises(type(finding)):
         run_stage(store, command("promote"), refused)
     assert len(all_runs(store)) == 1
 
