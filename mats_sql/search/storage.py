@@ -1,22 +1,37 @@
-"""Optuna's storage: a journal file on one machine, a database for several."""
+"""Optuna's storage: a journal file on one machine, a database for several.
+
+A database that is stopped during a search is waited for: a trial of many minutes is not lost to a restart of seconds.
+"""
 
 from __future__ import annotations
 
+import logging
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
-from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+from sqlalchemy import event
+from sqlalchemy.engine import Dialect
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError
 
-from mats_sql.errors import ConfigError
+from mats_sql.errors import ConfigError, TrackingError
+
+_logger = logging.getLogger(__name__)
 
 _PASSWORD = re.compile(r"(://[^/\s:@]*):[^@/\s]+@")
 _OTHERS_MAKE_TABLES_S = 2.0
 LOCK_GRACE_S = 10
 """After so long without a write a journal's lock is a dead process's; a write takes milliseconds."""
+PATIENCE_S = 240.0
+"""How long a database that was there may be away: as long as MLflow waits for a tracking server."""
+_RETRY_S = 1.0
 
 
 def open_storage(storage: Path | str) -> BaseStorage:
@@ -33,6 +48,19 @@ def open_storage(storage: Path | str) -> BaseStorage:
         problem = " ".join(str(error).split())[:200]
         raise ConfigError(
             f"search.storage must open, but {shown(storage)}: {_hidden(problem)}; check the path or URL"
+        ) from None
+
+
+@contextmanager
+def storage_failures(storage: Path | str) -> Iterator[None]:
+    """Turn a database that stays away, or breaks off in the middle of a statement, into one line."""
+    try:
+        yield
+    except (DBAPIError, StorageInternalError) as error:
+        problem = " ".join(str(error.__cause__ or error).split())[:200]
+        raise TrackingError(
+            f"search.storage must answer, but {shown(storage)}: {_hidden(problem)}; start it and run the same command "
+            "again: what it had ended is kept"
         ) from None
 
 
@@ -53,12 +81,34 @@ def _is_url(storage: Path | str) -> bool:
 def _database(url: str) -> BaseStorage:
     """Open a database; again where another process was making its tables at the same moment, which breaks off ours."""
     try:
-        return RDBStorage(url)
+        return _patient(url)
     except (IntegrityError, ProgrammingError, OperationalError) as error:
         if not re.search("exist|duplicate", str(error)):
             raise
         time.sleep(_OTHERS_MAKE_TABLES_S)
-        return RDBStorage(url)
+        return _patient(url)
+
+
+def _patient(url: str) -> BaseStorage:
+    """Open a database that must be there now, and may be away for a while later on."""
+    storage = RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+    event.listen(storage.engine, "do_connect", _connected)
+    return storage
+
+
+def _connected(dialect: Dialect, _record: object, arguments: list[Any], options: dict[str, Any]) -> Any:
+    """Connect anew, again and again for as long as the patience lasts."""
+    started = time.monotonic()
+    while True:
+        try:
+            return dialect.connect(*arguments, **options)
+        except dialect.loaded_dbapi.OperationalError:
+            waited = time.monotonic() - started
+            if waited > PATIENCE_S:
+                raise
+            if waited < _RETRY_S:
+                _logger.warning("search.storage does not answer; waiting for it, %.0f s at most", PATIENCE_S)
+            time.sleep(_RETRY_S)
 
 
 def _with_driver(url: str) -> str:

@@ -22,7 +22,7 @@ from mats_sql.errors import ConfigError, TrainingError
 from mats_sql.evaluation.comparison import best_of_n_overstatement
 from mats_sql.search import ledger
 from mats_sql.search.sampler import SlotSeededTpe
-from mats_sql.search.storage import is_there, open_storage, shown
+from mats_sql.search.storage import is_there, open_storage, shown, storage_failures
 from mats_sql.search.trials import SearchResult, TrialResult, TrialRow, TrialSettings, best_trial
 from mats_sql.search.watch import TrialWatch, Watch, pruner_named
 from mats_sql.search.worker import beating, is_alive, this_worker
@@ -106,7 +106,8 @@ def run_search(
     the space, the seed and what trials share may not change. ``validation_questions`` is only for the notice on how
     much the best trial overstates itself.
 
-    Raises :class:`ConfigError` for a storage that does not open or a study of another space, seed or experiment, and
+    Raises :class:`ConfigError` for a storage that does not open or a study of another space, seed or experiment,
+    :class:`~mats_sql.errors.TrackingError` for a database that went away and stayed away, and
     :class:`~mats_sql.errors.TrainingError` when every trial failed.
     """
     study = open_study(settings, address)
@@ -120,7 +121,8 @@ def run_search(
         queued = {"beta": own.beta, "k": own.k, "learning_rate": own.learning_rate}
         study.enqueue_trial(queued, user_attrs={ledger.SLOT: 0, ledger.OWN: True})
     search = _Search(study, settings, objective, on_trial, this_worker())
-    with beating(lambda now: study.set_user_attr(BEAT + search.worker, now)):
+    with storage_failures(address.storage), beating(lambda now: study.set_user_attr(BEAT + search.worker, now)):
+        search.abandon_own()
         while search.step():
             pass
     trials = search.rows()
@@ -158,6 +160,12 @@ class _Search:
     def rows(self) -> tuple[TrialRow, ...]:
         """Return the closed slots of the budget."""
         return tuple(row for slot in self._slots() if (row := slot.row) is not None)
+
+    def abandon_own(self) -> None:
+        """Reclaim what an earlier search of this very process could not close, its database being away."""
+        for trial in self.study.get_trials(deepcopy=False, states=(OptunaState.RUNNING,)):
+            if trial.user_attrs.get(ledger.WORKER) == self.worker:
+                self._bury(trial)
 
     def step(self) -> bool:
         """Do one piece of work: reclaim what the dead left, then run a trial or wait. False when all is done."""

@@ -11,8 +11,8 @@ from mats_sql.benchmark.schema import ForeignKey
 from mats_sql.benchmark.server_schema import schema_from_server
 from mats_sql.config import SqlLimits
 from mats_sql.errors import ConfigError, DatabaseError
+from tests.postgres import postgres_server
 from tests.sql.mariadb import mariadb_server
-from tests.sql.postgres import postgres_server
 
 TABLES = """
 CREATE TABLE league (id INTEGER PRIMARY KEY, name VARCHAR(20), founded DATE);

@@ -23,7 +23,7 @@ from mats_sql.tracking.promotion import promote
 from mats_sql.tracking.registry import Version
 from mats_sql.tracking.store import connect
 from mats_sql.tracking.team_model import TeamModel
-from tests.sql.postgres import postgres_server
+from tests.postgres import postgres_server
 from tests.tracking.restored_environment import registered_team
 
 

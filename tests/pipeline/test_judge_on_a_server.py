@@ -15,7 +15,7 @@ from mats_sql.errors import ConfigError, MatsError
 from mats_sql.pipeline.judge import JudgeRequest, judge_file
 from mats_sql.sql.address import read_address, shown
 from tests.pipeline.test_judge_stage import COMMAND, write_benchmark, write_candidates
-from tests.sql.postgres import postgres_server
+from tests.postgres import postgres_server
 
 PASSWORD = "open-sesame"
 

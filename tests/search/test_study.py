@@ -4,19 +4,21 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import optuna
 import pytest
 
-from mats_sql.errors import ConfigError, TrainingError
+from mats_sql.errors import ConfigError, TrackingError, TrainingError
+from mats_sql.search import storage as storage_of_searches
 from mats_sql.search.ledger import MAXIMUM_DEATHS
 from mats_sql.search.sampler import SlotSeededTpe
 from mats_sql.search.study import StudyAddress, holds, known_trials, run_search
 from mats_sql.search.trials import TrialResult, TrialSettings, TrialState
 from mats_sql.search.worker import is_alive, this_worker
+from tests.postgres import postgres_server, running_postgres
 from tests.search.searcher import SETTINGS, objective
-from tests.sql.postgres import postgres_server
 
 OWN = TrialSettings(beta=0.3, k=4, learning_rate=0.00012345678901234567)
 SCRIPT = Path(__file__).with_name("searcher.py")
@@ -306,6 +308,38 @@ def test_two_processes_share_a_study_on_postgresql_from_an_empty_database(tmp_pa
         assert [worker.returncode for worker in both] == [0, 0]
         assert tables[0] == tables[1]
         assert sorted(map(int, log.read_text().split())) == list(range(8))
+
+
+def test_a_database_stopped_in_a_trial_and_started_again_costs_a_wait(tmp_path, caplog):
+    with running_postgres() as server:
+
+        def interrupted(settings, number, watch):
+            if number == 1:
+                server.stop()
+                threading.Timer(3, server.start).start()
+            return objective(settings, number, watch)
+
+        assert search(server.url, trials=3, using=interrupted) == search(tmp_path / "undisturbed", trials=3)
+    assert "search.storage does not answer; waiting for it" in caplog.text
+
+
+def test_a_database_that_stays_away_is_one_line_and_the_search_goes_on_when_it_is_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(storage_of_searches, "PATIENCE_S", 0.0)
+    asked = []
+    with running_postgres() as server:
+
+        def interrupted(settings, number, watch):
+            asked.append(number)
+            if asked == [0, 1]:
+                server.stop()
+            return objective(settings, number, watch)
+
+        with pytest.raises(TrackingError, match=r"search\.storage must answer, but postgresql") as raised:
+            search(server.url, trials=3, using=interrupted)
+        assert "\n" not in str(raised.value)
+        server.start()
+        assert search(server.url, trials=3, using=interrupted) == search(tmp_path / "undisturbed", trials=3)
+    assert asked == [0, 1, 1, 2]
 
 
 def test_a_storages_password_is_not_shown(tmp_path):

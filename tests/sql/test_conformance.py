@@ -20,8 +20,8 @@ from mats_sql.sql.judge import Judge, JudgeItem
 from mats_sql.sql.server_judge import ServerJudge
 from mats_sql.sql.servers import ServerExecutor
 from mats_sql.sql.verdict import VerdictClass
+from tests.postgres import postgres_server
 from tests.sql.mariadb import mariadb_server
-from tests.sql.postgres import postgres_server
 
 LIMITS = SqlLimits(timeout_s=2, max_steps=20_000_000, max_rows=50_000, max_result_bytes=8 << 20, memory_mib=512)
 TABLE = [

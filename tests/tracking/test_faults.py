@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import shutil
@@ -23,6 +24,7 @@ from mats_sql.tracking.artifact import ArtifactKind
 from mats_sql.tracking.stage import Stage, StageKey, run_stage
 from mats_sql.tracking.stage_run import StageRun
 from mats_sql.tracking.store import Store, connect
+from tests.postgres import Postgres, running_postgres
 
 STAGE = Stage(StageKey("rollout", 1), "rollout", {"k": 4})
 ROWS = 400_000
@@ -174,3 +176,67 @@ def test_a_tracking_server_that_is_killed_and_started_again_in_a_stage_costs_a_w
     assert store.run(made.run_id).info.status == "FINISHED"
     assert [point.step for point in store.client.get_metric_history(made.run_id, "loss")] == [0, 1, 2, 3]
     assert made.outputs["rows"].path.stat().st_size == 11 * ROWS
+
+
+@pytest.fixture
+def database(monkeypatch: pytest.MonkeyPatch, store_folder: Path) -> Iterator[Postgres]:  # noqa: ARG001
+    """A PostgreSQL server that is the tracking store itself."""
+    with running_postgres() as server:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
+        yield server
+
+
+def test_a_database_stopped_in_a_stage_is_one_line_and_the_same_stage_goes_on_in_its_run(
+    database: Postgres, store_folder: Path
+) -> None:
+    store = connect("direct", store_folder / "work")
+
+    def restarted(run: StageRun) -> None:
+        run.log_metrics({"loss": 1.0}, 0)
+        run.flush()
+        database.stop()
+        database.start()
+        run.log_metrics({"loss": 0.5}, 1)
+        write_rows(run)
+
+    def stopped(run: StageRun) -> None:
+        write_rows(run)
+        database.stop()
+
+    made = run_stage(store, STAGE, restarted)
+    assert [point.step for point in store.client.get_metric_history(made.run_id, "loss")] == [0, 1]
+    other = Stage(STAGE.key, "again", {"k": 5})
+    with pytest.raises(TrackingError, match="must be able to write to its store") as error:
+        run_stage(store, other, stopped)
+    assert "\n" not in str(error.value)
+    database.start()
+    again = run_stage(store, other, write_rows)
+    assert again.outputs["rows"].digest == made.outputs["rows"].digest
+    assert {run.info.status for run in store.client.search_runs([store.experiment_id])} == {"FINISHED"}
+
+
+def started(point: str, folder: Path, clock: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Start the stage of :mod:`tests.tracking.interrupted_stage`, with the clock set back where ``clock`` says so."""
+    script = Path(__file__).with_name("interrupted_stage.py")
+    library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+    if library is None:
+        pytest.skip("needs libfaketime: apt-get install libfaketime")
+    environment = os.environ | ({"LD_PRELOAD": str(library), "FAKETIME": clock} if clock else {})
+    command = [sys.executable, str(script), point, str(folder)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=folder)
+
+
+def test_a_clock_set_back_changes_nothing(store_folder: Path) -> None:
+    assert started("computing", store_folder).returncode == -9
+    continued = json.loads(started("never", store_folder, clock="-2d").stdout)
+    store = connect("test", store_folder / "work")
+    (run,) = store.client.search_runs([store.experiment_id])
+    assert run.info.end_time < run.info.start_time, "the clock was set back"
+    assert (run.info.run_id, run.info.status) == (continued["run_id"], "FINISHED")
+    steps = [point.step for point in store.client.get_metric_history(run.info.run_id, "loss")]
+    assert sorted(steps) == list(range(10))
+    lines = b"".join(b"%d\n" % number for number in range(10))
+    assert Path(continued["path"]).read_bytes() == lines
+    for clock in ("-3d", "+1d"):
+        again = json.loads(started("never", store_folder, clock=clock).stdout)
+        assert (again["run_id"], again["reused"], again["digest"]) == (run.info.run_id, True, continued["digest"])

@@ -7,7 +7,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,32 +87,11 @@ def test_a_deleted_experiment_is_refused(store_folder: Path) -> None:
 
 
 @pytest.fixture
-def backend(store_folder: Path) -> Iterator[str]:
-    """The address of an empty PostgreSQL database, or of a SQLite file where PostgreSQL is not installed."""
-    if shutil.which("initdb") is None or shutil.which("pg_ctl") is None:
-        yield f"sqlite:///{store_folder}/mlflow.db"
-        return
-    owner = "nobody" if os.getuid() == 0 else None  # PostgreSQL refuses to run as root
-    with tempfile.TemporaryDirectory() as folder:
-        if owner is not None:
-            shutil.chown(folder, owner)
-        data, port = f"{folder}/data", free_port()
-        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
-        start = ["pg_ctl", "-D", data, "-w", "-l", f"{folder}/log", "-o", options, "start"]
-        try:
-            for command in (["initdb", "-D", data, "-U", "mlflow", "-A", "trust", "--no-sync"], start):
-                subprocess.run(command, check=True, user=owner, cwd=folder, stdout=subprocess.DEVNULL)
-            yield f"postgresql+psycopg2://mlflow@127.0.0.1:{port}/postgres"
-        finally:
-            subprocess.run(["pg_ctl", "-D", data, "-m", "immediate", "stop"], check=False, user=owner, cwd=folder)
-
-
-@pytest.fixture
-def server(backend: str, store_folder: Path) -> Iterator[str]:
+def server(store_folder: Path) -> Iterator[str]:
     """A real server that keeps artifacts itself: clients reach them through it alone."""
     port = free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", backend]
+    command += ["--backend-store-uri", f"sqlite:///{store_folder}/mlflow.db"]
     command += ["--artifacts-destination", str(store_folder / "kept"), "--serve-artifacts"]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
     environment |= {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
