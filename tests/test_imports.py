@@ -27,8 +27,8 @@ FLOORS = (
     ("agents",),
     ("benchmark",),
     ("sql",),
-    ("cluster", "config", "file_digests", "links", "parquet", "threads"),
-    ("choices", "digests", "seeds", "shapes"),
+    ("cluster", "config", "file_digests", "layers", "parquet", "threads"),
+    ("choices", "digests", "links", "seeds", "shapes"),
     ("errors", "faces"),
 )
 """The rooms from the top down. Rooms of one floor do not import each other."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mats_sql.errors import ModelError
 from mats_sql.generation import SINGLE_FILES, has_chat_template, listed_shards
+from mats_sql.layers import base_of
 from mats_sql.shapes import ModelShape, published, shape_of
 
 _HEADER_BYTES = 8
@@ -34,6 +35,7 @@ def look_at_checkpoint(name: str) -> Checkpoint:
         here = Path(name).expanduser().is_dir()
         told = "config.json is missing" if here else "there is no such folder, and the hub's cache has no copy"
         return Checkpoint(name, None, (told,), known.shape if known else None)
+    folder = base_of(folder)
     shape, problem = _shape(folder)
     problems = ((problem,) if problem else ()) + _tokenizer_problems(folder) + weight_problems(folder)
     return Checkpoint(name, folder, problems, shape)

@@ -63,15 +63,18 @@ def trained_models(experiment: Experiment) -> Counts:
 
 
 def model_bytes(shape: ModelShape, settings: TrainerSettings) -> int:
-    """Return the size of a trained model's files: weights in the base's number type, adapters beside them."""
-    adapters = shape.adapter_parameters(settings.lora.rank, settings.lora.target_modules) if settings.lora.rank else 0
-    return shape.parameters * shape.file_bytes_per_weight + FULL * adapters
+    """Return what a trained model adds to the disk: all weights, or its adapter alone, in the base's number type."""
+    return _trained(shape, settings) * shape.file_bytes_per_weight
 
 
 def checkpoint_bytes(shape: ModelShape, settings: TrainerSettings) -> int:
     """Return the size of a resumable checkpoint: what is trained, in float32, with the optimizer's moments."""
-    adapters = shape.adapter_parameters(settings.lora.rank, settings.lora.target_modules) if settings.lora.rank else 0
-    return (FULL + OPTIMIZER) * (adapters or shape.parameters)
+    return (FULL + OPTIMIZER) * _trained(shape, settings)
+
+
+def _trained(shape: ModelShape, settings: TrainerSettings) -> int:
+    lora = settings.lora
+    return shape.adapter_parameters(lora.rank, lora.target_modules) if lora.rank else shape.parameters
 
 
 def text_bytes(experiment: Experiment, train_questions: int) -> int:
@@ -89,15 +92,14 @@ def disk_findings(
 ) -> list[Finding]:
     """Return whether the experiment fits on disk, and whether a search would too.
 
-    ``artifacts`` is the store's folder on this machine; without one, outputs are on a server and copied to the work
-    folder, each team whole.
+    ``artifacts`` is the store's folder on this machine; without one, outputs are on a server, and the work folder keeps
+    them too. Teams are hard links, and so are the bases beneath adapters.
     """
     if any(agent not in shapes for agent in (PLANNER, VALIDATOR, FIXER, SELECTOR)):
         return [warning("disk", "not estimated: a model's shape is not known", "see the model checks above")]
     counts = trained_models(experiment)
     parts = {
         "models": _models(experiment, shapes, counts),
-        "teams": 0 if artifacts else counts.teams * _team(experiment, shapes),
         "checkpoints of a training": CHECKPOINTS * _largest_checkpoint(experiment, shapes),
         "texts": counts.pools * text_bytes(experiment, train_questions),
     }
@@ -108,13 +110,12 @@ def disk_findings(
     remedy = "free space, or put work_dir and the tracking store on a larger disk"
     need = sum(parts.values())
     main = ok("disk: main", found) if need <= free else missing("disk: main", found, remedy)
-    return [main, _search(experiment, shapes, artifacts, free)]
+    return [main, _search(experiment, shapes, free)]
 
 
-def _search(experiment: Experiment, shapes: Mapping[str, ModelShape], artifacts: Path | None, free: int) -> Finding:
+def _search(experiment: Experiment, shapes: Mapping[str, ModelShape], free: int) -> Finding:
     trials = len(experiment.regimes) * experiment.search.trials
     need = trials * VALIDATORS * model_bytes(shapes[VALIDATOR], experiment.orpo)
-    need += 0 if artifacts else trials * _team(experiment, shapes)
     found = f"{trials} trials: {need / GIB:.1f} GiB, only where search is run"
     if need <= free:
         return ok("disk: search", found)
@@ -124,11 +125,6 @@ def _search(experiment: Experiment, shapes: Mapping[str, ModelShape], artifacts:
 def _models(experiment: Experiment, shapes: Mapping[str, ModelShape], counts: Counts) -> int:
     own = sum(n * model_bytes(shapes[agent], _sft(experiment, agent)) for agent, n in counts.supervised.items())
     return own + sum(n * model_bytes(shapes[agent], experiment.orpo) for agent, n in counts.preferred.items())
-
-
-def _team(experiment: Experiment, shapes: Mapping[str, ModelShape]) -> int:
-    sizes = {agent: model_bytes(shapes[agent], _sft(experiment, agent)) for agent in shapes}
-    return sum(sizes.values()) + sizes[VALIDATOR]
 
 
 def _largest_checkpoint(experiment: Experiment, shapes: Mapping[str, ModelShape]) -> int:

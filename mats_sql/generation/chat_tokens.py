@@ -11,6 +11,7 @@ from transformers import AutoTokenizer, BatchEncoding, PreTrainedTokenizerBase
 from mats_sql.agents import Messages, as_dicts
 from mats_sql.errors import EngineError, ModelError, one_line
 from mats_sql.generation.checkpoint import no_chat_template
+from mats_sql.layers import base_of
 
 _TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>")
 
@@ -20,8 +21,9 @@ class ChatTokens:
 
     def __init__(self, model: Path | str) -> None:
         """Load it. Raises :class:`ModelError` if it is missing or has no chat template."""
-        self._tokenizer = _load(model)
-        self._listed_stops = _listed_stops(Path(model) / "generation_config.json")
+        folder = base_of(Path(model))
+        self._tokenizer = _load(folder)
+        self._listed_stops = _listed_stops(folder / "generation_config.json")
 
     @property
     def stop_ids(self) -> frozenset[int]:
@@ -78,7 +80,7 @@ def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, offset
     return tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=offsets)
 
 
-def _load(model: Path | str) -> PreTrainedTokenizerBase:
+def _load(model: Path) -> PreTrainedTokenizerBase:
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(model))
     except (OSError, ValueError, KeyError) as error:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mats_sql.errors import ModelError, one_line
+from mats_sql.layers import ADAPTER_CONFIG, adapters_of, base_of
 
 _WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.gguf")
 SINGLE_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -19,6 +20,10 @@ def check_checkpoint(model: Path) -> None:
 
     Only names and small files are read: that the weights are whole is seen when they are loaded.
     """
+    for adapter in adapters_of(model):
+        if not (adapter / ADAPTER_CONFIG).is_file() or not list(adapter.glob("*.safetensors")):
+            raise ModelError(f"a model's adapter must load, but {adapter} is not whole; copy the whole checkpoint")
+    model = base_of(model)
     if not (model / "config.json").is_file():
         raise ModelError(f"a model must be a folder with config.json, but {model} is not one; give another path")
     _read(model / "config.json")
@@ -33,7 +38,7 @@ def check_checkpoint(model: Path) -> None:
 
 def listed_layers(model: Path) -> list[str]:
     """Return how each of a model's layers attends, as far as its config lists it."""
-    layers = _read(model / "config.json").get("layer_types")
+    layers = _read(base_of(model) / "config.json").get("layer_types")
     return [str(layer) for layer in layers] if isinstance(layers, list) else []
 
 
@@ -56,7 +61,7 @@ def context_length(model: Path | str) -> int | None:
     from transformers import AutoConfig
 
     try:
-        config = AutoConfig.from_pretrained(str(model)).get_text_config()
+        config = AutoConfig.from_pretrained(str(base_of(Path(model)))).get_text_config()
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"a model's config must load, but {model}: {one_line(error)}; mend the files") from None
     tokens = getattr(config, "max_position_embeddings", None)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
 from mats_sql.agents import Messages
@@ -20,6 +20,7 @@ from mats_sql.generation.checkpoint_engine import CheckpointEngine
 from mats_sql.generation.decoding import BatchSize, Branch, Decoder, Prompt
 from mats_sql.generation.draws import Draw, normalised
 from mats_sql.generation.engine import Completion, Sampling
+from mats_sql.layers import load_weights
 
 _MOST_ON_CPU = 8
 """More than a team has agents: on a CPU small models stay, as they cost little and are asked in turn."""
@@ -96,7 +97,7 @@ def resolve_device(device: str) -> torch.device:
 def _load_model(settings: GenerationSettings, device: torch.device, model: Path | str) -> PreTrainedModel:
     try:
         disable_progress_bar()  # a bar per loaded file says nothing: stages show what runs
-        loaded = AutoModelForCausalLM.from_pretrained(str(model), dtype=getattr(torch, settings.dtype))
+        loaded = load_weights(model, getattr(torch, settings.dtype))
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"a model's weights must load, but {model}: {one_line(error)}; mend the files") from None
     check_full_attention(model, getattr(loaded.config, "layer_types", None) or ())

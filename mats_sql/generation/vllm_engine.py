@@ -27,6 +27,7 @@ from mats_sql.generation.cache import CompletionCache
 from mats_sql.generation.checkpoint_engine import CheckpointEngine
 from mats_sql.generation.draws import Draw, normalised
 from mats_sql.generation.engine import Completion, Sampling
+from mats_sql.layers import merged
 
 if TYPE_CHECKING:
     from vllm import LLM, RequestOutput, SamplingParams
@@ -55,9 +56,9 @@ class VllmEngine(CheckpointEngine["LLM"]):
         from vllm.platforms import current_platform
 
         on_cpu = current_platform.is_cpu()
-        arguments = llm_arguments(self._settings, self._checkpoint, self._context, on_cpu=on_cpu)
         try:
-            return LLM(**arguments)
+            with merged(self._checkpoint) as folder:
+                return LLM(**llm_arguments(self._settings, folder, self._context, on_cpu=on_cpu))
         except (OSError, ValueError, RuntimeError) as error:
             raise EngineError(
                 f"vLLM must start with {self._checkpoint}, but: {one_line(error)}; check model and memory "

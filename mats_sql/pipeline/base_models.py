@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mats_sql.digests import digest_tree
 from mats_sql.errors import ModelError
+from mats_sql.layers import base_of
 from mats_sql.tracking import Artifact, ArtifactKind
 
 
@@ -21,7 +22,7 @@ def base_folder(name: str) -> Path:
 
         return base_model_path()
     path = Path(name).expanduser()
-    found = path if (path / "config.json").is_file() else _cached(name)
+    found = path if (base_of(path) / "config.json").is_file() else _cached(name)
     if found is None:
         raise ModelError(
             f"a model must be a folder with a config.json, or a hub name that this machine's cache holds, but got "

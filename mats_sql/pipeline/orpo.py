@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mats_sql.config import OrpoSettings
+from mats_sql.links import link_tree
 from mats_sql.parquet import read_records
 from mats_sql.pipeline.shown import preference_settings, preference_tags, regime_name, run_title
 from mats_sql.pipeline.training_log import log_final, log_steps
@@ -75,7 +76,8 @@ def _compute(workspace: Workspace, run: StageRun, course: PreferenceCourse, sett
         report = train(job, workspace.experiment.training, heard)
         log_final(run, report.metrics, dropped=len(report.dropped))
     else:
-        shutil.copytree(course.base.path, model, dirs_exist_ok=True)
+        shutil.rmtree(model, ignore_errors=True)
+        link_tree(course.base.path, model)
         run.log_metrics({"dropped": 0.0, "train_steps": 0.0})
         workspace.progress.note(
             f"orpo {course.agent} {course.regime}: no pairs, so the model is the one it had before, unchanged"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mats_sql.errors import ConfigError, StageInputError
 from mats_sql.evaluation import JudgedCandidate, team_metrics
+from mats_sql.layers import ADAPTER_CONFIG, adapters_of, write_merged
 from mats_sql.parquet import read_records
 from mats_sql.pipeline import QuestionRow
 from mats_sql.preference import PreferencePair
@@ -32,8 +33,6 @@ from mats_sql.tracking import (
     version_of,
 )
 
-ADAPTER = "adapter"
-ADAPTER_CONFIG = "adapter_config.json"
 CARD = "README.md"
 _OWN_LICENSE = "apache-2.0"
 _SCORES = {
@@ -131,14 +130,16 @@ def _preference_data(outputs: Mapping[str, Artifact], folder: Path) -> list[str]
 
 
 def _model(store: Store, model: Artifact, request: ReleaseRequest, folder: Path) -> list[str]:
-    source = model.path / ADAPTER if request.adapter else model.path
-    if not source.is_dir():
+    adapters = adapters_of(model.path)
+    if request.adapter and not adapters:
         raise StageInputError(
             f"--adapter needs a LoRA training, but {request.address} trained full weights; leave it out"
         )
-    ignored = None if request.adapter else shutil.ignore_patterns(ADAPTER)
-    shutil.copytree(source, folder, ignore=ignored, dirs_exist_ok=True)
-    card = _card(store, model, request, is_adapter=(folder / ADAPTER_CONFIG).is_file())
+    if adapters and not request.adapter:
+        write_merged(model.path, folder)
+    else:
+        shutil.copytree(adapters[-1] if adapters else model.path, folder, dirs_exist_ok=True)
+    card = _card(store, model, request, is_adapter=request.adapter)
     if card.is_adapter:
         _name_base(folder / ADAPTER_CONFIG, card.loads_on)
     (folder / CARD).write_text(card_text(card), encoding="utf-8")

@@ -14,7 +14,7 @@ Ask it: `mats-sql ask "How many clubs are there?" --database football.sqlite --m
 `mlflow.pyfunc.load_model("models:/{name}@champion").predict(table)` with the columns `question` and `database`.
 """
 
-_AGENT = """Versions of one agent: a checkpoint folder as transformers and vLLM load it, below `model`.
+_AGENT = """Versions of one agent: a checkpoint below `model` (after LoRA a base and its adapters).
 
 The tags of a version say what it was trained on and how (`regime`, `beta`, `learning_rate`, `seed`; none of them:
 SFT), its description links to every input. What it came from, as a tree: `mats-sql lineage models:/{name}/1`.

@@ -3,8 +3,8 @@
 MLflow's transformers flavor takes no checkpoint folder with transformers 5 and saves PEFT adapters wrongly, and its
 pyfunc flavor copies everything twice and probes requirements in a subprocess. So the few files that make a folder an
 MLflow model are written here with MLflow's own classes, next to the folder as it is: what one downloads of a model is
-what transformers and vLLM load. Beside it lies the code that answers (``model_code``), so that the environment which
-MLflow restores needs no copy of this package.
+what transformers and vLLM load, or after LoRA a base and its adapters. Beside it lies the code that answers
+(``model_code``), so that the environment which MLflow restores needs no copy of this package.
 """
 
 from __future__ import annotations

@@ -79,14 +79,17 @@ def fetch(store: Store, record: ArtifactRecord) -> Artifact:
     return record.at(local)
 
 
-def keep_copy(store: Store, record: ArtifactRecord, source: Path) -> Artifact:
-    """Return a just published artifact, its local copy kept so that it need not be downloaded."""
+def keep_copy(store: Store, record: ArtifactRecord, source: Path, *, owned: bool = True) -> Artifact:
+    """Return a just published artifact, its local copy kept so that it need not be downloaded: of an ``owned`` source,
+    as in :func:`publish`, made of hard links.
+    """
     local = local_folder(record.uri)
     if local is None:
         local = _cached(store, record, source.name)
         with exclusive(_download_lock(store, record), f"the local copy of output {record.name!r}"):
             if not _intact(local, record.digest):
-                _replace(source, local if source.is_dir() else local.parent, shutil.copyfile)
+                copy = link_file if owned else shutil.copyfile
+                _replace(source, local if source.is_dir() else local.parent, copy)
     return record.at(local)
 
 

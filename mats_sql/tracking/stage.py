@@ -234,13 +234,21 @@ def _publish(run: StageRun) -> dict[str, Artifact]:
     root = run.store.client.get_run(run.run_id).info.artifact_uri
     records = {output.name: _publish_one(run, output, root) for output in run.outputs.values()}
     run.log_text(names.OUTPUTS_FILE, records_text(records))
-    return {name: keep_copy(run.store, record, run.outputs[name].path) for name, record in records.items()}
+    return {
+        name: keep_copy(run.store, record, output.path, owned=_is_owned(run, output))
+        for (name, record), output in zip(records.items(), run.outputs.values(), strict=True)
+    }
+
+
+def _is_owned(run: StageRun, output: Output) -> bool:
+    """Return whether nobody will write to an output any more: it lies in the run's own work folder."""
+    return output.path.resolve().is_relative_to(run.work.resolve())
 
 
 def _publish_one(run: StageRun, output: Output, root: str) -> ArtifactRecord:
     digest = digest_tree(output.path)
     record = ArtifactRecord(output.name, output.name, output.kind, digest, run.run_id, "", "", output.metadata)
-    owned = output.path.resolve().is_relative_to(run.work.resolve())
+    owned = _is_owned(run, output)
     if output.kind.is_model:
         return publish_model(run.store, record, output.path, owned=owned)
     uri = publish(output.path, root, f"{names.OUTPUTS_FOLDER}/{output.name}", owned=owned)

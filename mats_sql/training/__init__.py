@@ -1,4 +1,4 @@
-"""Turn examples and preference pairs into checkpoints that plain transformers and vLLM load.
+"""Turn examples and preference pairs into checkpoints: full weights, or an adapter on the base's layers.
 
 ``sft.train_sft`` drives TRL's SFTTrainer; ``orpo.train_orpo`` drives our own ORPO trainer (MATS.md, section 5), which
 computes a pair's shared prompt once. Both drop over-long data instead of truncating it, depend on the seed alone, and

@@ -1,4 +1,4 @@
-"""PEFT LoRA: adapters while training, merged weights in the checkpoint."""
+"""PEFT LoRA: adapters while training, an adapter more on the base's layers afterwards (:mod:`mats_sql.layers`)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING
 from mats_sql.config import LoraSettings
 
 if TYPE_CHECKING:
-    from peft import LoraConfig, PeftConfig
+    import torch
+    from peft import LoraConfig, PeftConfig, PeftModel
     from transformers import PreTrainedModel
-
-ADAPTER = "adapter"
-"""The folder inside a checkpoint that keeps the adapter as PEFT wrote it."""
 
 
 def lora_config(settings: LoraSettings) -> LoraConfig | None:
@@ -43,21 +41,15 @@ def adapt(model: PreTrainedModel, settings: LoraSettings, *, seed: int) -> PreTr
     return get_peft_model(model, config)
 
 
-def merge_adapter(model: PreTrainedModel, draft: Path) -> PreTrainedModel:
-    """Save a LoRA model's adapter below ``draft`` and return the merged model; return any other model as it is.
-
-    MLflow and plain transformers reload a PEFT folder with other weights, hence the merge. It is done in float32, so
-    that weights are rounded once, when they are written.
-    """
-    from peft import PeftModel
-
-    if not isinstance(model, PeftModel):
-        return model
+def write_adapter(model: PeftModel, folder: Path, dtype: torch.dtype) -> None:
+    """Write a LoRA model's adapter, rounded to ``dtype``, as PEFT's files."""
     for config in model.peft_config.values():
         _drop_chance(config)
-    model.save_pretrained(draft / ADAPTER)
-    (draft / ADAPTER / "README.md").unlink(missing_ok=True)
-    return model.float().merge_and_unload()
+    for weights in model.parameters():
+        if weights.requires_grad:
+            weights.data = weights.data.to(dtype)
+    model.save_pretrained(folder)
+    (folder / "README.md").unlink(missing_ok=True)
 
 
 def _drop_chance(config: PeftConfig) -> None:

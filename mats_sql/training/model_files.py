@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from safetensors import SafetensorError
 
 from mats_sql.errors import ModelError, one_line
+from mats_sql.layers import base_of, load_weights
 
 if TYPE_CHECKING:
     import torch
@@ -23,8 +24,9 @@ _UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, SafetensorError)
 
 @dataclass(frozen=True, slots=True)
 class BaseModel:
-    """A model for training, its tokenizer, and what its files said that training changes on the way."""
+    """A model for training, its folder and tokenizer, and what its files said that training changes on the way."""
 
+    folder: Path
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     file_dtype: torch.dtype
@@ -38,17 +40,17 @@ def load_base(base: Path, dtype: torch.dtype | None = None) -> BaseModel:
     updates, so another type is for weights that are not trained. Raises :class:`ModelError`.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
     held = dtype or torch.float32
 
     tokenizer = load_tokenizer(base)
     try:
-        config = AutoConfig.from_pretrained(str(base))
-        model = AutoModelForCausalLM.from_pretrained(str(base), dtype=held, attn_implementation="sdpa")
+        config = AutoConfig.from_pretrained(str(base_of(base)))
+        model = load_weights(base, held, attn_implementation="sdpa")
     except _UNREADABLE as error:
         raise _unreadable(base, error) from None
-    return BaseModel(model, tokenizer, config.dtype or torch.float32, config.use_cache)
+    return BaseModel(base, model, tokenizer, config.dtype or torch.float32, config.use_cache)
 
 
 def load_tokenizer(base: Path) -> PreTrainedTokenizerBase:
@@ -56,7 +58,7 @@ def load_tokenizer(base: Path) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(base))
+        tokenizer = AutoTokenizer.from_pretrained(str(base_of(base)))
     except _UNREADABLE as error:
         raise _unreadable(base, error) from None
     _check_tokenizer(base, tokenizer)

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from peft import PeftModel
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from mats_sql.config import TrainerSettings
 from mats_sql.digests import digest_json, digest_tree
 from mats_sql.errors import TrainingError
+from mats_sql.layers import begin_layer
 from mats_sql.training.checkpoints import CheckpointFolder
-from mats_sql.training.lora import merge_adapter
+from mats_sql.training.lora import write_adapter
 from mats_sql.training.model_files import BaseModel, write_checkpoint
 from mats_sql.training.report import OnMetrics
 
@@ -81,16 +83,20 @@ def run_trainer(trainer: Trainer, place: Workplace, on_metrics: OnMetrics) -> di
 
 
 def write_trained(trainer: Trainer, out: Path, base: BaseModel) -> None:
-    """Write the trained model (adapters merged) and its tokenizer to ``out`` as safetensors, atomically.
+    """Write the trained model and its tokenizer to ``out`` as safetensors, atomically: a LoRA training's as one layer
+    more on its base.
 
     Among several processes the first one writes, and the others wait for it.
     """
     model = trainer.accelerator.unwrap_model(trainer.model)
 
     def write(draft: Path) -> None:
-        merged = merge_adapter(model, draft).to(base.file_dtype)
-        merged.config.use_cache = base.use_cache
-        merged.save_pretrained(draft)
+        if isinstance(model, PeftModel):
+            write_adapter(model, begin_layer(draft, base.folder), base.file_dtype)
+            return
+        model.to(base.file_dtype)
+        model.config.use_cache = base.use_cache
+        model.save_pretrained(draft)
         base.tokenizer.save_pretrained(draft)
 
     if trainer.accelerator.is_main_process:

@@ -8,6 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.stats import permutation_test, ttest_1samp
 from statsmodels.regression.linear_model import OLS
+from statsmodels.stats.multitest import multipletests
 
 from mats_sql.choices import SeedsVary
 from mats_sql.errors import StageInputError
@@ -133,6 +134,14 @@ def test_holm_steps_down_and_never_reorders():
     adjusted = holm({"b": 0.04, "a": 0.01, "c": 0.03})
     assert list(adjusted) == ["b", "a", "c"]
     assert adjusted == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06}, abs=1e-12)
+
+
+@pytest.mark.parametrize("count", [1, 2, 9])
+def test_holm_is_statsmodels(count):
+    p_values = np.random.default_rng(count).uniform(0, 0.2, count)
+    p_values[-1] = p_values[0]
+    adjusted = holm({str(i): p for i, p in enumerate(p_values)})
+    assert list(adjusted.values()) == pytest.approx(multipletests(p_values, method="holm")[1], abs=1e-12)
 
 
 @given(st.lists(st.floats(0, 1), max_size=6))

@@ -10,14 +10,18 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 import yaml
 from click.testing import CliRunner
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
 
 from mats_sql.agents import Verdict, user
 from mats_sql.cli import commands
 from mats_sql.errors import ConfigError, StageInputError, TrackingError
 from mats_sql.evaluation import JudgedCandidate
 from mats_sql.lab.base import base_model_path
+from mats_sql.layers import base_of, begin_layer
 from mats_sql.parquet import write_records
 from mats_sql.pipeline import QuestionRow
 from mats_sql.preference import PreferencePair
@@ -25,6 +29,7 @@ from mats_sql.release import ReleaseRequest, release
 from mats_sql.sql import Outcome, VerdictClass
 from mats_sql.sql.candidates import read_candidates
 from mats_sql.tracking import Artifact, ArtifactKind, Stage, StageKey, StageResult, StageRun, Store, register, run_stage
+from mats_sql.training.lora import write_adapter
 
 ROW = QuestionRow("dev", 0, "shop", "simple", "How many items?", "", usable=True, reason="", in_validation=False)
 ROWS = [
@@ -82,15 +87,17 @@ CODER = replace(LAB, digest="1" * 64, metadata={"base": "checkpoints/Qwen2.5-Cod
 
 
 def agent(store: Store, agent: str = "planner", *, lora: bool = False, base: Artifact = LAB) -> Artifact:
-    """Return a trained agent as a stage leaves it: the lab's base model, with an adapter beside it if asked for."""
+    """Return a trained agent as a stage leaves it: what it began with, with an adapter more if asked for."""
 
     def write(run: StageRun) -> None:
         folder = run.work / "model"
-        shutil.copytree(base_model_path(), folder)
         if lora:
-            (folder / "adapter").mkdir()
-            (folder / "adapter" / "adapter_config.json").write_text('{"r": 8, "base_model_name_or_path": null}')
-            (folder / "adapter" / "adapter_model.safetensors").write_bytes(b"weights")
+            folder.mkdir()
+            below = AutoModelForCausalLM.from_pretrained(base_of(base.path))
+            adapted = get_peft_model(below, LoraConfig(r=8, target_modules="all-linear", task_type="CAUSAL_LM"))
+            write_adapter(adapted, begin_layer(folder, base.path), torch.bfloat16)
+        else:
+            shutil.copytree(base.path, folder)
         run.output("model", ArtifactKind.MODEL, folder, {"agent": agent, "regime": "collab"})
         run.log_metrics({"train_loss": 0.25})
 
@@ -197,13 +204,16 @@ def test_an_agent_is_released_as_its_checkpoint_with_a_card(store: Store, tmp_pa
 def test_an_adapter_is_released_alone_and_names_its_base(store: Store, tmp_path: Path) -> None:
     model = agent(store, lora=True)
     release(store, ReleaseRequest(model.run_id, tmp_path / "merged", license="mit"))
-    assert not (tmp_path / "merged" / "adapter").exists()
+    whole = {path.name for path in base_model_path().iterdir() if path.is_file() and not path.name.startswith(".")}
+    assert {path.name for path in (tmp_path / "merged").iterdir()} == whole | {"README.md"}
+    merged, base = (AutoModelForCausalLM.from_pretrained(path) for path in (tmp_path / "merged", base_model_path()))
+    assert (merged.dtype, merged.num_parameters()) == (base.dtype, base.num_parameters())
     assert front_matter(tmp_path / "merged")[0]["license"] == "mit"
     release(store, ReleaseRequest(model.run_id, tmp_path / "adapter", adapter=True))
     files = sorted(path.name for path in (tmp_path / "adapter").iterdir())
     assert files == ["README.md", "adapter_config.json", "adapter_model.safetensors"]
     config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
-    assert config == {"r": 8, "base_model_name_or_path": "lab"}
+    assert (config["r"], config["base_model_name_or_path"]) == (8, "lab")
     assert front_matter(tmp_path / "adapter")[0]["library_name"] == "peft"
 
 

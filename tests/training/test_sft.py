@@ -13,6 +13,7 @@ from mats_sql.agents.messages import as_dicts, user
 from mats_sql.config import LoraSettings, SftSettings
 from mats_sql.digests import digest_tree
 from mats_sql.errors import TrainingError
+from mats_sql.layers import adapters_of, base_of, load_weights
 from mats_sql.teaching.example import SftExample
 from mats_sql.training.sft import train_sft
 
@@ -114,17 +115,33 @@ def test_accumulating_small_batches_equals_one_large_batch(
     torch.testing.assert_close(dict(large.state_dict()), dict(small.state_dict()), atol=1e-5, rtol=0)
 
 
-def test_a_merged_lora_checkpoint_predicts_like_its_adapter_on_the_base(
+def test_a_lora_checkpoint_predicts_like_its_adapters_one_upon_the_other(
     base: Path, examples: list[SftExample], tmp_path: Path
 ) -> None:
     from peft import PeftModel
 
-    train(examples, base, tmp_path / "out", lora=LORA)
-    merged = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
-    adapted = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), tmp_path / "out" / "adapter")
-    ids = torch.arange(4, 40)[None]
-    torch.testing.assert_close(merged(ids).logits, adapted(ids).logits, atol=1e-4, rtol=1e-4)
-    assert not torch.equal(merged(ids).logits, AutoModelForCausalLM.from_pretrained(base)(ids).logits)
+    train(examples, base, tmp_path / "first", lora=LORA)
+    train(examples, tmp_path / "first", tmp_path / "second", lora=LORA)
+    ids, logits = torch.arange(4, 40)[None], []
+    adapted = AutoModelForCausalLM.from_pretrained(base)
+    for count, name in enumerate(("first", "second"), 1):
+        *below, newest = adapters_of(tmp_path / name)
+        assert len(below) == count - 1
+        adapted = PeftModel.from_pretrained(adapted, newest).merge_and_unload()
+        logits.append(load_weights(tmp_path / name, torch.float32)(ids).logits)
+        torch.testing.assert_close(logits[-1], adapted(ids).logits, atol=1e-4, rtol=1e-4)
+    assert not torch.equal(logits[0], AutoModelForCausalLM.from_pretrained(base)(ids).logits)
+    assert not torch.equal(logits[0], logits[1])
+
+
+def test_a_lora_training_adds_its_adapter_alone_to_the_disk(
+    base: Path, examples: list[SftExample], tmp_path: Path
+) -> None:
+    train(examples, base, tmp_path / "first", lora=LORA)
+    train(examples, tmp_path / "first", tmp_path / "second", lora=LORA)
+    *_, newest = adapters_of(tmp_path / "second")
+    own = {path.parent for path in (tmp_path / "second").rglob("*") if path.is_file() and path.stat().st_nlink == 1}
+    assert own == {newest}, "all else are links"
 
 
 def test_frozen_weights_in_bfloat16_train_float32_adapters_and_are_written_as_they_came(
@@ -134,9 +151,10 @@ def test_frozen_weights_in_bfloat16_train_float32_adapters_and_are_written_as_th
     in_half, _ = train(examples, base, tmp_path / "half", lora=half_frozen)
     in_full, _ = train(examples, base, tmp_path / "full", lora=LORA)
     assert in_half.metrics["train_loss"] == pytest.approx(in_full.metrics["train_loss"], rel=0.02)
-    adapter = load_file(tmp_path / "half" / "adapter" / "adapter_model.safetensors")
+    (folder,) = adapters_of(tmp_path / "half")
+    adapter = load_file(folder / "adapter_model.safetensors")
     assert {weight.dtype for weight in adapter.values()} == {torch.float32}
-    assert {weight.dtype for weight in load_file(tmp_path / "half" / "model.safetensors").values()} == {torch.float32}
+    assert digest_tree(base_of(tmp_path / "half")) == digest_tree(base)
 
 
 def test_where_frozen_weights_are_is_in_no_older_settings() -> None:
@@ -149,7 +167,8 @@ def test_an_adapters_target_modules_are_written_in_one_order(
     targets: str, base: Path, examples: list[SftExample], tmp_path: Path
 ) -> None:
     train(examples[:8], base, tmp_path / "out", lora=LORA.model_copy(update={"target_modules": targets}))
-    written = json.loads((tmp_path / "out" / "adapter" / "adapter_config.json").read_text())["target_modules"]
+    (adapter,) = adapters_of(tmp_path / "out")
+    written = json.loads((adapter / "adapter_config.json").read_text())["target_modules"]
     assert len(written) >= 7, "so many are in order by chance once in five thousand times"
     assert written == sorted(written)
 

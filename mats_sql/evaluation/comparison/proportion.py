@@ -38,7 +38,7 @@ class Proportion:
         """Return Wilson's 95% score interval, or (NaN, NaN) without a total."""
         if not self.total:
             return math.nan, math.nan
-        from statsmodels.stats.proportion import proportion_confint
+        from scipy.stats import binomtest
 
-        low, high = proportion_confint(self.count, self.total, method="wilson")
+        low, high = binomtest(self.count, self.total).proportion_ci(method="wilson")
         return min(self.value, float(low)), max(self.value, float(high))  # at 0 and 1 rounding can pass the estimate

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from itertools import accumulate
 
 from scipy.stats import binom
 
@@ -40,7 +41,7 @@ def sign_flip_p(sums: Sequence[int]) -> float:
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     """Return Holm's (1979) step-down adjusted p-values, in the order given; they control the family-wise error."""
-    from statsmodels.stats.multitest import multipletests
-
-    adjusted = multipletests(list(p_values.values()), method="holm")[1] if p_values else ()
-    return {name: float(value) for name, value in zip(p_values, adjusted, strict=True)}
+    rising = sorted(p_values, key=lambda name: p_values[name])
+    steps = accumulate(((len(rising) - rank) * p_values[name] for rank, name in enumerate(rising)), max)
+    adjusted = {name: min(1.0, step) for name, step in zip(rising, steps, strict=True)}
+    return {name: adjusted[name] for name in p_values}
