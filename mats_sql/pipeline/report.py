@@ -190,7 +190,7 @@ def _costs(workspace: Workspace, outcome: Outcome, notes: Sequence[RunNote]) -> 
     costs = [
         StageCost(
             note.stage,
-            note.metrics.get("stage.seconds", note.seconds),
+            note.seconds,
             note.metrics.get("tokens"),
             note.tags.get("regime", ""),
         )

@@ -14,7 +14,7 @@ from mats_sql.tracking.store import Store
 
 @dataclass(frozen=True, slots=True)
 class RunNote:
-    """A run: its stage, when it began (UTC, to the minute), how long it took, and the run that it is nested under."""
+    """A run: its stage, when it began (UTC, to the minute), how long it computed, and the run that it is nested under."""
 
     run_id: str
     stage: str
@@ -44,7 +44,7 @@ def note_of_run(store: Store, run_id: str) -> RunNote:
         run_id,
         tags.get(names.STAGE, ""),
         datetime.fromtimestamp(info.start_time / 1000, UTC).strftime("%Y-%m-%d %H:%M"),
-        (ended - info.start_time) / 1000,
+        run.data.metrics.get(names.SECONDS, (ended - info.start_time) / 1000),
         tags.get(names.COMMIT, ""),
         tags.get("mlflow.parentRunId", ""),
         dict(run.data.metrics),

@@ -190,7 +190,7 @@ def _computed(
         _record_inputs(run, stage)
         compute(run)
         outputs = _publish(run)
-        run.log_metrics({"stage.seconds": time.monotonic() - started})
+        run.log_metrics({names.SECONDS: time.monotonic() - started})
         run.flush()
         show_on_models(run, outputs.values())
         metrics = dict(run.store.client.get_run(run.run_id).data.metrics)

@@ -14,7 +14,6 @@ from mats_sql.tracking.store import Store
 
 _Listing = Callable[[str | None], list[FileInfo]]
 
-_SECONDS = "stage.seconds"
 _ALIKE = ("agent", "part")
 """Tags that decide what a stage costs: whom it trains, how many questions it asks."""
 
@@ -39,7 +38,7 @@ def latest_cost(store: Store, stage: Stage) -> MeasuredCost | None:
     with tracking_failures("finished runs must be readable", "check the tracking server and start again"):
         found = store.client.search_runs(
             store.experiment_ids,
-            f"{wanted} AND attributes.status = 'FINISHED' AND metrics.`{_SECONDS}` >= 0",
+            f"{wanted} AND attributes.status = 'FINISHED' AND metrics.`{names.SECONDS}` >= 0",
             order_by=["attributes.start_time DESC"],
             max_results=1,
         )
@@ -50,7 +49,7 @@ def latest_cost(store: Store, stage: Stage) -> MeasuredCost | None:
         size = sum(_sizes(lambda path: store.client.list_artifacts(run.info.run_id, path)))
         size += sum(sum(_sizes(_listing(store, model))) for model in dict.fromkeys(models))
     metrics = run.data.metrics
-    return MeasuredCost(run.info.run_id, metrics[_SECONDS], metrics.get("tokens"), size)
+    return MeasuredCost(run.info.run_id, metrics[names.SECONDS], metrics.get("tokens"), size)
 
 
 def _listing(store: Store, model_id: str) -> _Listing:

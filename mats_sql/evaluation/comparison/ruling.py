@@ -41,7 +41,7 @@ class Ruling:
         if self.finding is Finding.UNEXPLAINED:
             parts.append("It does not survive its controls: how many pairs it has, or what they conclude, may be why.")
         if self.lacking:
-            parts.append(f"The claim that it beats it lacks {'; '.join(self.lacking)}.")
+            parts.append(f"That it beats {gap.baseline} is not shown; missing: {'; '.join(self.lacking)}.")
         if self.finding is Finding.OPEN:
             parts.append(self._power)
         if len(gap.databases) < MINIMUM_DATABASES:
