@@ -14,7 +14,7 @@ from mats_sql.tracking.store import Store
 
 @dataclass(frozen=True, slots=True)
 class RunNote:
-    """A run: its stage, when it began (UTC, to the minute), how long it computed, and the run that it is nested under."""
+    """A run: its stage, when it began (UTC, to the minute), how long it computed, and the run it is nested under."""
 
     run_id: str
     stage: str
