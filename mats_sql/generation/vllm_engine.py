@@ -80,7 +80,8 @@ class VllmEngine(CheckpointEngine["LLM"]):
             outputs = self._run([tokens[draw.messages] for draw in unit], parameters)
             for draw, output in zip(unit, outputs, strict=True):
                 answer = output.outputs[0]
-                yield draw, Completion(answer.text, len(answer.token_ids), answer.finish_reason == "stop")
+                text = self._tokens.text(answer.token_ids)
+                yield draw, Completion(text, len(answer.token_ids), answer.finish_reason == "stop")
 
     def _score(
         self, prompts: Sequence[Messages], choices: tuple[str, ...]
@@ -121,7 +122,11 @@ def _parameters(draw: Draw, sampling: Sampling, stop_ids: list[int]) -> Sampling
     temperature = 0.0 if draw.seed is None else sampling.temperature
     seed = None if draw.seed is None else draw.seed & _MAX_SEED
     return SamplingParams(
-        temperature=temperature, max_tokens=sampling.max_new_tokens, seed=seed, stop_token_ids=stop_ids
+        temperature=temperature,
+        max_tokens=sampling.max_new_tokens,
+        seed=seed,
+        stop_token_ids=stop_ids,
+        detokenize=False,  # its own text holds an unfinished character back; every engine here reads tokens alike
     )
 
 
