@@ -180,7 +180,7 @@ def _write_flips(folder: Path, found: Sequence[Flip]) -> None:
 def _write_figures(folder: Path, document: Document) -> None:
     folder.mkdir(exist_ok=True)
     for picture in document.pictures:
-        (folder / f"{picture.name}.svg").write_bytes(picture.svg())
+        (folder / f"{picture.name}.svg").write_bytes(picture.svg)
 
 
 # ---- cost

@@ -88,11 +88,11 @@ class Place:
         return subprocess.CompletedProcess(line, done.exit_code, done.stdout, done.stderr)
 
 
-def new_place(folder: Path) -> Place:
-    """Return a place that holds the small experiment."""
+def new_place(folder: Path, **changes: object) -> Place:
+    """Return a place that holds the small experiment, with some settings changed."""
     folder.mkdir(parents=True, exist_ok=True)
     place = Place(folder)
-    place.write(EXPERIMENT)
+    place.write({**EXPERIMENT, **changes})
     return place
 
 

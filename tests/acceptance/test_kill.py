@@ -47,7 +47,8 @@ def kill_within(place: Place, stage: str, delay_s: float) -> bool:
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    place = new_place(tmp_path_factory.mktemp("killed"))
+    """A part of the small experiment, killed in three stages and then run to its end."""
+    place = new_place(tmp_path_factory.mktemp("killed"), regimes=["indep"], teams={})
     for stage, delay_s in zip(KILLED_STAGES, (1.0, 0.7, 0.5), strict=True):
         assert kill_within(place, stage, delay_s), f"{stage} ended before it could be killed"
     done = place.run("main")

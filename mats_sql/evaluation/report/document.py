@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from html import escape
 
 from matplotlib.figure import Figure
@@ -33,7 +34,7 @@ class Code:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Picture:
     """A figure; ``name`` is its file's, without a suffix, and ``caption`` what is told where it cannot be seen."""
 
@@ -41,8 +42,9 @@ class Picture:
     caption: str
     figure: Figure
 
+    @cached_property
     def svg(self) -> bytes:
-        """Return the figure as SVG."""
+        """The figure as SVG, drawn once: it stands in the page and in a file of its own."""
         from matplotlib import rc_context
 
         drawn = io.BytesIO()
@@ -145,7 +147,7 @@ def _html(block: Block) -> str:
         case ResultTable():
             return _table_html(block)
         case Picture():
-            data = base64.b64encode(block.svg()).decode("ascii")
+            data = base64.b64encode(block.svg).decode("ascii")
             caption = escape(block.caption)
             image = f'<img alt="{caption}" src="data:image/svg+xml;base64,{data}">'
             return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"

@@ -103,4 +103,4 @@ def test_numbers_stay_on_one_line_and_long_cells_wrap():
 
 
 def test_a_figure_has_the_same_bytes_each_time():
-    assert picture().svg() == picture().svg()
+    assert picture().svg == picture().svg
