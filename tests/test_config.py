@@ -258,3 +258,13 @@ def _refusal(folder: Path, text: str) -> str:
     with pytest.raises(ConfigError) as caught:
         load_experiment(path)
     return str(caught.value)
+
+
+def test_an_override_that_yields_to_every_regimes_own_setting_is_refused(tmp_path):
+    path = tmp_path / "e.yaml"
+    path.write_text("name: own\nregimes: [indep, collab]\ntuned: {collab: {beta: 0.5}}\n")
+    assert load_experiment(path, ["orpo.beta=0.1"]).orpo.beta == 0.1, "indep has none of its own"
+    path.write_text("name: own\nregimes: [collab]\ntuned: {collab: {beta: 0.5}}\n")
+    with pytest.raises(ConfigError, match=r"orpo\.beta yields to tuned\.REGIME\.beta, .*e\.g\. tuned\.collab\.beta"):
+        load_experiment(path, ["orpo.beta=0.1"])
+    assert load_experiment(path, ["orpo.learning_rate=0.001", "tuned.collab.beta=0.1"]).tuned["collab"].beta == 0.1

@@ -10,7 +10,11 @@ from pydantic import ValidationError
 
 from mats_sql.config.environment import with_environment
 from mats_sql.config.experiment import Experiment
+from mats_sql.config.regimes import regime_label
 from mats_sql.errors import ConfigError
+
+TUNED = {("orpo", "beta"), ("orpo", "learning_rate"), ("pairs", "k")}
+"""Settings that a regime may have of its own, as section and name."""
 
 
 def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
@@ -23,9 +27,11 @@ def load_experiment(path: Path, overrides: Sequence[str] = ()) -> Experiment:
     for override in overrides:
         _apply(document, override)
     try:
-        return Experiment.model_validate(with_environment(document))
+        experiment = Experiment.model_validate(with_environment(document))
     except ValidationError as error:
         raise ConfigError(_first_problem(path, error)) from None
+    _refuse_without_effect(experiment, overrides)
+    return experiment
 
 
 def _read_yaml(path: Path) -> dict[str, object]:
@@ -59,6 +65,19 @@ def _apply(document: dict[str, object], override: str) -> None:
             raise ConfigError(f"an override's key must name a setting, but {key!r}: {parent!r} is not a section")
         node = child
     node[leaf] = value
+
+
+def _refuse_without_effect(experiment: Experiment, overrides: Sequence[str]) -> None:
+    """Raise :class:`ConfigError` for an override of what every regime has a ``tuned`` setting of its own for."""
+    for override in overrides:
+        key = override.partition("=")[0].strip()
+        section, _, name = key.partition(".")
+        own = [experiment.tuned.get(regime_label(regime)) for regime in experiment.regimes]
+        if (section, name) in TUNED and own and all(tuned and getattr(tuned, name) is not None for tuned in own):
+            raise ConfigError(
+                f"an override must have an effect, but {key} yields to tuned.REGIME.{name}, which every regime has; "
+                f"set that, e.g. tuned.{regime_label(experiment.regimes[0])}.{name}"
+            )
 
 
 def _first_problem(path: Path, error: ValidationError) -> str:
