@@ -7,7 +7,7 @@ PORT ?= 5000
 export MLFLOW_DISABLE_TELEMETRY := true
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup quickstart lab test lint ui bench clean
+.PHONY: setup quickstart lab test test-slow lint ui bench clean
 
 setup: $(STAMP)
 
@@ -25,8 +25,14 @@ lab: setup
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/mlflow run . --env-manager local --experiment-name lab -e main -P config=configs/lab.yaml
 
 # one torch thread per test process: two processes of two threads on two cores are ten times slower
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	$(PYTEST) -m "not slow"
+
+# what `test` leaves out: whole trainings and experiments, broken and repeated in processes of their own
+test-slow: setup
+	$(PYTEST) -m slow
 
 lint: setup
 	$(BIN)/ruff check .

@@ -13,6 +13,8 @@ from mlflow import MlflowClient
 
 from tests.acceptance.conftest import Place, new_place
 
+pytestmark = pytest.mark.slow
+
 KILLED_STAGES = ("rollout-pool", "orpo", "evaluate")
 
 

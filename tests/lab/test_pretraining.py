@@ -20,6 +20,8 @@ from mats_sql.config import PretrainSettings
 from mats_sql.digests import digest_tree
 from mats_sql.lab.pretraining import PretrainReport, pretrain, step_count
 
+pytestmark = pytest.mark.slow
+
 SMALL = PretrainSettings(
     seed=3,
     vocabulary=1500,

@@ -65,7 +65,7 @@ def own_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[objec
 def test_steps_side_by_side_give_what_they_give_one_after_the_other(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone = {team.label: team for team in results.teams(workspace, "collab_v2")}
+    alone = {team.label: team for team in results.teams(workspace, "sft")}
     expected = [answers(workspace, team) for team in alone.values()]
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
@@ -77,9 +77,9 @@ def test_steps_side_by_side_give_what_they_give_one_after_the_other(
             functools.partial(steps.supervised_validator, validator=one, seeds=FIRST) for one in steps.Validator
         ]
         do_ahead(other, [fixer, *validators])
-        builders = [build for name in ("indep", "collab_v2") for build in results.team_builders(experiment, name)]
+        builders = [build for name in ("planner", "sft") for build in results.team_builders(experiment, name)]
         do_ahead(other, [functools.partial(results.built_evaluation, build=build) for build in builders])
-        found = {team.label: team for team in results.teams(other, "collab_v2")}
+        found = {team.label: team for team in results.teams(other, "sft")}
         assert [answers(other, team) for team in found.values()] == expected
         for label, team in found.items():
             assert {name: model.digest for name, model in team.agents().items()} == {

@@ -172,6 +172,7 @@ def test_a_dry_run_says_what_is_reused_and_what_remains(
     assert len(searching.store.client.search_runs(searching.store.experiment_ids, max_results=1000)) == before
 
 
+@pytest.mark.slow
 def test_two_commands_and_their_workers_share_the_trials_and_wait_for_no_other(searching: Workspace) -> None:
     _, before = searched(searching)
     started = int(1000 * time.time())

@@ -47,6 +47,7 @@ def nonsense(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worksp
         yield opened
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_writes_no_sql_ends_in_a_table(
     nonsense: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:

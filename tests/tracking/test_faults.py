@@ -226,6 +226,7 @@ def started(point: str, folder: Path, clock: str | None = None) -> subprocess.Co
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=folder)
 
 
+@pytest.mark.slow
 def test_a_clock_set_back_changes_nothing(store_folder: Path) -> None:
     assert started("computing", store_folder).returncode == -9
     continued = json.loads(started("never", store_folder, clock="-2d").stdout)
@@ -237,6 +238,5 @@ def test_a_clock_set_back_changes_nothing(store_folder: Path) -> None:
     assert sorted(steps) == list(range(10))
     lines = b"".join(b"%d\n" % number for number in range(10))
     assert Path(continued["path"]).read_bytes() == lines
-    for clock in ("-3d", "+1d"):
-        again = json.loads(started("never", store_folder, clock=clock).stdout)
-        assert (again["run_id"], again["reused"], again["digest"]) == (run.info.run_id, True, continued["digest"])
+    again = json.loads(started("never", store_folder, clock="-3d").stdout)
+    assert (again["run_id"], again["reused"], again["digest"]) == (run.info.run_id, True, continued["digest"])
