@@ -98,16 +98,16 @@ def _patient(url: str) -> BaseStorage:
 
 def _connected(dialect: Dialect, _record: object, arguments: list[Any], options: dict[str, Any]) -> Any:
     """Connect anew, again and again for as long as the patience lasts."""
-    started = time.monotonic()
+    started, told = time.monotonic(), False
     while True:
         try:
             return dialect.connect(*arguments, **options)
         except dialect.loaded_dbapi.OperationalError:
-            waited = time.monotonic() - started
-            if waited > PATIENCE_S:
+            if time.monotonic() - started > PATIENCE_S:
                 raise
-            if waited < _RETRY_S:
+            if not told:
                 _logger.warning("search.storage does not answer; waiting for it, %.0f s at most", PATIENCE_S)
+            told = True
             time.sleep(_RETRY_S)
 
 

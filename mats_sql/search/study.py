@@ -125,7 +125,7 @@ def run_search(
         search.abandon_own()
         while search.step():
             pass
-    trials = search.rows()
+        trials = search.rows()
     return SearchResult(best_trial(trials), trials, search_notice(len(trials), validation_questions))
 
 

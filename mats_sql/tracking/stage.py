@@ -235,8 +235,8 @@ def _publish(run: StageRun) -> dict[str, Artifact]:
     records = {output.name: _publish_one(run, output, root) for output in run.outputs.values()}
     run.log_text(names.OUTPUTS_FILE, records_text(records))
     return {
-        name: keep_copy(run.store, record, output.path, owned=_is_owned(run, output))
-        for (name, record), output in zip(records.items(), run.outputs.values(), strict=True)
+        name: keep_copy(run.store, record, run.outputs[name].path, owned=_is_owned(run, run.outputs[name]))
+        for name, record in records.items()
     }
 
 
