@@ -7,6 +7,9 @@ and exits with code 2.
 from __future__ import annotations
 
 import errno
+import re
+
+_PASSWORD = re.compile(r"(://[^/\s:@]*):[^@/\s]+@")
 
 
 class MatsError(Exception):
@@ -90,3 +93,8 @@ def disk_trouble(error: BaseException) -> str:
 def one_line(words: object) -> str:
     """Return an error of other software, or its text, as one line of bounded length."""
     return " ".join(str(words).split())[:300]
+
+
+def without_password(text: str) -> str:
+    """Return a text, a message or an address, with the passwords of the addresses in it hidden."""
+    return _PASSWORD.sub(r"\1:…@", text)

@@ -106,6 +106,11 @@ class SearchSettings(Section):
     k: tuple[int, ...] = Field(
         (2, 4), description="Values of pairs.k to choose from, each at most what the pool holds."
     )
+    parallel: Positive = Field(
+        2,
+        description="Trials that may run at once. Each is drawn, and pruned, by what is known of those that many "
+        "numbers before it and earlier: up to this number, workers change how long a search takes and nothing else.",
+    )
     pruner: Literal["none", "wilcoxon"] = Field(
         "wilcoxon",
         description="Whether a trial ends early that is already worse than the best one, by Wilcoxon's signed-rank "

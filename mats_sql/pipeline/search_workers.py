@@ -20,7 +20,7 @@ from pathlib import Path
 from rich.console import Console
 
 from mats_sql.config import Experiment
-from mats_sql.errors import MatsError
+from mats_sql.errors import ConfigError, MatsError
 from mats_sql.pipeline.progress import Progress
 from mats_sql.pipeline.search import RegimeSearch, prepare_shared, run_trials
 from mats_sql.pipeline.search_report import report_search
@@ -40,6 +40,11 @@ def search_regimes(
     ``trials`` overrides the budget; ``workers`` processes share the trials. Every study is opened before anything is
     trained, so that a storage that does not open is said at once.
     """
+    if workers > (parallel := workspace.experiment.search.parallel):
+        raise ConfigError(
+            f"workers must be at most search.parallel ({parallel}), the trials that run at once, but got {workers}; "
+            "raise search.parallel in a search that has not begun, or use fewer workers"
+        )
     searches = {regime: RegimeSearch.of(workspace.experiment, regime, trials) for regime in regimes}
     for search in searches.values():
         open_study(search.settings, search.address)

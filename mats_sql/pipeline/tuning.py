@@ -25,7 +25,8 @@ def search_first(workspace: Workspace) -> None:
     """
     experiment = workspace.experiment
     if experiment.main.search and (regimes := regimes_to_search(experiment)):
-        search_regimes(workspace, regimes, workers=process_count(experiment))
+        workers = min(process_count(experiment), experiment.search.parallel)
+        search_regimes(workspace, regimes, workers=workers)
 
 
 def regimes_to_search(experiment: Experiment) -> list[str]:

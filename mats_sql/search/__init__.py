@@ -1,8 +1,8 @@
 """The Optuna study over ORPO's beta, K and learning rate: resumable, shared by processes, the same for every regime.
 
 ``study`` runs it, ``trials`` holds its records, ``ledger`` says which trial stands for which number of the budget,
-``watch`` ends a hopeless trial early. Optuna's storage is the truth; mirroring trials into MLflow is the search stage's
-work.
+``knowledge`` what a trial knows of the others, ``watch`` ends a hopeless one early. Optuna's storage is the truth;
+mirroring trials into MLflow is the search stage's work.
 """
 
 from __future__ import annotations

@@ -30,11 +30,15 @@ MAXIMUM_DEATHS = 5
 
 
 class Void(StrEnum):
-    """Why an attempt decides nothing: its process died, it was stopped, or another attempt had the slot already."""
+    """Why an attempt decides nothing.
+
+    Its process died, it was stopped, another attempt had the slot already, or what it has to know is not decided.
+    """
 
     DIED = "died"
     STOPPED = "stopped"
     SURPLUS = "surplus"
+    EARLY = "early"
 
 
 @dataclass(frozen=True, slots=True)

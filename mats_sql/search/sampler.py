@@ -1,4 +1,4 @@
-"""TPE whose every draw depends on the seed, the slot and the trials so far, and on nothing else."""
+"""TPE whose every draw depends on the seed, the slot and the trials that the slot knows, and on nothing else."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial
 
+from mats_sql.search.knowledge import known_to
 from mats_sql.search.ledger import slot_of
 from mats_sql.seeds import derive_seed
 
@@ -24,9 +25,10 @@ class SlotSeededTpe(BaseSampler):  # type: ignore[misc]  # optuna's types are no
     others were made.
     """
 
-    def __init__(self, seed: int) -> None:
-        """``seed`` is the root seed of the search."""
+    def __init__(self, seed: int, parallel: int) -> None:
+        """``seed`` is the root seed of the search, ``parallel`` how many trials run without knowing each other."""
         self._seed = seed
+        self._parallel = parallel
 
     def infer_relative_search_space(
         self,
@@ -52,4 +54,5 @@ class SlotSeededTpe(BaseSampler):  # type: ignore[misc]  # optuna's types are no
         slot = slot_of(study.get_trials(deepcopy=False), trial.number).number
         seed = derive_seed(self._seed, "search", slot, param_name) % 2**32
         sampler = TPESampler(seed=seed, multivariate=False, n_startup_trials=STARTUP_TRIALS)
-        return sampler.sample_independent(study, trial, param_name, param_distribution)
+        known = known_to(study, slot, self._parallel)
+        return sampler.sample_independent(known, trial, param_name, param_distribution)

@@ -21,11 +21,10 @@ from sqlalchemy import event
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError
 
-from mats_sql.errors import ConfigError, TrackingError
+from mats_sql.errors import ConfigError, TrackingError, without_password
 
 _logger = logging.getLogger(__name__)
 
-_PASSWORD = re.compile(r"(://[^/\s:@]*):[^@/\s]+@")
 _OTHERS_MAKE_TABLES_S = 2.0
 LOCK_GRACE_S = 10
 """After so long without a write a journal's lock is a dead process's; a write takes milliseconds."""
@@ -47,7 +46,7 @@ def open_storage(storage: Path | str) -> BaseStorage:
     except Exception as error:  # noqa: BLE001 - drivers raise their own types; none of them may pass as a traceback
         problem = " ".join(str(error).split())[:200]
         raise ConfigError(
-            f"search.storage must open, but {shown(storage)}: {_hidden(problem)}; check the path or URL"
+            f"search.storage must open, but {shown(storage)}: {without_password(problem)}; check the path or URL"
         ) from None
 
 
@@ -59,8 +58,8 @@ def storage_failures(storage: Path | str) -> Iterator[None]:
     except (DBAPIError, StorageInternalError) as error:
         problem = " ".join(str(error.__cause__ or error).split())[:200]
         raise TrackingError(
-            f"search.storage must answer, but {shown(storage)}: {_hidden(problem)}; start it and run the same command "
-            "again: what it had ended is kept"
+            f"search.storage must answer, but {shown(storage)}: {without_password(problem)}; start it and run the same "
+            "command again: what it had ended is kept"
         ) from None
 
 
@@ -71,7 +70,7 @@ def is_there(storage: Path | str) -> bool:
 
 def shown(storage: Path | str) -> str:
     """Return a storage's address as errors may show it: without a password."""
-    return _hidden(str(storage))
+    return without_password(str(storage))
 
 
 def _is_url(storage: Path | str) -> bool:
@@ -114,10 +113,6 @@ def _connected(dialect: Dialect, _record: object, arguments: list[Any], options:
 def _with_driver(url: str) -> str:
     """Return the address with the PostgreSQL driver that the extra ``databases`` installs, where it names none."""
     return re.sub(r"^postgres(ql)?://", "postgresql+psycopg2://", url)
-
-
-def _hidden(text: str) -> str:
-    return _PASSWORD.sub(r"\1:…@", text)
 
 
 def _journal(path: Path) -> BaseStorage:

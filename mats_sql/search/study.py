@@ -1,8 +1,8 @@
 """Run a search to its budget of trials, whatever dies on the way.
 
 What is covered: a killed process (its trial is abandoned and queued again with the same settings), an objective that
-fails (recorded as a failed trial with the reason), several processes on one study (they share the budget and return
-the same result), a torn journal. What is not: an objective that never returns.
+fails (recorded as a failed trial with the reason), several processes on one study (they share the budget and find what
+one would), a torn journal. What is not: an objective that never returns.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from mats_sql.digests import digest_json
 from mats_sql.errors import ConfigError, TrainingError
 from mats_sql.evaluation.comparison import best_of_n_overstatement
 from mats_sql.search import ledger
+from mats_sql.search.knowledge import may_begin
 from mats_sql.search.sampler import SlotSeededTpe
 from mats_sql.search.storage import is_there, open_storage, shown, storage_failures
 from mats_sql.search.trials import SearchResult, TrialResult, TrialRow, TrialSettings, best_trial
-from mats_sql.search.watch import TrialWatch, Watch, pruner_named
+from mats_sql.search.watch import TrialWatch, Watch, pruner_of
 from mats_sql.search.worker import beating, is_alive, this_worker
 
 Objective = Callable[[TrialSettings, int, Watch], TrialResult]
@@ -32,6 +33,7 @@ OnTrial = Callable[[TrialRow], None]
 POLL_S = 0.2
 SPACE = "space"
 SHARED = "shared"
+PARALLEL = "parallel"
 BEAT = "beat/"
 UNSIGNED_LEASE_S = 10.0
 """How long a running trial without a worker's name (killed between asking and signing) counts as alive."""
@@ -53,13 +55,13 @@ class StudyAddress:
 def open_study(settings: SearchSettings, address: StudyAddress) -> optuna.Study:
     """Open a study, or make it.
 
-    Raises :class:`ConfigError` for a storage that does not open or a study of another space or seed.
+    Raises :class:`ConfigError` for a storage that does not open or a study of another space, seed or parallelism.
     """
     study = optuna.create_study(
         storage=open_storage(address.storage),
         study_name=address.name,
-        sampler=SlotSeededTpe(address.seed),
-        pruner=pruner_named(settings.pruner),
+        sampler=SlotSeededTpe(address.seed, settings.parallel),
+        pruner=pruner_of(settings),
         direction="maximize",
         load_if_exists=True,
     )
@@ -68,6 +70,11 @@ def open_study(settings: SearchSettings, address: StudyAddress) -> optuna.Study:
         raise ConfigError(
             f"a study must be continued with its own search space and seed, but {address.name!r} in "
             f"{shown(address.storage)} has others; restore them or use another study name"
+        )
+    if (parallel := _noted(study, PARALLEL, str(settings.parallel))) != str(settings.parallel):
+        raise ConfigError(
+            f"search.parallel must stay what the study {address.name!r} began with, {parallel}, but got "
+            f"{settings.parallel}; restore it or name the experiment anew"
         )
     return study
 
@@ -170,17 +177,22 @@ class _Search:
     def step(self) -> bool:
         """Do one piece of work: reclaim what the dead left, then run a trial or wait. False when all is done."""
         self._abandon_dead()
-        for slot in self._slots():
-            if slot.closed is None and not slot.pending:
+        slots = self._slots()
+        for slot in slots:
+            if slot.closed is None and not slot.pending and self._may_begin(slots, slot.number):
                 self._requeue(slot)
         slots = self._slots()
-        if len(slots) < self.settings.trials or any(self._waits(slot) for slot in slots):
+        fresh = len(slots) < self.settings.trials and self._may_begin(slots, len(slots))
+        if fresh or any(self._waits(slot) for slot in slots):
             self._run_one()
-            return True
-        if all(slot.closed is not None for slot in slots):
+        elif len(slots) == self.settings.trials and all(slot.closed is not None for slot in slots):
             return False
-        time.sleep(POLL_S)  # another process runs the last trials; if it dies, they become ours
+        else:
+            time.sleep(POLL_S)  # others run the trials that the next one knows, or the last; if they die, we do
         return True
+
+    def _may_begin(self, slots: list[ledger.Slot], number: int) -> bool:
+        return may_begin(slots, number, self.settings.parallel)
 
     def _slots(self) -> list[ledger.Slot]:
         found = ledger.slots(self.study.get_trials(deepcopy=False))
@@ -214,6 +226,9 @@ class _Search:
             earlier = [one for one in slot.attempts if one.number < trial.number and not ledger.is_void(one)]
             if slot.number >= self.settings.trials or earlier:
                 self._close(trial, ledger.VOID, ledger.Void.SURPLUS.value)
+                return
+            if not self._may_begin(self._slots(), slot.number):  # two processes asked at once
+                self._close(trial, ledger.VOID, ledger.Void.EARLY.value)
                 return
             self._attempt(trial, slot.number)
         except optuna.exceptions.UpdateFinishedTrialError:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Literal, Protocol
+from typing import Protocol
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, NopPruner, WilcoxonPruner
+from optuna.trial import FrozenTrial
+
+from mats_sql.config import SearchSettings
+from mats_sql.search.knowledge import known_to
+from mats_sql.search.ledger import slot_of
 
 P_THRESHOLD = 0.1
 """Optuna's own: a trial ends when, were it as good as the best one, so bad a record had at most this probability."""
@@ -42,14 +47,26 @@ class TrialWatch:
             return not self._trial.should_prune()
 
 
-def pruner_named(name: Literal["none", "wilcoxon"]) -> BasePruner:
-    """Return Optuna's pruner for ``search.pruner``.
+class KnownBestPruner(BasePruner):  # type: ignore[misc]  # optuna's types are not followed
+    """Optuna's ``WilcoxonPruner`` against the best of the trials that a trial knows.
 
-    ``WilcoxonPruner`` pairs a trial's questions with the best trial's. It never ends one whose mean so far is at least
-    the best one's, so the best trial has always answered all questions.
+    It pairs a trial's questions with that trial's, and never ends one whose mean so far is at least as high: the best
+    trial has always answered all questions.
     """
-    if name == "none":
-        return NopPruner()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        return WilcoxonPruner(p_threshold=P_THRESHOLD)
+
+    def __init__(self, parallel: int) -> None:
+        """``parallel`` is how many trials run without knowing each other."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            self._pruner = WilcoxonPruner(p_threshold=P_THRESHOLD)
+        self._parallel = parallel
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        """Return whether a running trial has no hope left."""
+        slot = slot_of(study.get_trials(deepcopy=False), trial.number).number
+        return bool(self._pruner.prune(known_to(study, slot, self._parallel), trial))
+
+
+def pruner_of(settings: SearchSettings) -> BasePruner:
+    """Return the pruner that ``search.pruner`` names."""
+    return NopPruner() if settings.pruner == "none" else KnownBestPruner(settings.parallel)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,10 +9,9 @@ from mlflow.exceptions import MlflowException
 from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
-from mats_sql.errors import TrackingError
+from mats_sql.errors import TrackingError, without_password
 
 MAX_MESSAGE_CHARACTERS = 300
-_PASSWORD = re.compile(r"(://[^/\s:@]*):[^@/\s]+@")
 
 
 @contextmanager
@@ -44,8 +42,3 @@ def _from_the_system(error: BaseException) -> OSError | None:
             return cause
         cause = cause.__cause__ or cause.__context__
     return None
-
-
-def without_password(text: str) -> str:
-    """Return a text with the passwords of the addresses in it hidden."""
-    return _PASSWORD.sub(r"\1:…@", text)

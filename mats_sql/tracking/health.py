@@ -14,8 +14,8 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
-from mats_sql.errors import TrackingError
-from mats_sql.tracking.failures import one_line, tracking_failures, without_password
+from mats_sql.errors import TrackingError, without_password
+from mats_sql.tracking.failures import one_line, tracking_failures
 from mats_sql.tracking.patience import impatient
 from mats_sql.tracking.publish import local_folder
 from mats_sql.tracking.store import probe_database, tracking_uri

@@ -18,9 +18,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
 
-from mats_sql.errors import TrackingError
+from mats_sql.errors import TrackingError, without_password
 from mats_sql.tracking import names
-from mats_sql.tracking.failures import tracking_failures, without_password
+from mats_sql.tracking.failures import tracking_failures
 from mats_sql.tracking.patience import PROBE_TIMEOUT_S, impatient
 
 _SQLITE = "sqlite:///"

@@ -54,6 +54,12 @@ def searched(workspace: Workspace, **options: int) -> tuple[str, SearchResult]:
     return found[0]
 
 
+def test_more_workers_than_trials_may_run_at_once_are_refused_before_anything_is_trained(searching: Workspace) -> None:
+    with pytest.raises(ConfigError, match=r"workers must be at most search\.parallel \(2\).*but got 3"):
+        search_regimes(searching, ["collab"], workers=3)
+    assert not searching.store.client.search_runs(searching.store.experiment_ids)
+
+
 def below(workspace: Workspace, parent: str) -> list[Run]:
     store = workspace.store
     return list(store.client.search_runs(store.experiment_ids, f"tags.`mlflow.parentRunId` = '{parent}'"))

@@ -161,7 +161,7 @@ def test_a_search_killed_twice_and_resumed_equals_one_that_was_not(tmp_path):
 def test_a_database_study_survives_a_kill_too(tmp_path):
     url = f"sqlite:///{tmp_path}/study.db"
     search(url, trials=3)
-    study = optuna.load_study(study_name="s", storage=url, sampler=SlotSeededTpe(7))
+    study = optuna.load_study(study_name="s", storage=url, sampler=SlotSeededTpe(7, 2))
     trial = study.ask()
     trial.suggest_float("beta", 0.05, 1.0, log=True)
     trial.set_user_attr("worker", this_worker().rsplit("/", 1)[0] + "/0")  # this pid in an earlier life
@@ -182,14 +182,51 @@ def test_settings_that_kill_every_process_become_a_failed_trial(tmp_path):
     assert result.trials[1].reason == f"the process running it died {MAXIMUM_DEATHS} times"
 
 
-def test_two_processes_share_one_budget_and_return_the_same_trials(tmp_path):
+def test_two_processes_share_one_budget_and_find_what_one_finds(tmp_path):
     storage, log = tmp_path / "j", tmp_path / "log"
     both = [process(storage, 12, log) for _ in range(2)]
     tables = [worker.communicate(timeout=60)[0] for worker in both]
     assert [worker.returncode for worker in both] == [0, 0]
     assert tables[0] == tables[1]
     assert sorted(map(int, log.read_text().split())) == list(range(12))
-    assert tables[0].splitlines() == [str(trial) for trial in search(storage, trials=12).trials]
+    assert tables[0].splitlines() == [str(trial) for trial in search(tmp_path / "alone", trials=12).trials]
+
+
+def test_a_trial_knows_those_that_began_so_many_before_it_and_no_others(tmp_path):
+    told = {}
+
+    def listening(settings, number, _watch):
+        told[number] = settings
+        return objective(settings, number)
+
+    def misled_by(wrong):
+        def run(settings, number, _watch):
+            return TrialResult(0.0) if number == wrong else listening(settings, number, _watch)
+
+        return run
+
+    search(tmp_path / "whole", using=listening, trials=10)
+    whole = dict(told)
+    search(tmp_path / "misled", using=misled_by(7), trials=10)
+    assert [number for number in whole if told[number] != whole[number]] == [9]
+
+
+def test_what_a_study_began_with_as_its_parallel_trials_stays(tmp_path):
+    search(tmp_path / "j", trials=1)
+    settings = SETTINGS.model_copy(update={"trials": 1, "parallel": 4})
+    with pytest.raises(ConfigError, match=r"search\.parallel must stay what the study 's' began with, 2, but got 4"):
+        run_search(settings, StudyAddress("s", tmp_path / "j", 7), objective=objective)
+
+
+def test_a_trial_asked_for_too_early_waits_for_those_that_it_knows(tmp_path):
+    storage = tmp_path / "j"
+    search(storage, trials=1)
+    study = optuna.load_study(study_name="s", storage=_journal(storage))
+    for slot in (1, 2, 3):  # as three processes that ask at once, of which the last two are early
+        trial = study.ask()
+        trial.set_user_attr("void", "died" if slot == 1 else "early")
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    assert search(storage) == search(tmp_path / "whole")
 
 
 def test_a_process_takes_over_what_the_other_left_when_killed(tmp_path):
@@ -197,7 +234,7 @@ def test_a_process_takes_over_what_the_other_left_when_killed(tmp_path):
     victim = process(storage, 8, log, 3)
     assert victim.stdout.readline() == "blocked\n"
     survivor = process(storage, 8, tmp_path / "log2")
-    _wait_for(tmp_path / "log2", "7")
+    _wait_for(tmp_path / "log2", "4")  # the last that need not know trial 3
     victim.send_signal(signal.SIGKILL)
     victim.communicate()
     printed = survivor.communicate(timeout=60)[0]
@@ -272,10 +309,11 @@ def hopeless_after_the_first(number, question):
 
 def test_a_trial_much_worse_than_the_best_ends_early_and_never_wins(storage):
     asked = {}
-    result = search(storage, trials=3, using=in_blocks(asked, hopeless_after_the_first))
-    assert asked == {0: 100, 1: 20, 2: 20}
-    assert [trial.state for trial in result.trials] == [TrialState.FINISHED, TrialState.PRUNED, TrialState.PRUNED]
-    assert (result.best.number, result.trials[1].selector_ex) == (0, 0.2)
+    result = search(storage, trials=4, using=in_blocks(asked, hopeless_after_the_first))
+    assert asked == {0: 100, 1: 100, 2: 20, 3: 20}  # trial 1 does not know trial 0
+    states = [TrialState.FINISHED, TrialState.FINISHED, TrialState.PRUNED, TrialState.PRUNED]
+    assert [trial.state for trial in result.trials] == states
+    assert (result.best.number, result.trials[3].selector_ex) == (0, 0.0)
 
 
 def test_a_trial_as_good_as_the_best_answers_every_question(tmp_path):
