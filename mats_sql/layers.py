@@ -11,12 +11,13 @@ float32 and rounded once, to the base's number type.
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mats_sql.links import link_file, link_tree
 
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 BASE = "base"
 ADAPTERS = "adapters"
 ADAPTER_CONFIG = "adapter_config.json"
-"""PEFT's name of an adapter's settings."""
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+"""PEFT's names of an adapter's files."""
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf")
 _INDEX = ".index.json"
 
@@ -95,6 +97,57 @@ def merged(checkpoint: Path | str) -> Iterator[Path | str]:
     with tempfile.TemporaryDirectory(prefix="mats-sql-merged-") as folder:
         write_merged(Path(checkpoint), Path(folder))
         yield Path(folder)
+
+
+def adapter_rank(checkpoint: Path) -> int:
+    """Return the rank of a checkpoint's adapters together, 0 for full weights."""
+    return sum(int(_adapter_config(adapter)["r"]) for adapter in adapters_of(checkpoint))
+
+
+def write_joined(checkpoint: Path, out: Path) -> None:
+    """Write a checkpoint's adapters as one of PEFT's, for those who put one adapter on a base.
+
+    What several adapters add to a weight is the sum of their products, and so the product of their factors side by
+    side, each scaled by its own alpha / r. A module that an adapter leaves alone gets zeros from it.
+    """
+    from safetensors.torch import load_file, save_file
+
+    adapters = adapters_of(checkpoint)
+    configs = [_adapter_config(adapter) for adapter in adapters]
+    weights = [load_file(adapter / ADAPTER_WEIGHTS) for adapter in adapters]
+    modules = sorted({name.rsplit(".lora_", 1)[0] for tensors in weights for name in tensors})
+    joined: dict[str, torch.Tensor] = {}
+    for module in modules:
+        first, second = _factors(module, weights, configs)
+        joined |= {f"{module}.lora_A.weight": first, f"{module}.lora_B.weight": second}
+    rank = adapter_rank(checkpoint)
+    targets = sorted({name for config in configs for name in config["target_modules"]})
+    config = {**configs[-1], "r": rank, "lora_alpha": rank, "target_modules": targets}
+    save_file(joined, out / ADAPTER_WEIGHTS)
+    (out / ADAPTER_CONFIG).write_text(json.dumps(config), encoding="utf-8")
+
+
+def _factors(
+    module: str, weights: Sequence[Mapping[str, torch.Tensor]], configs: Sequence[Mapping[str, Any]]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a module's joined factors, A [R, inputs] and B [outputs, R]."""
+    import torch
+
+    first, second = f"{module}.lora_A.weight", f"{module}.lora_B.weight"
+    known = next(tensors for tensors in weights if first in tensors)
+    rows, columns = [], []
+    for tensors, config in zip(weights, configs, strict=True):
+        rank = int(config["r"])
+        inputs, outputs = known[first].shape[1], known[second].shape[0]
+        rows.append(tensors[first] if first in tensors else known[first].new_zeros(rank, inputs))
+        scale = float(config["lora_alpha"]) / rank
+        columns.append(scale * tensors[second] if first in tensors else known[second].new_zeros(outputs, rank))
+    return torch.cat(rows).contiguous(), torch.cat(columns, dim=1).contiguous()
+
+
+def _adapter_config(adapter: Path) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((adapter / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    return config
 
 
 def _link_checkpoint(source: Path, target: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -20,13 +21,14 @@ from mats_sql.generation.checkpoint_engine import CheckpointEngine
 from mats_sql.generation.decoding import BatchSize, Branch, Decoder, Prompt
 from mats_sql.generation.draws import Draw, normalised
 from mats_sql.generation.engine import Completion, Sampling
+from mats_sql.generation.loaded import LOADED, free_memory
 from mats_sql.layers import load_weights
 
 _MOST_ON_CPU = 8
 """More than a team has agents: on a CPU small models stay, as they cost little and are asked in turn."""
 
 
-class TransformersEngine(CheckpointEngine[Decoder]):
+class TransformersEngine(CheckpointEngine):
     """Draw from one checkpoint of any decoder-only model whose cache is keys and values."""
 
     def __init__(self, settings: GenerationSettings, model: Path | str, cache: CompletionCache | None = None) -> None:
@@ -36,18 +38,33 @@ class TransformersEngine(CheckpointEngine[Decoder]):
         """
         super().__init__(settings, model, cache)
         self._device = resolve_device(settings.device)
+        self._model: Decoder | None = None
 
-    @property
-    def _most_loaded(self) -> int:
-        return _MOST_ON_CPU if self._device.type == "cpu" else 1
-
-    def _start(self) -> Decoder:
+    def load(self) -> None:
+        """Load the checkpoint and count the start. Raises :class:`ModelError` when it does not load."""
         model = _load_model(self._settings, self._device, self._checkpoint)
         size = BatchSize(self._settings.batch_tokens, self._settings.decode_rows)
-        return Decoder(model, self._tokens.stop_ids, size, shared=_share_prompts(model))
+        self._model = Decoder(model, self._tokens.stop_ids, size, shared=_share_prompts(model))
+        self.starts += 1
 
-    def _stop(self, model: Decoder) -> None:
-        """Do nothing: a model that nobody holds is gone."""
+    def unload(self) -> None:
+        """Free the checkpoint's memory; the next draw that no cache answers loads it again."""
+        if self._model is not None:
+            self._model = None
+            free_memory()
+
+    def close(self) -> None:
+        """Free the model's memory and close the cache."""
+        super().close()
+        LOADED.unload(self)
+
+    @contextmanager
+    def _loaded(self) -> Iterator[Decoder]:
+        """Give the loaded model, which stays in memory until the block ends."""
+        most = _MOST_ON_CPU if self._device.type == "cpu" else 1
+        with LOADED.holding(self, self._settings.loaded_models or most):
+            assert self._model is not None
+            yield self._model
 
     def _complete(self, draws: Sequence[Draw], sampling: Sampling) -> Iterator[tuple[Draw, Completion | None]]:
         by_prompt: dict[Messages, list[int]] = {}

@@ -14,30 +14,37 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from mats_sql.agents import Messages
 from mats_sql.config import GenerationSettings
-from mats_sql.errors import EngineError, one_line
+from mats_sql.errors import EngineError
 from mats_sql.generation.cache import CompletionCache
 from mats_sql.generation.checkpoint_engine import CheckpointEngine
 from mats_sql.generation.draws import Draw, normalised
 from mats_sql.generation.engine import Completion, Sampling
-from mats_sql.layers import merged
+from mats_sql.generation.vllm_base import RANKS, Adapter, sequence_length, shared_base
+from mats_sql.layers import adapter_rank, adapters_of, base_of, write_joined
 
 if TYPE_CHECKING:
-    from vllm import LLM, RequestOutput, SamplingParams
+    from vllm import RequestOutput, SamplingParams
 
 _UNIT = 2048
 _MAX_SEED = 2**63 - 1
 
 
-class VllmEngine(CheckpointEngine["LLM"]):
-    """Draw from one checkpoint with vLLM, which starts at the first draw that no cache answers."""
+class VllmEngine(CheckpointEngine):
+    """Draw from one checkpoint with vLLM, which starts at the first draw that no cache answers.
+
+    Checkpoints in layers share the vLLM of their base (:mod:`.vllm_base`), and their adapters answer.
+    """
 
     def __init__(self, settings: GenerationSettings, model: Path | str, cache: CompletionCache | None = None) -> None:
         """Look whether vLLM is there, start nothing. Raises :class:`EngineError` if it is not installed."""
@@ -46,27 +53,29 @@ class VllmEngine(CheckpointEngine["LLM"]):
             raise EngineError(
                 "the vllm engine needs vLLM, but it is not installed; pip install 'mats-sql[vllm]' or use transformers"
             )
+        self._resources = ExitStack()
+        rank = adapter_rank(Path(model))
+        self._rank = rank if rank <= RANKS[-1] else 0  # more than vLLM takes is merged
+        self._base = shared_base(settings, base_of(Path(model)) if self._rank else model)
+        self._number = self._base.join(self._rank)
+        self._resources.callback(self._base.leave)
 
-    @property
-    def _most_loaded(self) -> int:
-        return 1  # one takes gpu_memory_utilization of the card, whatever its size
+    def close(self) -> None:
+        """Close the cache and let go of the base; its memory is freed when nobody else holds it."""
+        super().close()
+        self._resources.close()
 
-    def _start(self) -> LLM:
-        from vllm import LLM
-        from vllm.platforms import current_platform
-
-        on_cpu = current_platform.is_cpu()
-        try:
-            with merged(self._checkpoint) as folder:
-                return LLM(**llm_arguments(self._settings, folder, self._context, on_cpu=on_cpu))
-        except (OSError, ValueError, RuntimeError) as error:
-            raise EngineError(
-                f"vLLM must start with {self._checkpoint}, but: {one_line(error)}; check model and memory "
-                "(generation.gpu_memory_utilization)"
-            ) from None
-
-    def _stop(self, model: LLM) -> None:
-        model.llm_engine.engine_core.shutdown()
+    @cached_property
+    def _adapter(self) -> Adapter | None:
+        """The checkpoint's adapter, written as one where it has several; none for full weights."""
+        if not self._rank:
+            return None
+        folders = adapters_of(Path(self._checkpoint))
+        if len(folders) == 1:
+            return Adapter(self._number, self._rank, folders[0])
+        joined = Path(self._resources.enter_context(tempfile.TemporaryDirectory(prefix="mats-sql-adapter-")))
+        write_joined(Path(self._checkpoint), joined)
+        return Adapter(self._number, self._rank, joined)
 
     def _complete(self, draws: Sequence[Draw], sampling: Sampling) -> Iterator[tuple[Draw, Completion | None]]:
         tokens = self._tokenized([draw.messages for draw in draws])
@@ -101,19 +110,11 @@ class VllmEngine(CheckpointEngine["LLM"]):
                 yield messages, normalised(scoring.logprobs(of_prompt))
 
     def _run(self, prompts: Sequence[Sequence[int]], parameters: Sequence[SamplingParams]) -> list[RequestOutput]:
-        from vllm import TokensPrompt
-        from vllm.v1.engine.exceptions import EngineDeadError
-
-        asked = [TokensPrompt(prompt_token_ids=list(ids)) for ids in prompts]
+        before = self._base.starts
         try:
-            with self._loaded() as llm:
-                outputs: list[RequestOutput] = llm.generate(asked, list(parameters), use_tqdm=False)
-        except EngineDeadError as error:
-            raise EngineError(
-                f"vLLM's engine must live until all is drawn, but: {one_line(error)}; lower generation.decode_rows, or "
-                "look for the cause above"
-            ) from None
-        return outputs
+            return self._base.run(prompts, parameters, self._adapter)
+        finally:
+            self.starts += self._base.starts - before
 
 
 def _parameters(draw: Draw, sampling: Sampling, stop_ids: list[int]) -> SamplingParams:
@@ -203,39 +204,3 @@ def _ending_logprob(output: RequestOutput, length: int) -> float:
     """Return the log-probability of the last ``length`` tokens of a prompt."""
     logprobs, tokens = output.prompt_logprobs, output.prompt_token_ids
     return math.fsum(logprobs[index][tokens[index]].logprob for index in range(len(tokens) - length, len(tokens)))
-
-
-def sequence_length(settings: GenerationSettings, context: int | None) -> int:
-    """Return how many tokens a prompt and its answer may have together, if the model takes ``context`` at most."""
-    wanted = settings.max_prompt_tokens + settings.longest_answer
-    return wanted if context is None else min(wanted, context)
-
-
-def llm_arguments(
-    settings: GenerationSettings, model: Path | str, context: int | None, *, on_cpu: bool
-) -> dict[str, object]:
-    """Return what ``vllm.LLM`` is started with; ``context`` is the most tokens that the model itself takes, if known.
-
-    A sequence holds the longest prompt and the longest answer of any agent, not all that the model could take: the
-    32,768 tokens of Qwen2.5 would have to fit one step of the scheduler. A step holds at least one whole sequence. On a
-    GPU whether a prompt may be split over steps is vLLM's own choice; on a CPU it may not: vLLM's CPU sampler crashes
-    on a split prompt that has a seed.
-    """
-    sequence = sequence_length(settings, context)
-    arguments: dict[str, object] = {
-        "model": str(model),
-        "dtype": settings.dtype,
-        "max_model_len": sequence,
-        "max_num_batched_tokens": max(settings.batch_tokens, sequence),
-        "max_num_seqs": settings.decode_rows,
-        "gpu_memory_utilization": settings.gpu_memory_utilization,
-        "tensor_parallel_size": settings.tensor_parallel_size,
-        "enable_prefix_caching": True,
-        "generation_config": "vllm",
-        "seed": 0,
-    }
-    if settings.quantization is not None:
-        arguments["quantization"] = settings.quantization
-    if on_cpu:
-        arguments["enable_chunked_prefill"] = False
-    return arguments

@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
 
 from mats_sql.agents.messages import user
 from mats_sql.config import GenerationSettings
 from mats_sql.errors import EngineError
 from mats_sql.generation.engine import Engine, Request, Sampling
 from mats_sql.generation.open import engine_identity, open_engine
-from mats_sql.generation.vllm_engine import FirstTokens, VllmEngine, WholeEndings, llm_arguments, scoring_of
+from mats_sql.generation.vllm_base import llm_arguments, lora_arguments
+from mats_sql.generation.vllm_engine import FirstTokens, VllmEngine, WholeEndings, scoring_of
+from mats_sql.layers import base_of, begin_layer
+from mats_sql.training.lora import write_adapter
+from tests.training.processes import children
 
 BIRD = GenerationSettings(
     engine="vllm", dtype="bfloat16", max_prompt_tokens=8192, plan_tokens=1024, critique_tokens=512, fix_tokens=256
 )
 SMALL = GenerationSettings(engine="vllm", max_prompt_tokens=400)
 ASK = [Request(f"q{index}", user(f"which schools of {index}")) for index in range(5)]
+needs_vllm = pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vllm is not installed")
 needs_no_vllm = pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vllm itself is installed")
 
 
@@ -29,6 +39,13 @@ needs_no_vllm = pytest.mark.skipif(importlib.util.find_spec("vllm") is not None,
 def resources() -> Iterator[ExitStack]:
     with ExitStack() as stack:
         yield stack
+
+
+@pytest.fixture
+def some_vllm(request: pytest.FixtureRequest) -> None:
+    """VLLM itself where it is installed, else the stand-in."""
+    if importlib.util.find_spec("vllm") is None:
+        request.getfixturevalue("stand_in")
 
 
 def opened(resources: ExitStack, settings: GenerationSettings, model: Path) -> Engine:
@@ -100,7 +117,7 @@ def test_all_prompts_are_scored_in_one_call(
     engine = opened(resources, SMALL, llama)
     scores = engine.choice_logprobs(ASK, choices)
     assert isinstance(engine, VllmEngine)
-    with engine._loaded() as llm:
+    with engine._base.loaded(None) as llm:
         assert llm.calls == [requests]
     plain = opened(resources, GenerationSettings(device="cpu"), llama).choice_logprobs(ASK, choices)
     assert scores == [pytest.approx(row, abs=1e-3) for row in plain]
@@ -130,12 +147,99 @@ def test_vllm_starts_at_the_first_draw_and_stops_when_another_one_starts(
     sampling = Sampling(temperature=0, max_new_tokens=2)
     expected = one.generate(ASK, sampling)
     assert isinstance(one, VllmEngine)
-    with one._loaded() as llm:
+    with one._base.loaded(None) as llm:
         assert llm.running
     two.generate(ASK, sampling)
     assert not llm.running
     assert one.generate(ASK, sampling) == expected
     assert (one.starts, two.starts) == (2, 1)
+
+
+def test_ranks_are_asked_for_as_vllm_takes_them() -> None:
+    assert lora_arguments(0, 0) == {}
+    assert lora_arguments(24, 3) == {"enable_lora": True, "max_loras": 1, "max_lora_rank": 32, "max_cpu_loras": 3}
+
+
+@pytest.fixture
+def agents(llama: Path, tmp_path: Path) -> list[Path]:
+    """Three agents on one base: the base itself, one with an adapter, and one with another adapter upon that."""
+    one = on_top(llama, tmp_path / "one", seed=1)
+    return [llama, one, on_top(one, tmp_path / "two", seed=2)]
+
+
+def on_top(below: Path, folder: Path, seed: int) -> Path:
+    """Write a checkpoint with one adapter of rank 8 more."""
+    folder.mkdir()
+    torch.manual_seed(seed)
+    config = LoraConfig(r=8, lora_alpha=4, target_modules="all-linear", task_type="CAUSAL_LM", init_lora_weights=False)
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(base_of(below), dtype=torch.float32), config)
+    write_adapter(model, begin_layer(folder, below), torch.float32)
+    return folder
+
+
+@pytest.mark.usefixtures("some_vllm")
+def test_agents_of_one_base_share_its_vllm_and_answer_as_their_merged_weights_do(
+    agents: list[Path], resources: ExitStack
+) -> None:
+    engines = [opened(resources, SMALL, model) for model in agents]
+    sampling = Sampling(temperature=0, max_new_tokens=8)
+    for _ in range(2):
+        found = [(engine.generate(ASK, sampling), engine.choice_logprobs(ASK, ("y", "n"))) for engine in engines]
+    assert sum(engine.starts for engine in engines) == 1
+    plain = [opened(resources, GenerationSettings(device="cpu"), model) for model in agents]
+    for (answers, scores), engine in zip(found, plain, strict=True):
+        assert answers == engine.generate(ASK, sampling)
+        assert scores == [pytest.approx(row, abs=1e-3) for row in engine.choice_logprobs(ASK, ("y", "n"))]
+    assert len({answers[0][0].text for answers, _ in found}) == 3
+
+
+@pytest.mark.usefixtures("some_vllm")
+def test_a_base_starts_again_for_an_adapter_larger_than_it_was_told_of(
+    agents: list[Path], resources: ExitStack
+) -> None:
+    sampling = Sampling(temperature=0, max_new_tokens=2)
+    _, one, two = agents
+    small = opened(resources, SMALL, one)
+    expected = small.generate(ASK, sampling)
+    large = opened(resources, SMALL, two)
+    large.generate(ASK, sampling)
+    assert small.generate(ASK, sampling) == expected
+    assert (small.starts, large.starts) == (1, 1)
+
+
+@needs_no_vllm
+@pytest.mark.usefixtures("stand_in")
+def test_a_base_stays_until_its_last_agent_is_closed(agents: list[Path]) -> None:
+    sampling = Sampling(temperature=0, max_new_tokens=2)
+    first, second = (open_engine(SMALL, model) for model in agents[1:])
+    first.generate(ASK, sampling)
+    assert isinstance(first, VllmEngine)
+    with first._base.loaded(None) as llm:
+        assert llm.running
+    first.close()
+    second.generate(ASK, sampling)
+    assert (llm.running, second.starts) == (True, 0)
+    second.close()
+    assert not llm.running
+
+
+@needs_vllm
+def test_a_killed_engine_process_is_one_line_and_the_next_call_starts_another(
+    llama: Path, resources: ExitStack
+) -> None:
+    before = set(children(os.getpid()))
+    engine = opened(resources, SMALL, llama)
+    sampling = Sampling(temperature=0, max_new_tokens=8)
+    expected = engine.generate(ASK, sampling)
+    for process in set(children(os.getpid())) - before:
+        os.kill(process, signal.SIGKILL)
+    with pytest.raises(EngineError, match="vLLM's engine must live until all is drawn, but: ") as caught:
+        engine.generate(ASK, sampling)
+    assert "\n" not in str(caught.value)
+    assert engine.generate(ASK, sampling) == expected
+    assert engine.starts == 2
+    engine.close()
+    assert set(children(os.getpid())) <= before
 
 
 @needs_no_vllm

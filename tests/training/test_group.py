@@ -26,11 +26,11 @@ from mats_sql.training.separate import train
 from mats_sql.training.steps import share_of_step, step_size
 from tests.training.processes import children, is_spawned
 
-pytestmark = pytest.mark.slow
 
 TWO, ONE = TrainingSettings(processes=2), TrainingSettings()
 
 
+@pytest.mark.slow
 def test_two_processes_train_orpo_like_one_with_an_odd_number_of_pairs(
     base: Path, pairs: list[PreferencePair], tmp_path: Path
 ) -> None:
@@ -43,6 +43,7 @@ def test_two_processes_train_orpo_like_one_with_an_odd_number_of_pairs(
     assert_alike(job, tmp_path / "two")
 
 
+@pytest.mark.slow
 def test_a_killed_process_of_two_is_one_line_and_the_next_start_ends_like_one_process(
     base: Path, examples: list[SftExample], tmp_path: Path
 ) -> None:

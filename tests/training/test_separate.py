@@ -26,7 +26,6 @@ from mats_sql.training.jobs import TrainingJob
 from mats_sql.training.separate import runs_separately, train
 from tests.training.processes import children, state
 
-pytestmark = pytest.mark.slow
 
 ALONE, HERE = TrainingSettings(separate=True), TrainingSettings(separate=False)
 FAST = SftSettings(batch_size=4, learning_rate=1e-3, checkpoint_steps=2, max_tokens=256)
@@ -45,6 +44,7 @@ def test_a_job_survives_the_way_to_another_process(job: TrainingJob) -> None:
         assert TrainingJob.from_json(json.loads(json.dumps(one.as_json()))) == one
 
 
+@pytest.mark.slow
 def test_a_killed_child_is_one_line_and_the_next_goes_on_to_the_bytes_of_a_training_here(job: TrainingJob) -> None:
     """The child is killed once it has said its fifth step, by when a checkpoint is there."""
     heard: list[tuple[int, Mapping[str, float]]] = []
@@ -69,6 +69,7 @@ def test_a_killed_child_is_one_line_and_the_next_goes_on_to_the_bytes_of_a_train
     assert digest_tree(job.out) == digest_tree(here.out)
 
 
+@pytest.mark.slow
 def test_what_a_user_can_mend_is_the_same_line_as_here(base: Path, pairs: list[PreferencePair], tmp_path: Path) -> None:
     write_records(pairs, PreferencePair, tmp_path / "pairs.parquet")
     table, settings = tmp_path / "pairs.parquet", OrpoSettings(max_tokens=2)

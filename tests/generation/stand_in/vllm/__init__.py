@@ -1,7 +1,7 @@
 """As much of vLLM's interface as the engine uses, computed by transformers: for machines that cannot install vLLM.
 
 It answers slowly and plainly, and refuses what vLLM 0.33 refuses of these arguments. ``calls`` remembers how many
-requests each call of ``generate`` had.
+requests each call of ``generate`` had. An adapter is added to the base by PEFT, once for each number.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from peft import PeftConfig, PeftModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+
+from vllm.lora.request import LoRARequest
 
 
 @dataclass(frozen=True)
@@ -52,23 +55,46 @@ class LLM:
         self.calls: list[int] = []
         self.running = True
         self._sequence = sequence
-        dtype = getattr(torch, arguments["dtype"])
-        self._model = AutoModelForCausalLM.from_pretrained(arguments["model"], dtype=dtype)
+        self.arguments = arguments
+        self._models = {0: self._load()}
+        self._model = self._models[0]
         self._tokenizer = AutoTokenizer.from_pretrained(arguments["model"])
         self._known: dict[tuple[int, ...], torch.Tensor] = {}
         self.llm_engine = SimpleNamespace(engine_core=SimpleNamespace(shutdown=self._shutdown))
 
     def generate(
-        self, prompts: Sequence[dict[str, Any]], parameters: Sequence[SamplingParams], *, use_tqdm: bool
+        self,
+        prompts: Sequence[dict[str, Any]],
+        parameters: Sequence[SamplingParams],
+        *,
+        use_tqdm: bool,
+        lora_request: LoRARequest | None = None,
     ) -> list[SimpleNamespace]:
         """Answer requests, in order."""
         assert self.running
         assert not use_tqdm
+        self._choose(lora_request)
         self.calls.append(len(prompts))
         return [
             self._answer(tuple(prompt["prompt_token_ids"]), asked)
             for prompt, asked in zip(prompts, parameters, strict=True)
         ]
+
+    def _load(self) -> PreTrainedModel:
+        dtype = getattr(torch, self.arguments["dtype"])
+        return AutoModelForCausalLM.from_pretrained(self.arguments["model"], dtype=dtype)
+
+    def _choose(self, adapter: LoRARequest | None) -> None:
+        number = 0 if adapter is None else adapter.lora_int_id
+        if adapter is not None and number not in self._models:
+            if not self.arguments.get("enable_lora"):
+                raise ValueError(f"Got lora_request {adapter} but LoRA is not enabled!")
+            if (rank := PeftConfig.from_pretrained(adapter.lora_path).r) > (most := self.arguments["max_lora_rank"]):
+                raise ValueError(f"LoRA rank {rank} is greater than max_lora_rank {most}.")
+            self._models[number] = PeftModel.from_pretrained(self._load(), adapter.lora_path)
+        if self._model is not self._models[number]:
+            self._model = self._models[number]
+            self._known.clear()
 
     def _answer(self, prompt: tuple[int, ...], asked: SamplingParams) -> SimpleNamespace:
         if len(prompt) >= self._sequence:

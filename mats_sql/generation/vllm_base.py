@@ -1,0 +1,201 @@
+"""One vLLM for all agents of a base: it starts once, and each call says which LoRA adapter answers.
+
+A team of adapters on one base so loads one checkpoint, where a card has room for no more. Which agents share is seen
+from their files: the base of a checkpoint in layers is linked, not copied (:mod:`mats_sql.layers`). Copies of equal
+bytes, as on another file system, do not share; they answer alike.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mats_sql.config import GenerationSettings
+from mats_sql.digests import digest_json
+from mats_sql.errors import EngineError, one_line
+from mats_sql.generation.checkpoint import context_length
+from mats_sql.generation.loaded import LOADED, free_memory
+from mats_sql.layers import merged
+
+if TYPE_CHECKING:
+    from vllm import LLM, RequestOutput, SamplingParams
+
+RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""The most that an adapter's rank may be, as vLLM's ``max_lora_rank`` takes them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """An adapter of PEFT's on a base, known to it by its number (from 1)."""
+
+    number: int
+    rank: int
+    folder: Path
+
+
+class VllmBase:
+    """A base that runs in vLLM from the first call until another checkpoint needs the room.
+
+    Adapters are announced before they answer: vLLM is started for the largest rank that it has heard of, and again for
+    a larger one.
+    """
+
+    def __init__(self, settings: GenerationSettings, checkpoint: Path | str) -> None:
+        """Start nothing. ``checkpoint`` may have layers: then they are merged, and it is a base all the same."""
+        self.starts = 0
+        self._settings = settings
+        self._checkpoint = checkpoint
+        self._llm: LLM | None = None
+        self._ranks: list[int] = []
+        self._started_for = 0
+        self._agents = 0
+        self._lock = threading.RLock()
+
+    def join(self, rank: int) -> int:
+        """Announce an agent whose adapter has this rank, 0 for the base itself; return its number."""
+        with self._lock:
+            self._agents += 1
+            self._ranks.append(rank)
+            return len(self._ranks)
+
+    def leave(self) -> None:
+        """Say that an agent asks nothing more; the last one's leaving frees the memory."""
+        with self._lock:
+            self._agents -= 1
+            if not self._agents:
+                LOADED.unload(self)
+
+    @contextmanager
+    def loaded(self, adapter: Adapter | None) -> Iterator[LLM]:
+        """Give vLLM, started so that ``adapter`` may answer, until the block ends."""
+        with self._lock:  # a call is of one agent: vLLM's own interface is for one thread
+            if adapter is not None and self._llm is not None and adapter.rank > self._started_for:
+                LOADED.unload(self)
+            # one, unless told otherwise: each takes gpu_memory_utilization of the card, whatever its size
+            with LOADED.holding(self, self._settings.loaded_models or 1):
+                assert self._llm is not None
+                yield self._llm
+
+    def run(
+        self, prompts: Sequence[Sequence[int]], parameters: Sequence[SamplingParams], adapter: Adapter | None
+    ) -> list[RequestOutput]:
+        """Return the outputs of requests, in order. Raises :class:`EngineError` when vLLM does not start or dies."""
+        from vllm import TokensPrompt
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        asked = [TokensPrompt(prompt_token_ids=list(ids)) for ids in prompts]
+        try:
+            with self.loaded(adapter) as llm:
+                options = _asked_of(adapter)
+                outputs: list[RequestOutput] = llm.generate(asked, list(parameters), use_tqdm=False, **options)
+        except EngineDeadError as error:
+            LOADED.unload(self)  # so that the next call starts another
+            raise EngineError(
+                f"vLLM's engine must live until all is drawn, but: {one_line(error)}; lower generation.decode_rows, or "
+                "look for the cause above"
+            ) from None
+        return outputs
+
+    def load(self) -> None:
+        """Start vLLM. Raises :class:`EngineError` when it does not start."""
+        from vllm import LLM
+        from vllm.platforms import current_platform
+
+        on_cpu, largest = current_platform.is_cpu(), max(self._ranks, default=0)
+        try:
+            with merged(self._checkpoint) as folder:
+                arguments = llm_arguments(self._settings, folder, context_length(self._checkpoint), on_cpu=on_cpu)
+                self._llm = LLM(**arguments, **lora_arguments(largest, sum(map(bool, self._ranks))))
+        except (OSError, ValueError, RuntimeError) as error:
+            raise EngineError(
+                f"vLLM must start with {self._checkpoint}, but: {one_line(error)}; check model and memory "
+                "(generation.gpu_memory_utilization)"
+            ) from None
+        self._started_for = largest
+        self.starts += 1
+
+    def unload(self) -> None:
+        """End vLLM and free its memory."""
+        if self._llm is not None:
+            self._llm.llm_engine.engine_core.shutdown()
+            self._llm = None
+            free_memory()
+
+
+_BASES: weakref.WeakValueDictionary[str, VllmBase] = weakref.WeakValueDictionary()
+_OPENING = threading.Lock()
+
+
+def shared_base(settings: GenerationSettings, checkpoint: Path | str) -> VllmBase:
+    """Return this process's vLLM of a checkpoint's files under these settings, made when there is none."""
+    known_as = digest_json([settings.model_dump(mode="json"), _files(checkpoint)])
+    with _OPENING:
+        base = _BASES.get(known_as)
+        if base is None:
+            base = _BASES[known_as] = VllmBase(settings, checkpoint)
+        return base
+
+
+def _files(checkpoint: Path | str) -> object:
+    folder = Path(checkpoint)
+    if not folder.is_dir():
+        return str(checkpoint)
+    found = [(path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file()]
+    return [[path.relative_to(folder).as_posix(), stat.st_dev, stat.st_ino, stat.st_mtime_ns] for path, stat in found]
+
+
+def sequence_length(settings: GenerationSettings, context: int | None) -> int:
+    """Return how many tokens a prompt and its answer may have together, if the model takes ``context`` at most."""
+    wanted = settings.max_prompt_tokens + settings.longest_answer
+    return wanted if context is None else min(wanted, context)
+
+
+def llm_arguments(
+    settings: GenerationSettings, model: Path | str, context: int | None, *, on_cpu: bool
+) -> dict[str, object]:
+    """Return what ``vllm.LLM`` is started with; ``context`` is the most tokens that the model itself takes, if known.
+
+    A sequence holds the longest prompt and the longest answer of any agent, not all that the model could take: the
+    32,768 tokens of Qwen2.5 would have to fit one step of the scheduler. A step holds at least one whole sequence. On a
+    GPU whether a prompt may be split over steps is vLLM's own choice; on a CPU it may not: vLLM's CPU sampler crashes
+    on a split prompt that has a seed.
+    """
+    sequence = sequence_length(settings, context)
+    arguments: dict[str, object] = {
+        "model": str(model),
+        "dtype": settings.dtype,
+        "max_model_len": sequence,
+        "max_num_batched_tokens": max(settings.batch_tokens, sequence),
+        "max_num_seqs": settings.decode_rows,
+        "gpu_memory_utilization": settings.gpu_memory_utilization,
+        "tensor_parallel_size": settings.tensor_parallel_size,
+        "enable_prefix_caching": True,
+        "generation_config": "vllm",
+        "seed": 0,
+    }
+    if settings.quantization is not None:
+        arguments["quantization"] = settings.quantization
+    if on_cpu:
+        arguments["enable_chunked_prefill"] = False
+    return arguments
+
+
+def lora_arguments(rank: int, adapters: int) -> Mapping[str, object]:
+    """Return what ``vllm.LLM`` is started with for adapters of up to this rank: one at a time, all of them at hand."""
+    if not rank:
+        return {}
+    most = next(known for known in RANKS if known >= rank)
+    return {"enable_lora": True, "max_loras": 1, "max_lora_rank": most, "max_cpu_loras": adapters}
+
+
+def _asked_of(adapter: Adapter | None) -> dict[str, object]:
+    if adapter is None:
+        return {}
+    from vllm.lora.request import LoRARequest
+
+    return {"lora_request": LoRARequest(str(adapter.number), adapter.number, str(adapter.folder))}
