@@ -26,7 +26,6 @@ from mats_sql.training.separate import train
 from mats_sql.training.steps import share_of_step, step_size
 from tests.training.processes import children, is_spawned
 
-
 TWO, ONE = TrainingSettings(processes=2), TrainingSettings()
 
 

@@ -26,7 +26,6 @@ from mats_sql.training.jobs import TrainingJob
 from mats_sql.training.separate import runs_separately, train
 from tests.training.processes import children, state
 
-
 ALONE, HERE = TrainingSettings(separate=True), TrainingSettings(separate=False)
 FAST = SftSettings(batch_size=4, learning_rate=1e-3, checkpoint_steps=2, max_tokens=256)
 
