@@ -345,7 +345,7 @@ def lineage(config: Path, overrides: tuple[str, ...], address: str) -> None:
 @click.option("--out", type=PATH, required=True, help="The folder to write, empty or not there yet.")
 @click.option("--evaluation", metavar="RUN", help="An evaluate run whose scores go into an agent's model card.")
 @click.option("--license", "license_id", help="The licence in an agent's model card; default: that of its base.")
-@click.option("--adapter", is_flag=True, help="Of a LoRA training the adapter alone, not the merged weights.")
+@click.option("--adapter", is_flag=True, help="Of LoRA trainings one adapter on the base, not the merged weights.")
 def release(
     config: Path,
     overrides: tuple[str, ...],

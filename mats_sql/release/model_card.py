@@ -25,7 +25,7 @@ class Card:
     """What a card says.
 
     ``base`` is the checkpoint that all training began with, ``base_on_hub`` its hub name, if known; ``loads_on`` names
-    what an adapter is put on: the base, or an agent that was trained from it.
+    what an adapter is put on: the base, or an agent whose full weights were trained from it.
     """
 
     title: str

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mats_sql.errors import ConfigError, StageInputError
 from mats_sql.evaluation import JudgedCandidate, team_metrics
-from mats_sql.layers import ADAPTER_CONFIG, adapters_of, write_merged
+from mats_sql.layers import ADAPTER_CONFIG, adapters_of, write_joined, write_merged
 from mats_sql.parquet import read_records
 from mats_sql.pipeline import QuestionRow
 from mats_sql.preference import PreferencePair
@@ -49,7 +49,8 @@ class ReleaseRequest:
 
     ``address`` is a run's id or a registered version; ``out`` a folder that is not there yet, or empty.
     ``evaluation`` names an evaluate run whose scores go into a model's card; ``license`` (an identifier of the hub)
-    stands there instead of the base's; ``adapter`` asks for a LoRA training's adapter instead of the merged weights.
+    stands there instead of the base's; ``adapter`` asks for what LoRA trained, as one adapter, instead of the merged
+    weights.
     """
 
     address: str
@@ -135,10 +136,12 @@ def _model(store: Store, model: Artifact, request: ReleaseRequest, folder: Path)
         raise StageInputError(
             f"--adapter needs a LoRA training, but {request.address} trained full weights; leave it out"
         )
-    if adapters and not request.adapter:
+    if request.adapter:
+        write_joined(model.path, folder)
+    elif adapters:
         write_merged(model.path, folder)
     else:
-        shutil.copytree(adapters[-1] if adapters else model.path, folder, dirs_exist_ok=True)
+        shutil.copytree(model.path, folder, dirs_exist_ok=True)
     card = _card(store, model, request, is_adapter=request.adapter)
     if card.is_adapter:
         _name_base(folder / ADAPTER_CONFIG, card.loads_on)
@@ -162,7 +165,7 @@ def _card(store: Store, model: Artifact, request: ReleaseRequest, *, is_adapter:
         base_on_hub=known.name if known else "",
         license=_license(request, base),
         is_adapter=is_adapter,
-        loads_on=_trained_from(store, made, known.name if known else base),
+        loads_on=_below_adapters(store, model.run_id) or (known.name if known else base),
         run_id=model.run_id,
         commit=made.commit,
         settings=made.settings,
@@ -173,11 +176,13 @@ def _card(store: Store, model: Artifact, request: ReleaseRequest, *, is_adapter:
     )
 
 
-def _trained_from(store: Store, made: Provenance, first: str) -> str:
-    """Return the name of what a training began with: the base checkpoint, or the agent that was trained before it."""
-    record = made.inputs.get("base")
+def _below_adapters(store: Store, run_id: str) -> str:
+    """Return the name of the agent with full weights that an agent's adapters lie on; empty for the first base."""
+    record = provenance_of(store, run_id).inputs.get("base")
     if record is None or not record.run_id:
-        return first
+        return ""
+    if adapters_of(input_of(store, run_id, "base").path):
+        return _below_adapters(store, record.run_id)
     version = version_of(store, record.digest)
     return f"the released {version}" if version else f"the released agent of run {record.run_id}"
 

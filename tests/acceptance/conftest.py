@@ -24,10 +24,10 @@ ROOT = Path(__file__).parent.parent.parent
 
 EXPERIMENT: Mapping[str, object] = {
     "name": "small",
-    "benchmark": {"kind": "lab", "validation_questions": 12},
-    "lab": {"train_databases": 8, "train_questions": 100, "dev_databases": 4, "dev_questions": 36},
+    "benchmark": {"kind": "lab", "validation_questions": 8},
+    "lab": {"train_databases": 8, "train_questions": 80, "dev_databases": 4, "dev_questions": 24},
     "sft": {agent: {"batch_size": 8, "max_examples": 48} for agent in ("planner", "validator", "fixer", "selector")},
-    "rollout": {"questions": 40, "plans": 3, "critiques": 3},
+    "rollout": {"questions": 30, "plans": 3, "critiques": 3},
     "pairs": {"max_pairs_per_prompt": 4, "evaluation_share": 0.25},
     "orpo": {"checkpoint_steps": 2},
     "processes": 1,  # the last bits of a score depend on what was scored before it

@@ -110,7 +110,7 @@ def test_diagnose_shows_the_ladder_of_a_team_without_another_look(finished: Fini
     assert "✓" not in done.stderr
     assert looks(client) == before
     validation = finished[0].call("diagnose", "--team", "sft", "--part", "validation")
-    assert "12 validation questions" in validation.stdout, validation.stderr
+    assert "8 validation questions" in validation.stdout, validation.stderr
     refused = finished[0].call("diagnose", "--part", "validation")
     assert refused.returncode == 2
     assert "name the team" in refused.stderr

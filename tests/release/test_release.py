@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 from click.testing import CliRunner
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from mats_sql.agents import Verdict, user
@@ -21,7 +21,7 @@ from mats_sql.cli import commands
 from mats_sql.errors import ConfigError, StageInputError, TrackingError
 from mats_sql.evaluation import JudgedCandidate
 from mats_sql.lab.base import base_model_path
-from mats_sql.layers import base_of, begin_layer
+from mats_sql.layers import base_of, begin_layer, load_weights
 from mats_sql.parquet import write_records
 from mats_sql.pipeline import QuestionRow
 from mats_sql.preference import PreferencePair
@@ -94,7 +94,9 @@ def agent(store: Store, agent: str = "planner", *, lora: bool = False, base: Art
         if lora:
             folder.mkdir()
             below = AutoModelForCausalLM.from_pretrained(base_of(base.path))
-            adapted = get_peft_model(below, LoraConfig(r=8, target_modules="all-linear", task_type="CAUSAL_LM"))
+            adapted = get_peft_model(
+                below, LoraConfig(r=8, target_modules="all-linear", task_type="CAUSAL_LM", init_lora_weights=False)
+            )
             write_adapter(adapted, begin_layer(folder, base.path), torch.bfloat16)
         else:
             shutil.copytree(base.path, folder)
@@ -227,10 +229,25 @@ def test_a_card_names_the_published_base_and_its_licence_through_all_trainings(s
         assert front["base_model"] == "Qwen/Qwen2.5-Coder-3B-Instruct"
         assert (front["license"], front["license_name"]) == ("other", "qwen-research")
     configs = [json.loads((tmp_path / name / "adapter_config.json").read_text()) for name in ("first", "second")]
-    assert [config["base_model_name_or_path"] for config in configs] == [
-        "Qwen/Qwen2.5-Coder-3B-Instruct",
-        f"the released agent of run {first.run_id}",  # an adapter on merged weights is no adapter of the base
-    ]
+    assert [config["base_model_name_or_path"] for config in configs] == ["Qwen/Qwen2.5-Coder-3B-Instruct"] * 2
+    assert [config["r"] for config in configs] == [8, 16]
+
+
+def test_an_adapter_of_two_trainings_gives_on_the_base_what_both_gave(store: Store, tmp_path: Path) -> None:
+    second = agent(store, lora=True, base=agent(store, lora=True))
+    release(store, ReleaseRequest(second.run_id, tmp_path / "adapter", adapter=True))
+    base = AutoModelForCausalLM.from_pretrained(base_model_path(), dtype=torch.float32)
+    loaded = PeftModel.from_pretrained(base, tmp_path / "adapter").merge_and_unload().state_dict()
+    layered = load_weights(second.path, torch.float32).state_dict()
+    half = AutoModelForCausalLM.from_pretrained(base_model_path()).dtype
+    torch.testing.assert_close({name: weights.to(half).float() for name, weights in loaded.items()}, layered)
+
+
+def test_an_adapter_on_full_weights_of_one_s_own_names_the_agent_that_has_them(store: Store, tmp_path: Path) -> None:
+    first = agent(store)
+    release(store, ReleaseRequest(agent(store, lora=True, base=first).run_id, tmp_path / "adapter", adapter=True))
+    config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == f"the released agent of run {first.run_id}"
 
 
 def test_a_card_takes_scores_only_of_a_team_with_the_agent(store: Store, tmp_path: Path) -> None:
