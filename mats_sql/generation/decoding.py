@@ -9,7 +9,7 @@ row's seed. So a draw depends on nothing but the prompt, the seed and the temper
 shapes float32 logits differ in their last digits, enough to change one token in some hundred thousand. Where rounding
 could change a choice (:func:`_choose` says where that is), the row's logits are computed once more for the row alone,
 and that choice counts whatever the batch was. In half precision the rounding is too coarse for this, and equal draws
-in different batches are equal in distribution only.
+in different batches are equal in distribution only. Scores are computed a prompt at a time where that costs nothing.
 """
 
 from __future__ import annotations
@@ -125,15 +125,20 @@ class Decoder:
     def score(
         self, prompts: Collection[tuple[int, ...]], endings: Sequence[tuple[int, ...]]
     ) -> Iterator[tuple[tuple[int, ...], list[float]]]:
-        """Yield each prompt's tokens with the log-probability of each ending (at most ``MAX_BRANCHES``) after it."""
+        """Yield each prompt's tokens with the log-probability of each ending (at most ``MAX_BRANCHES``) after it.
+
+        On a CPU in float32 each prompt is computed alone: a batch is no faster there, and so its score is the same to
+        the last bit, whatever else is asked and whatever a cache already knows.
+        """
         branches = tuple(Branch(ending, None) for ending in range(len(endings)))
         waiting = _longest_first([Prompt(tokens, branches) for tokens in prompts])
         longest = max(len(ending) for ending in endings)
         padded = [[*ending, *[0] * (longest - len(ending))] for ending in endings]
         tokens = torch.tensor(padded, device=self._model.device)
         lengths = torch.tensor([len(ending) for ending in endings], device=self._model.device)
+        alone = self._model.device.type == "cpu" and self._model.dtype == torch.float32
         while waiting:
-            unit = _take(waiting, self._size.prompt_tokens, self._size.rows)
+            unit = [waiting.popleft()] if alone else _take(waiting, self._size.prompt_tokens, self._size.rows)
             rows = self._start(unit, 1)
             totals = self._force(rows, tokens[rows.keys], lengths[rows.keys]).view(len(unit), len(endings))
             yield from ((prompt.tokens, row) for prompt, row in zip(unit, totals.tolist(), strict=True))

@@ -30,7 +30,7 @@ EXPERIMENT: Mapping[str, object] = {
     "rollout": {"questions": 30, "plans": 3, "critiques": 3},
     "pairs": {"max_pairs_per_prompt": 4, "evaluation_share": 0.25},
     "orpo": {"checkpoint_steps": 2},
-    "processes": 1,  # the last bits of a score depend on what was scored before it
+    "processes": 1,  # the suite runs two tests at a time
     "policy": {"k": 2},
     "regimes": ["indep", "collab_v2"],
     "controls": False,

@@ -1,6 +1,6 @@
 """What every engine must do, asked of each: transformers (shared and expanded prompts), an HTTP server, vLLM.
 
-Where vLLM is not installed, a stand-in for its interface is asked through the same engine.
+Where vLLM is installed, its own server is asked too; elsewhere a stand-in for its interface takes its place.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from mats_sql.generation.draws import DrawingEngine
 from mats_sql.generation.engine import Completion, Request, Sampling
 from mats_sql.generation.open import open_engine
 from mats_sql.generation.transformers_engine import TransformersEngine
+from tests.generation.vllm_server import vllm_serving
 
 WORDS = ["schools", "county", "order by name", "limit 10", "average", "students > 500", "which", "Alameda"]
 REQUESTS = [
@@ -33,8 +34,8 @@ SAMPLING = Sampling(n=4, temperature=1.0, max_new_tokens=12, seed=5)
 CHOICES = ("yes", "no")
 LONG = Request("long", user("schools " * 450))
 HAS_VLLM = importlib.util.find_spec("vllm") is not None
-VLLM = "vllm" if HAS_VLLM else "vllm-stand-in"
-SUBJECTS = ["transformers-llama", "transformers-qwen2", "transformers-expanded", "openai", VLLM]
+VLLM = ["vllm", "vllm-serve"] if HAS_VLLM else ["vllm-stand-in"]
+SUBJECTS = ["transformers-llama", "transformers-qwen2", "transformers-expanded", "openai", *VLLM]
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,23 @@ def vllm_engine(llama: Path) -> Iterator[DrawingEngine]:
     engine.close()
 
 
+@pytest.fixture(scope="session")
+def vllm_server(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of ``vllm serve`` with the same checkpoint and limit."""
+    limits = (
+        "--served-model-name",
+        "tiny",
+        "--max-model-len",
+        "412",
+        "--dtype",
+        "float32",
+        "--generation-config",
+        "vllm",
+    )
+    with vllm_serving(llama, tmp_path_factory.mktemp("served") / "log", limits) as address:
+        yield address
+
+
 @pytest.fixture(params=SUBJECTS)
 def subject(request: pytest.FixtureRequest) -> Subject:
     """Each engine in turn."""
@@ -83,6 +101,9 @@ def subject(request: pytest.FixtureRequest) -> Subject:
         server = request.getfixturevalue("chat_server")
         settings = GenerationSettings(engine="openai", base_url=server.url, concurrency=4)
         return Subject(name, llama, settings, server.model_name)
+    if name == "vllm-serve":
+        address = request.getfixturevalue("vllm_server")
+        return Subject(name, llama, GenerationSettings(engine="openai", base_url=address, concurrency=4), "tiny")
     if name == "vllm-stand-in":
         request.getfixturevalue("stand_in")
         return Subject(name, llama, GenerationSettings(engine="vllm", max_prompt_tokens=400), llama)
@@ -199,10 +220,17 @@ def test_choice_probabilities_sum_to_one(engine: DrawingEngine) -> None:
     assert [sum(map(math.exp, row)) for row in scores] == pytest.approx([1.0] * len(REQUESTS))
 
 
+def test_what_else_is_scored_changes_no_bit_of_a_score_on_a_cpu(subject: Subject, engine: DrawingEngine) -> None:
+    if subject.settings.engine != "transformers":
+        pytest.skip("how a server or vllm batches is its own")
+    together = engine.choice_logprobs(REQUESTS, CHOICES)
+    assert [engine.choice_logprobs([request], CHOICES)[0] for request in REQUESTS] == together
+
+
 def test_choice_probabilities_are_those_of_a_plain_forward_pass(
     subject: Subject, engine: DrawingEngine, reference: Callable[[Path], Any]
 ) -> None:
-    if subject.name == "openai":
+    if subject.settings.engine == "openai":
         pytest.skip("a chat server lists only its most likely first tokens")
     choices = ("yes", "no", "Conclude: correct.")
     for request, row in zip(REQUESTS, engine.choice_logprobs(REQUESTS, choices), strict=True):
@@ -216,7 +244,7 @@ def test_first_tokens_are_drawn_with_the_models_probabilities(
     subject: Subject, engine: DrawingEngine, reference: Callable[[Path], Any], temperature: float
 ) -> None:
     messages = REQUESTS[3].messages
-    count = 400 if subject.name == "openai" else 4000
+    count = 400 if subject.settings.engine == "openai" else 4000
     sampling = Sampling(n=1, temperature=temperature, max_new_tokens=1, greedy_first=False)
     drawn = engine.generate([Request(str(index), messages) for index in range(count)], sampling)
     observed = Counter(samples[0].text for samples in drawn)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,9 +47,8 @@ def side_by_side(experiment: Experiment) -> Experiment:
 
 
 def answers(workspace: Workspace, team: TeamModels) -> list[JudgedCandidate]:
-    """Return a team's judged candidates; the last bits of a score depend on what was scored before it."""
-    rows = read_candidates(results.evaluation(workspace, team).outputs["candidates"])
-    return [replace(row, selector_score=None) for row in rows]
+    """Return a team's judged candidates."""
+    return read_candidates(results.evaluation(workspace, team).outputs["candidates"])
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -138,10 +137,7 @@ def test_an_evaluation_in_blocks_equals_one_in_one_go(searching: Workspace) -> N
         blocks = Blocks(order, 3, lambda scores: not heard.update(scores))
         parts = results.evaluation(again, team, validation_only=True, blocks=blocks)
     assert (parts.reused, parts.run_id == whole.run_id) == (False, False)
-    one, other = (read_candidates(result.outputs["candidates"]) for result in (whole, parts))
-    assert [replace(row, selector_score=None) for row in one] == [replace(row, selector_score=None) for row in other]
-    # a score is a float32 sum whose last digits depend on what stood in the same batch; the cache keeps the first
-    assert [row.selector_score for row in one] == pytest.approx([row.selector_score for row in other], abs=1e-4)
+    assert parts.outputs["candidates"].digest == whole.outputs["candidates"].digest
     assert parts.metrics["selector_ex"] == whole.metrics["selector_ex"]
     assert heard == selected_correct(read_candidates(whole.outputs["candidates"]))
 

@@ -54,7 +54,7 @@ def served(address: str, folder: Path) -> Iterator[str]:
         process.communicate()
 
 
-@pytest.mark.skipif("MATS_SERVE" not in os.environ, reason="starts MLflow's server, slow when busy: set MATS_SERVE=1")
+@pytest.mark.slow
 @pytest.mark.usefixtures("store_folder")
 def test_the_served_champion_answers_over_http_as_it_does_here(store: Store, source: Source, tmp_path: Path) -> None:
     promote(store, registered_team(store), "the first")
