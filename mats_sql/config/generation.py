@@ -68,10 +68,13 @@ class UntrainedSettings(Section):
         return self
 
 
+ServedAgent = Literal["planner", "validator", "select-validator", "condition-validator", "fixer", "selector"]
+
+
 class ServerSettings(Section):
     """A server that speaks OpenAI's API, asked for one agent whatever the engine of the others is.
 
-    `NAME` is planner, validator (both), fixer or selector.
+    `NAME` is planner, validator (both), select-validator, condition-validator, fixer or selector.
     """
 
     base_url: str | None = Field(None, description="Address of the server; none: generation.base_url.")
@@ -129,7 +132,7 @@ class GenerationSettings(Section):
     model: str | None = Field(
         None, description="The model's name, as that server knows it; none: the only one that the server lists."
     )
-    servers: Mapping[Literal["planner", "validator", "fixer", "selector"], ServerSettings] = Field(
+    servers: Mapping[ServedAgent, ServerSettings] = Field(
         {}, description="Agents that a server answers for, each by its own or by generation.base_url."
     )
     api_key_variable: str = Field("OPENAI_API_KEY", description="Environment variable that holds the server's key.")
@@ -162,7 +165,8 @@ class GenerationSettings(Section):
     def of_agent(self, agent: str) -> GenerationSettings:
         """Return the settings of one agent's engine: those of its server, where it has one."""
         role = agent.rpartition("-")[2]  # both validators are one role
-        server = next((server for name, server in self.servers.items() if name == role), None)
+        served = {str(name): server for name, server in self.servers.items()}
+        server = served.get(agent, served.get(role))
         if server is None:
             return self
         # Another address gets neither the model's name nor the key that are meant for generation.base_url.

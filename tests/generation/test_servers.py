@@ -112,8 +112,19 @@ def test_an_agent_is_asked_at_its_own_server_and_others_where_all_are() -> None:
     }
 
 
+def test_a_validator_of_its_own_name_goes_before_both() -> None:
+    servers = {"validator": {"model": "critic"}, "condition-validator": {"model": "checker"}}
+    settings = GenerationSettings.model_validate({"base_url": "http://all/v1", "servers": servers})
+    asked = [settings.of_agent(agent).model for agent in ("select-validator", "condition-validator")]
+    assert asked == ["critic", "checker"]
+    both = GenerationSettings.model_validate(
+        {"base_url": "http://all/v1", "servers": {"validator": {"model": "critic"}}}
+    )
+    assert both.answer_settings() != settings.answer_settings()
+
+
 def test_only_agents_have_servers() -> None:
-    with pytest.raises(ValidationError, match="Input should be 'planner', 'validator', 'fixer' or 'selector'"):
+    with pytest.raises(ValidationError, match="Input should be 'planner', 'validator', 'select-validator'"):
         GenerationSettings.model_validate({"servers": {"teacher": {"model": "large"}}})
 
 
