@@ -60,6 +60,7 @@ def own_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[objec
     sys.modules.pop(MODULE, None)
 
 
+@pytest.mark.slow
 def test_steps_side_by_side_give_what_they_give_one_after_the_other(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
