@@ -7,6 +7,7 @@ bytes, as on another file system, do not share; they answer alike.
 
 from __future__ import annotations
 
+import itertools
 import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """The most that an adapter's rank may be, as vLLM's ``max_lora_rank`` takes them."""
+_WATCH_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +53,23 @@ class VllmBase:
         self._settings = settings
         self._checkpoint = checkpoint
         self._llm: LLM | None = None
-        self._ranks: list[int] = []
+        self._ranks: dict[int, int] = {}
+        self._numbers = itertools.count(1)
         self._started_for = 0
-        self._agents = 0
         self._lock = threading.RLock()
 
     def join(self, rank: int) -> int:
         """Announce an agent whose adapter has this rank, 0 for the base itself; return its number."""
         with self._lock:
-            self._agents += 1
-            self._ranks.append(rank)
-            return len(self._ranks)
+            number = next(self._numbers)
+            self._ranks[number] = rank
+            return number
 
-    def leave(self) -> None:
+    def leave(self, number: int) -> None:
         """Say that an agent asks nothing more; the last one's leaving frees the memory."""
         with self._lock:
-            self._agents -= 1
-            if not self._agents:
+            del self._ranks[number]
+            if not self._ranks:
                 LOADED.unload(self)
 
     @contextmanager
@@ -90,7 +92,7 @@ class VllmBase:
 
         asked = [TokensPrompt(prompt_token_ids=list(ids)) for ids in prompts]
         try:
-            with self.loaded(adapter) as llm:
+            with self.loaded(adapter) as llm, _hearing_of_its_death(llm):
                 options = _asked_of(adapter)
                 outputs: list[RequestOutput] = llm.generate(asked, list(parameters), use_tqdm=False, **options)
         except EngineDeadError as error:
@@ -106,17 +108,17 @@ class VllmBase:
         from vllm import LLM
         from vllm.platforms import current_platform
 
-        on_cpu, largest = current_platform.is_cpu(), max(self._ranks, default=0)
+        on_cpu, ranks = current_platform.is_cpu(), [rank for rank in self._ranks.values() if rank]
         try:
             with merged(self._checkpoint) as folder:
                 arguments = llm_arguments(self._settings, folder, context_length(self._checkpoint), on_cpu=on_cpu)
-                self._llm = LLM(**arguments, **lora_arguments(largest, sum(map(bool, self._ranks))))
+                self._llm = LLM(**arguments, **lora_arguments(ranks))
         except (OSError, ValueError, RuntimeError) as error:
             raise EngineError(
                 f"vLLM must start with {self._checkpoint}, but: {one_line(error)}; check model and memory "
                 "(generation.gpu_memory_utilization)"
             ) from None
-        self._started_for = largest
+        self._started_for = max(ranks, default=0)
         self.starts += 1
 
     def unload(self) -> None:
@@ -185,12 +187,38 @@ def llm_arguments(
     return arguments
 
 
-def lora_arguments(rank: int, adapters: int) -> Mapping[str, object]:
-    """Return what ``vllm.LLM`` is started with for adapters of up to this rank: one at a time, all of them at hand."""
-    if not rank:
+def lora_arguments(ranks: Sequence[int]) -> Mapping[str, object]:
+    """Return what ``vllm.LLM`` is started with for adapters of these ranks: one at a time, all of them at hand."""
+    if not ranks:
         return {}
-    most = next(known for known in RANKS if known >= rank)
-    return {"enable_lora": True, "max_loras": 1, "max_lora_rank": most, "max_cpu_loras": adapters}
+    most = next(known for known in RANKS if known >= max(ranks))
+    return {"enable_lora": True, "max_loras": 1, "max_lora_rank": most, "max_cpu_loras": len(ranks)}
+
+
+@contextmanager
+def _hearing_of_its_death(llm: LLM) -> Iterator[None]:
+    """Let a call hear that the engine's process died: vLLM knows it, but its call for one thread would wait for ever.
+
+    (vLLM 0.32: ``SyncMPClient.get_output`` waits at a queue into which the thread that notices puts nothing.)
+    """
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    core, over = llm.llm_engine.engine_core, threading.Event()
+    answers, resources = getattr(core, "outputs_queue", None), getattr(core, "resources", None)
+
+    def watch() -> None:
+        while answers is not None and resources is not None and not over.wait(_WATCH_S):
+            if resources.engine_dead:
+                answers.put_nowait(EngineDeadError())
+                return
+
+    watching = threading.Thread(target=watch, daemon=True)
+    watching.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watching.join()
 
 
 def _asked_of(adapter: Adapter | None) -> dict[str, object]:

@@ -58,7 +58,7 @@ class VllmEngine(CheckpointEngine):
         self._rank = rank if rank <= RANKS[-1] else 0  # more than vLLM takes is merged
         self._base = shared_base(settings, base_of(Path(model)) if self._rank else model)
         self._number = self._base.join(self._rank)
-        self._resources.callback(self._base.leave)
+        self._resources.callback(self._base.leave, self._number)
 
     def close(self) -> None:
         """Close the cache and let go of the base; its memory is freed when nobody else holds it."""

@@ -156,8 +156,8 @@ def test_vllm_starts_at_the_first_draw_and_stops_when_another_one_starts(
 
 
 def test_ranks_are_asked_for_as_vllm_takes_them() -> None:
-    assert lora_arguments(0, 0) == {}
-    assert lora_arguments(24, 3) == {"enable_lora": True, "max_loras": 1, "max_lora_rank": 32, "max_cpu_loras": 3}
+    assert lora_arguments([]) == {}
+    assert lora_arguments([8, 24, 16]) == {"enable_lora": True, "max_loras": 1, "max_lora_rank": 32, "max_cpu_loras": 3}
 
 
 @pytest.fixture
@@ -223,23 +223,26 @@ def test_a_base_stays_until_its_last_agent_is_closed(agents: list[Path]) -> None
     assert not llm.running
 
 
+def engine_processes() -> list[int]:
+    return [pid for pid in children(os.getpid()) if Path(f"/proc/{pid}/comm").read_text().startswith("VLLM")]
+
+
 @needs_vllm
 def test_a_killed_engine_process_is_one_line_and_the_next_call_starts_another(
     llama: Path, resources: ExitStack
 ) -> None:
-    before = set(children(os.getpid()))
     engine = opened(resources, SMALL, llama)
     sampling = Sampling(temperature=0, max_new_tokens=8)
     expected = engine.generate(ASK, sampling)
-    for process in set(children(os.getpid())) - before:
-        os.kill(process, signal.SIGKILL)
+    [process] = engine_processes()
+    os.kill(process, signal.SIGKILL)
     with pytest.raises(EngineError, match="vLLM's engine must live until all is drawn, but: ") as caught:
         engine.generate(ASK, sampling)
     assert "\n" not in str(caught.value)
     assert engine.generate(ASK, sampling) == expected
     assert engine.starts == 2
     engine.close()
-    assert set(children(os.getpid())) <= before
+    assert engine_processes() == []
 
 
 @needs_no_vllm
