@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """The most that an adapter's rank may be, as vLLM's ``max_lora_rank`` takes them."""
 _WATCH_S = 1.0
+_GONE_WITHIN_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,11 @@ class VllmBase:
     def unload(self) -> None:
         """End vLLM and free its memory."""
         if self._llm is not None:
-            self._llm.llm_engine.engine_core.shutdown()
+            core = self._llm.llm_engine.engine_core
+            manager = getattr(getattr(core, "resources", None), "engine_manager", None)
+            core.shutdown()
+            for process in getattr(manager, "processes", ()):  # its memory is free when it is gone, not when it is told
+                process.join(_GONE_WITHIN_S)
             self._llm = None
             free_memory()
 
