@@ -70,6 +70,20 @@ def test_a_killed_experiment_ends_with_the_bytes_of_one_that_was_not(
     assert resumed.items() <= straight.items()
 
 
+def test_a_search_of_two_processes_killed_in_its_trials_ends_with_the_bytes_of_one_that_was_not(tmp_path: Path) -> None:
+    """What two workers find does not depend on which was quicker, nor a score on what else was in the cache."""
+    search: dict[str, object] = {"trials": 4, "k": [2, 3], "block_questions": 4}
+    places = [
+        new_place(tmp_path / name, regimes=["indep"], teams={}, processes=2, search=search, main={"search": True})
+        for name in ("whole", "killed")
+    ]
+    assert kill_within(places[1], "search-trial", 2.0)
+    for place in places:
+        done = place.run("main")
+        assert done.returncode == 0, done.stderr
+    assert outputs(places[0]) == outputs(places[1])
+
+
 def test_no_run_is_left_running(killed: Place) -> None:
     client = MlflowClient(killed.tracking_uri)
     experiment = client.get_experiment_by_name("small")

@@ -48,6 +48,10 @@ class Subject:
     model: Path | str
     reused: DrawingEngine | None = None
 
+    def shown(self, text: str) -> str:
+        """Return a text as the subject shows it: vLLM's server holds an unfinished character at the end back."""
+        return text.rstrip("�") if self.name == "vllm-serve" else text
+
     def open(self, cache: Path | None = None, **settings: Any) -> DrawingEngine:
         """Open the engine, with some settings changed."""
         if self.reused is not None:
@@ -184,7 +188,7 @@ def test_greedy_answers_equal_those_of_transformers_generate(
 ) -> None:
     greedy = engine.generate(REQUESTS, Sampling(temperature=0, max_new_tokens=12))
     expected = [reference(subject.checkpoint).greedy(request.messages, 12) for request in REQUESTS]
-    assert [samples[0].text for samples in greedy] == expected
+    assert [subject.shown(samples[0].text) for samples in greedy] == [subject.shown(text) for text in expected]
 
 
 def test_equal_ids_draw_equally_and_different_ids_differently(engine: DrawingEngine) -> None:
@@ -247,8 +251,10 @@ def test_first_tokens_are_drawn_with_the_models_probabilities(
     count = 400 if subject.settings.engine == "openai" else 4000
     sampling = Sampling(n=1, temperature=temperature, max_new_tokens=1, greedy_first=False)
     drawn = engine.generate([Request(str(index), messages) for index in range(count)], sampling)
-    observed = Counter(samples[0].text for samples in drawn)
-    probabilities = _text_probabilities(reference(subject.checkpoint), messages, temperature)
+    observed = Counter(subject.shown(samples[0].text) for samples in drawn)
+    probabilities: dict[str, float] = {}
+    for text, probability in _text_probabilities(reference(subject.checkpoint), messages, temperature).items():
+        probabilities[subject.shown(text)] = probabilities.get(subject.shown(text), 0.0) + probability
     assert _chi_square_p(observed, probabilities) > 1e-3
 
 

@@ -1,4 +1,8 @@
-"""``vllm serve`` as a user starts it, for the tests where vLLM is installed."""
+"""vLLM's own server, for the tests where vLLM is installed.
+
+It is started as the module that ``vllm serve`` runs: the command of vLLM's CPU wheel (0.32.0) asks for the version of a
+package of another name, and ends.
+"""
 
 from __future__ import annotations
 
@@ -23,18 +27,10 @@ def vllm_serving(model: Path, log: Path, arguments: Sequence[str] = ()) -> Itera
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [
-        str(Path(sys.executable).parent / "vllm"),
-        "serve",
-        str(model),
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-    ]
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
     with log.open("w") as stream:
         process = subprocess.Popen(
-            [*command, *arguments],
+            [*command, "--host", "127.0.0.1", "--port", str(port), *arguments],
             env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
             stdout=stream,
             stderr=subprocess.STDOUT,
