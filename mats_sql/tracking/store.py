@@ -21,6 +21,7 @@ from mlflow.exceptions import MlflowException
 from mats_sql.errors import TrackingError, without_password
 from mats_sql.tracking import names
 from mats_sql.tracking.failures import tracking_failures
+from mats_sql.tracking.lock import exclusive
 from mats_sql.tracking.patience import PROBE_TIMEOUT_S, impatient
 
 _SQLITE = "sqlite:///"
@@ -85,7 +86,11 @@ def connect(experiment_name: str, work_dir: Path) -> Store:
     uri = tracking_uri()
     launched = os.environ.pop("MLFLOW_RUN_ID", None)
     remedy = "start the server, or set MLFLOW_TRACKING_URI to another store"
+    _require_writable(work_dir)
     with (
+        exclusive(
+            work_dir / "locks" / "store.lock", "the store's opening", brief=True
+        ),  # MLflow's tables are made once
         impatient(),
         tracking_failures(f"the MLflow store {without_password(uri)} must answer", remedy, OSError, ImportError),
     ):
@@ -95,7 +100,6 @@ def connect(experiment_name: str, work_dir: Path) -> Store:
         experiment, run = _launched_experiment(client, launched) or (_experiment(client, experiment_name), None)
         _require_own_place(uri, experiment)
         _mark(client, experiment)
-    _require_writable(work_dir)
     return Store(client, experiment, work_dir, run)
 
 

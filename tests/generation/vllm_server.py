@@ -8,25 +8,19 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.error import URLError
 
-_STARTS_WITHIN_S = 600
+from tests.serving import free_port, wait_until_healthy
 
 
 @contextmanager
 def vllm_serving(model: Path, log: Path, arguments: Sequence[str] = ()) -> Iterator[str]:
     """Serve a checkpoint; yield where its interface begins (…/v1), once it answers."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
     with log.open("w") as stream:
         process = subprocess.Popen(
@@ -37,19 +31,8 @@ def vllm_serving(model: Path, log: Path, arguments: Sequence[str] = ()) -> Itera
             start_new_session=True,
         )
     try:
-        _wait_until_healthy(process, port, log)
+        wait_until_healthy(process, f"http://127.0.0.1:{port}/health", log)
         yield f"http://127.0.0.1:{port}/v1"
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait()
-
-
-def _wait_until_healthy(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    last = time.monotonic() + _STARTS_WITHIN_S
-    while time.monotonic() < last and process.poll() is None:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health"):
-                return
-        except (URLError, ConnectionError):
-            time.sleep(0.5)  # polling another process, not waiting for a time to pass
-    raise AssertionError(log.read_text()[-4000:])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import socket
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -19,39 +19,31 @@ from mats_sql.rollout.sample import Source
 from mats_sql.tracking.promotion import promote
 from mats_sql.tracking.store import Store
 from mats_sql.tracking.team_model import TeamModel
+from tests.serving import free_port, wait_until_healthy
 from tests.tracking.restored_environment import registered_team
-
-STARTED = "Application startup complete"
 
 
 @contextmanager
 def served(address: str, folder: Path) -> Iterator[str]:
     """Serve a model as a user does; yield where it takes questions, once it does."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port, log = free_port(), folder / "log"
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # MLflow starts uvicorn by its name
     command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", address, "--env-manager", "local"]
-    process = subprocess.Popen(
-        [*command, "--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--timeout", "600"],
-        cwd=folder,
-        env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "PATH": path},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stderr is not None
+    with log.open("w") as stream:
+        process = subprocess.Popen(
+            [*command, "--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--timeout", "600"],
+            cwd=folder,
+            env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "PATH": path},
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     try:
-        log: list[str] = []
-        while not log or STARTED not in log[-1]:
-            line = process.stderr.readline()
-            assert line, "".join(log)
-            log.append(line)
+        wait_until_healthy(process, f"http://127.0.0.1:{port}/ping", log)
         yield f"http://127.0.0.1:{port}/invocations"
     finally:
-        os.killpg(process.pid, 15)
-        process.communicate()
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
 
 
 @pytest.mark.slow
