@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from mats_sql.agents import FIXER, PLANNER, PROMPT_VERSIONS, SELECTOR, Validator, validator_name
+from mats_sql.generation import Engine
 from mats_sql.parquet import write_records
 from mats_sql.pipeline.questions import TRAIN, read_split, train_folds, train_source
 from mats_sql.pipeline.shown import log_previews
@@ -153,8 +155,8 @@ def _draw_plans(
 ) -> None:
     started = time.monotonic()
     plans: list[PlanRow] = []
-    for planner, fold in zip(planners, train_folds(workspace.experiment, source), strict=True):
-        with workspace.engine(PLANNER, planner.path) as engine:
+    with _opened(workspace, [(PLANNER, planner) for planner in planners]) as engines:
+        for engine, fold in zip(engines, train_folds(workspace.experiment, source), strict=True):
             plans += draw.plans(source.part(fold), engine)
     plans.sort(key=lambda row: (row.question_id, row.sample_index))
     _publish(run, Pool(tuple(plans)), "plans", time.monotonic() - started)
@@ -165,14 +167,21 @@ def _draw_pool(workspace: Workspace, run: StageRun, source: Source, origin: Pool
     rows = tuple(row for row in read_pool(origin.plans.path).plans if row.question_id in source.tasks)
     reviews = reviews_of(source, rows)
     critiques: list[CritiqueRow] = []
-    for validator, model in origin.validators.items():
-        with workspace.engine(validator_name(validator), model.path) as engine:
+    agents = [(validator_name(validator), model) for validator, model in origin.validators.items()]
+    with _opened(workspace, [*agents, (FIXER, origin.fixer)]) as (*validators, fixer):
+        for validator, engine in zip(origin.validators, validators, strict=True):
             critiques += draw.critiques(reviews, validator, engine)
-    schemas = read_split(workspace.experiment, TRAIN).schemas
-    critiques = with_right_content(critiques, rows, source.golds, schemas)
-    with workspace.engine(FIXER, origin.fixer.path) as engine:
-        fixes = draw.fixes(source, reviews, critiques, engine)
+        schemas = read_split(workspace.experiment, TRAIN).schemas
+        critiques = with_right_content(critiques, rows, source.golds, schemas)
+        fixes = draw.fixes(source, reviews, critiques, fixer)
     _publish(run, Pool(rows, tuple(critiques), tuple(fixes)), "pool", time.monotonic() - started)
+
+
+@contextmanager
+def _opened(workspace: Workspace, agents: Sequence[tuple[str, Artifact]]) -> Iterator[list[Engine]]:
+    """Open the engines of all agents that a stage asks, one after the other, so that those of one base may share it."""
+    with ExitStack() as resources:
+        yield [resources.enter_context(workspace.engine(name, model.path)) for name, model in agents]
 
 
 def _publish(run: StageRun, pool: Pool, name: str, elapsed_s: float) -> None:
