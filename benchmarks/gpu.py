@@ -110,7 +110,7 @@ def full() -> Size:
 def small() -> Size:
     """Return the sizes for trying the code on a CPU."""
     shape = replace(
-        _published("0.5B"), width=64, feed_forward=128, layers=2, heads=4, key_heads=2, head_size=16, vocabulary=512
+        _published("0.5B"), width=64, feed_forward=128, layers=2, heads=2, key_heads=1, head_size=32, vocabulary=512
     )
     pretraining = PretrainSettings(copy_steps=0, warmup_steps=1, examples=2 * 4 * 76, batch_size=4, width=64, layers=2)
     return Size({"tiny": shape}, {"tiny": 2}, 96, 16, 4, 2, 4, pretraining, "cpu", "float32")
