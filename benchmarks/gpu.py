@@ -113,7 +113,7 @@ def small() -> Size:
         _published("0.5B"), width=64, feed_forward=128, layers=2, heads=2, key_heads=1, head_size=32, vocabulary=512
     )
     pretraining = PretrainSettings(copy_steps=0, warmup_steps=1, examples=2 * 4 * 76, batch_size=4, width=64, layers=2)
-    return Size({"tiny": shape}, {"tiny": 2}, 96, 16, 4, 2, 4, pretraining, "cpu", "float32")
+    return Size({"tiny": shape}, {"tiny": 2}, 96, 16, 64, 4, 4, pretraining, "cpu", "float32")
 
 
 @click.command(help=__doc__.splitlines()[0] if __doc__ else None)
@@ -284,6 +284,7 @@ def _vllm(size: Size, work: Path) -> Iterator[Row]:
     engine = open_engine(_generation(size, "vllm"), _checkpoint(size, work))
     assert isinstance(engine, VllmEngine)
     engine.generate(_requests(size, "warm")[:1], Sampling(temperature=0, max_new_tokens=2))
+    engine.choice_logprobs(_requests(size, "warm")[:1], CHOICES)
     tokens = engine._tokens.prompts([request.messages for request in _requests(size, "raw")])
     drawing = [
         _parameters(Draw((), index), Sampling(max_new_tokens=size.answer), sorted(engine._tokens.stop_ids))
