@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import time
 import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 _WITHIN_S = 600
@@ -19,8 +24,21 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def wait_until_healthy(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
-    """Return once a server answers at ``address``; fail with its ``log`` when it ends before, or takes ten minutes."""
+@contextmanager
+def serving(command: Sequence[str], health: str, log: Path, **options: Any) -> Iterator[None]:
+    """Run a server while the block runs, which begins once it answers at ``health``; ``options`` are ``Popen``'s."""
+    with log.open("w") as stream:
+        process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True, **options)
+    try:
+        _wait_until_healthy(process, health, log)
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+
+
+def _wait_until_healthy(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
+    """Fail with the server's ``log`` when it ends before it answers, or takes ten minutes."""
     last = time.monotonic() + _WITHIN_S
     while time.monotonic() < last and process.poll() is None:
         try:

@@ -88,9 +88,7 @@ def connect(experiment_name: str, work_dir: Path) -> Store:
     remedy = "start the server, or set MLFLOW_TRACKING_URI to another store"
     _require_writable(work_dir)
     with (
-        exclusive(
-            work_dir / "locks" / "store.lock", "the store's opening", brief=True
-        ),  # MLflow's tables are made once
+        exclusive(work_dir / "locks" / "store.lock", "the store", brief=True),  # one makes MLflow's tables
         impatient(),
         tracking_failures(f"the MLflow store {without_password(uri)} must answer", remedy, OSError, ImportError),
     ):

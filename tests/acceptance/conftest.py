@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -63,6 +64,12 @@ class Place:
     def environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
         return kept | {"MLFLOW_TRACKING_URI": self.tracking_uri, "MLFLOW_DISABLE_TELEMETRY": "true"}
+
+    def start(self, entry_point: str, **options: Any) -> subprocess.Popen[str]:
+        """Start an entry point in a process of its own; ``options`` are ``Popen``'s."""
+        return subprocess.Popen(
+            self.command(entry_point), cwd=self.folder, env=self.environment(), text=True, **options
+        )
 
     def run(self, entry_point: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run an entry point to its end, in a process of its own."""

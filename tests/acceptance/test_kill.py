@@ -27,14 +27,8 @@ def outputs(place: Place) -> dict[str, str]:
 
 def kill_within(place: Place, stage: str, delay_s: float) -> bool:
     """Start `main`, kill it ``delay_s`` after the stage began; false when it ended before."""
-    process = subprocess.Popen(
-        place.command("main"),
-        cwd=place.folder,
-        env=place.environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    silent = subprocess.DEVNULL
+    process = place.start("main", stdout=silent, stderr=silent, start_new_session=True)
     begun: float | None = None
     while process.poll() is None:
         if begun is None and any((place.folder / "work" / "stages").glob(f"{stage}-*/work")):

@@ -7,14 +7,12 @@ package of another name, and ends.
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.serving import free_port, wait_until_healthy
+from tests.serving import free_port, serving
 
 
 @contextmanager
@@ -22,17 +20,7 @@ def vllm_serving(model: Path, log: Path, arguments: Sequence[str] = ()) -> Itera
     """Serve a checkpoint; yield where its interface begins (…/v1), once it answers."""
     port = free_port()
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
-    with log.open("w") as stream:
-        process = subprocess.Popen(
-            [*command, "--host", "127.0.0.1", "--port", str(port), *arguments],
-            env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        wait_until_healthy(process, f"http://127.0.0.1:{port}/health", log)
+    place = ["--host", "127.0.0.1", "--port", str(port), *arguments]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    with serving([*command, *place], f"http://127.0.0.1:{port}/health", log, env=environment):
         yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait()

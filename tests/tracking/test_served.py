@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
@@ -19,7 +17,7 @@ from mats_sql.rollout.sample import Source
 from mats_sql.tracking.promotion import promote
 from mats_sql.tracking.store import Store
 from mats_sql.tracking.team_model import TeamModel
-from tests.serving import free_port, wait_until_healthy
+from tests.serving import free_port, serving
 from tests.tracking.restored_environment import registered_team
 
 
@@ -29,21 +27,10 @@ def served(address: str, folder: Path) -> Iterator[str]:
     port, log = free_port(), folder / "log"
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # MLflow starts uvicorn by its name
     command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", address, "--env-manager", "local"]
-    with log.open("w") as stream:
-        process = subprocess.Popen(
-            [*command, "--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--timeout", "600"],
-            cwd=folder,
-            env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "PATH": path},
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        wait_until_healthy(process, f"http://127.0.0.1:{port}/ping", log)
+    place = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1", "--timeout", "600"]
+    environment = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "PATH": path}
+    with serving([*command, *place], f"http://127.0.0.1:{port}/ping", log, cwd=folder, env=environment):
         yield f"http://127.0.0.1:{port}/invocations"
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait()
 
 
 @pytest.mark.slow

@@ -5,16 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3 import Retry
 
 from mats_sql.errors import TrackingError
 from mats_sql.tracking.artifact import ArtifactKind
@@ -23,12 +19,7 @@ from mats_sql.tracking.registry import register
 from mats_sql.tracking.stage import Stage, StageKey, run_stage
 from mats_sql.tracking.stage_run import StageRun
 from mats_sql.tracking.store import connect
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+from tests.serving import free_port, serving
 
 
 def test_without_a_setting_the_store_is_a_database_in_the_current_folder(
@@ -95,15 +86,9 @@ def server(store_folder: Path) -> Iterator[str]:
     command += ["--artifacts-destination", str(store_folder / "kept"), "--serve-artifacts"]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
     environment |= {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        address = f"http://127.0.0.1:{port}"
-        try:
-            with requests.Session() as session:  # waits longer and longer between attempts to connect
-                session.mount("http://", HTTPAdapter(max_retries=Retry(connect=9, backoff_factor=0.25)))
-                assert session.get(f"{address}/health", timeout=60).text == "OK"
-            yield address
-        finally:
-            process.terminate()
+    address = f"http://127.0.0.1:{port}"
+    with serving(command, f"{address}/health", store_folder / "server.log", env=environment):
+        yield address
 
 
 def test_a_server_with_proxied_artifacts_gives_back_what_it_was_given(
