@@ -6,8 +6,9 @@
 Nothing is downloaded: weights are random, of published shapes, made on the spot. Training takes whole steps (forward,
 backward, clipping, AdamW) on full weights; the first is not timed. Tokens of ORPO are those of both sequences of a
 pair, shared or not, and MFU is 6 x parameters x tokens a second over the card's dense bfloat16 peak: sharing a prompt
-counts as speed. Memory is what a part took at its peak beyond what was held before it. A part that does not fit, or for
-which no time is left, is a line that says so. Pretraining of the lab's base runs on the CPU wherever it runs.
+counts as speed. Memory is what a part took at its peak, weights included, beside what `doctor` says of that step. A
+part that does not fit, does not start, or for which no time is left, is a line that says so. Pretraining of the lab's
+base runs on the CPU wherever it runs.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from pathlib import Path
 import click
 import torch
 from datasets import Dataset
-from orpo import Bench, peak_memory, timed
+from orpo import MIB, Bench, peak_memory, timed
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 from trl import SFTConfig, SFTTrainer
@@ -42,7 +43,10 @@ from mats_sql.config import (
     Policy,
     PretrainSettings,
     SftSettings,
+    TrainerSettings,
 )
+from mats_sql.doctor.memory import training_memory
+from mats_sql.errors import MatsError
 from mats_sql.generation.draws import Draw
 from mats_sql.generation.engine import Engine, Request, Sampling
 from mats_sql.generation.open import open_engine
@@ -62,6 +66,7 @@ from mats_sql.training.sft import sft_trainer
 
 PEAK_TFLOPS = {"H100": 989.0, "H200": 989.0, "A100": 312.0, "L40S": 362.0, "L4": 121.0, "4090": 165.0}
 """Dense bfloat16 peaks by a word of the card's name, as their maker publishes them."""
+COLUMNS = ("part", "system", "rate", "MFU", "peak GiB", "doctor's GiB", "over the reference")
 CHOICES = ("yes", "no")
 STEPS = 3
 LONGEST = 100_000
@@ -85,7 +90,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; ``over`` is the rate over that of the reference."""
+    """One line of the table; ``told_mib`` is `doctor`'s estimate, ``over`` the rate over that of the reference."""
 
     part: str
     system: str
@@ -93,6 +98,7 @@ class Row:
     unit: str = "tokens/s"
     mfu: float | None = None
     peak_mib: float | None = None
+    told_mib: float | None = None
     over: float | None = None
     note: str = ""
 
@@ -119,7 +125,7 @@ def small() -> Size:
 @click.command(help=__doc__.splitlines()[0] if __doc__ else None)
 @click.option("--small", "is_small", is_flag=True, help="Tiny shapes on the CPU, to try the code.")
 @click.option("--minutes", type=float, default=10.0, show_default=True, help="Begin no further part after this long.")
-@click.option("--only", default="", help="Parts whose names begin so, e.g. orpo.")
+@click.option("--only", default="", help="Parts whose names begin so, e.g. orpo,sft.")
 def main(is_small: bool, minutes: float, only: str) -> None:
     """Measure every part and print the table."""
     if not is_small and not torch.cuda.is_available():
@@ -129,9 +135,9 @@ def main(is_small: bool, minutes: float, only: str) -> None:
     found: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         for name, part in _parts(size, Path(folder)).items():
-            if name.startswith(only):
+            if name.startswith(tuple(only.split(","))):
                 found += _kept(name, part, end)
-    click.echo("\n| part | system | rate | MFU | peak GiB | over the reference |\n|---|---|---:|---:|---:|---:|")
+    click.echo(f"\n| {' | '.join(COLUMNS)} |\n|---|---|---:|---:|---:|---:|---:|")
     for row in found:
         click.echo(_line(row))
 
@@ -161,6 +167,8 @@ def _kept(name: str, part: Part, end: float) -> list[Row]:
             click.echo(_line(row))
     except torch.cuda.OutOfMemoryError:
         rows.append(Row(name, "–", note="out of memory"))
+    except MatsError as error:
+        rows.append(Row(name, "–", note=str(error)))
     return rows
 
 
@@ -175,16 +183,28 @@ def _training(part: str, name: str, size: Size, work: Path, systems: Sequence[Ca
     reference = None
     for system, trainer_of in zip(("TRL", "ours"), systems, strict=True):
         try:
-            base = _base(shape, size)
-            step_s, peak_mib = timed(trainer_of(base, size, name, work), bench)
+            with peak_memory(size.device) as peak:
+                base = _base(shape, size)
+                step_s, _ = timed(trainer_of(base, size, name, work), bench)
         except torch.cuda.OutOfMemoryError:
             yield Row(part, system, note="out of memory")
             continue
         rate = tokens / step_s
         reference = rate if system == "TRL" else reference
         over = None if reference is None else rate / reference
-        yield Row(part, system, rate, mfu=_mfu(6 * shape.parameters * rate), peak_mib=peak_mib, over=over)
+        estimate = _estimated_mib(part, size, name) if system == "ours" else None
+        yield Row(
+            part, system, rate, mfu=_mfu(6 * shape.parameters * rate), peak_mib=peak[0], told_mib=estimate, over=over
+        )
         del base
+
+
+def _estimated_mib(part: str, size: Size, name: str) -> float:
+    """Return what `doctor` says that a training's step takes; ORPO's two answers share their prompt."""
+    settings: TrainerSettings = (OrpoSettings if part.startswith("orpo") else SftSettings)(**_settings(size, name))
+    tokens = size.prompt + size.answer * (2 if part.startswith("orpo") else 1)
+    found = training_memory(size.shapes[name], settings, size.batch[name] * tokens, card=size.device == "cuda")
+    return found.total / MIB
 
 
 def _our_orpo(base: BaseModel, size: Size, name: str, work: Path) -> object:
@@ -263,7 +283,7 @@ def _base(shape: ModelShape, size: Size) -> BaseModel:
     tokenizer.chat_template = "{{ messages[0]['content'] + ' ' }}"
     model = random_qwen2(shape, seed=0, dtype=torch.float32, device=size.device)
     model.config.eos_token_id, model.config.pad_token_id = 0, 1
-    return BaseModel(model, tokenizer, torch.float32, use_cache=True)
+    return BaseModel(Path(), model, tokenizer, torch.float32, use_cache=True)
 
 
 # Drawing and scoring
@@ -277,7 +297,10 @@ def _transformers(size: Size, work: Path) -> Iterator[Row]:
 
 
 def _vllm(size: Size, work: Path) -> Iterator[Row]:
-    """Yield the rates of raw ``LLM.generate`` and of our engine around the same LLM, each on prompts of its own."""
+    """Yield the rates of raw ``LLM.generate`` and of our engine around the same LLM, each on prompts of its own.
+
+    Drawing is from texts to texts for both; the raw scoring has its tokens given.
+    """
     if importlib.util.find_spec("vllm") is None:
         yield Row("vllm", "–", note="vllm is not installed: skipped")
         return
@@ -285,13 +308,14 @@ def _vllm(size: Size, work: Path) -> Iterator[Row]:
     assert isinstance(engine, VllmEngine)
     engine.generate(_requests(size, "warm")[:1], Sampling(temperature=0, max_new_tokens=2))
     engine.choice_logprobs(_requests(size, "warm")[:1], CHOICES)
-    tokens = engine._tokens.prompts([request.messages for request in _requests(size, "raw")])
-    drawing = [
-        _parameters(Draw((), index), Sampling(max_new_tokens=size.answer), sorted(engine._tokens.stop_ids))
-        for index in range(size.samples)
-    ]
+    texts = [engine._tokens._render(request.messages) for request in _requests(size, "raw")]
+    sampling, stop_ids = Sampling(max_new_tokens=size.answer), sorted(engine._tokens.stop_ids)
+    drawing = [_parameters(Draw((), index), sampling, stop_ids) for index in range(size.samples)]
+    for parameters in drawing:
+        parameters.detokenize = True
     began = time.perf_counter()
-    outputs = engine._run([ids for ids in tokens for _ in drawing], drawing * len(tokens))
+    with engine._base.loaded(None) as llm:
+        outputs = llm.generate([text for text in texts for _ in drawing], drawing * len(texts), use_tqdm=False)
     raw = sum(len(output.outputs[0].token_ids) for output in outputs) / (time.perf_counter() - began)
     yield Row("vllm draws", "LLM.generate", raw, over=1.0)
     scoring = scoring_of(engine._tokens.choices(_requests(size, "raw")[0].messages, CHOICES))
@@ -403,11 +427,11 @@ def _mfu(flops_per_s: float) -> float | None:
 
 def _line(row: Row) -> str:
     if row.rate is None:
-        return f"| {row.part} | {row.system} | {row.note} | | | |"
+        return f"| {row.part} | {row.system} | {row.note} | | | | |"
     mfu = "–" if row.mfu is None else f"{row.mfu:.1%}"
-    peak = "–" if row.peak_mib is None else f"{row.peak_mib / 1024:.2f}"
+    peak, told = ("–" if mib is None else f"{mib / 1024:.2f}" for mib in (row.peak_mib, row.told_mib))
     over = "–" if row.over is None else f"{row.over:.2f}"
-    return f"| {row.part} | {row.system} | {row.rate:,.1f} {row.unit} | {mfu} | {peak} | {over} |"
+    return f"| {row.part} | {row.system} | {row.rate:,.1f} {row.unit} | {mfu} | {peak} | {told} | {over} |"
 
 
 if __name__ == "__main__":

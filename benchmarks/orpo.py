@@ -254,7 +254,7 @@ def _base(preset: Preset) -> BaseModel:
     tokenizer.chat_template = "{{ messages[0]['content'] + ' ' }}"
     torch.manual_seed(0)
     config = Qwen2Config(**preset.shape, max_position_embeddings=4096, eos_token_id=0, pad_token_id=1)
-    return BaseModel(Qwen2ForCausalLM(config), tokenizer, torch.float32, use_cache=True)
+    return BaseModel(Path(), Qwen2ForCausalLM(config), tokenizer, torch.float32, use_cache=True)
 
 
 def _print_table(found: Sequence[Measurement]) -> None:
