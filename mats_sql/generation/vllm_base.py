@@ -8,6 +8,7 @@ bytes, as on another file system, do not share; they answer alike.
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
@@ -109,6 +110,8 @@ class VllmBase:
         from vllm import LLM
         from vllm.platforms import current_platform
 
+        # asking whether there is a card makes a process one that must not fork, which vLLM does not see (0.26)
+        os.environ.setdefault("VLLM_WORKER_MULTIPROCESSING_METHOD", "spawn")
         on_cpu, ranks = current_platform.is_cpu(), [rank for rank in self._ranks.values() if rank]
         try:
             with merged(self._checkpoint) as folder:
