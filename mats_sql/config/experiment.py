@@ -137,6 +137,11 @@ class Experiment(Section):
                     f"{self.training.processes} and {settings.batch_size} x {settings.gradient_accumulation}; "
                     "change one"
                 )
+            if self.training.shard and settings.lora.rank:
+                raise ValueError(
+                    f"training.shard is for full weights, but {name}.lora.rank is {settings.lora.rank}; "
+                    "set one of them alone"
+                )
         return self
 
     @model_validator(mode="after")

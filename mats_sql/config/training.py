@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from mats_sql.config.section import Fraction, Positive, Rate, Section
 
@@ -78,9 +78,25 @@ class TrainingSettings(Section):
         "last bits of trained weights.",
     )
 
-    def identity(self) -> dict[str, int]:
+    shard: bool = Field(
+        False,
+        description="Whether each of the processes holds only its part of the weights, gradients and optimizer states "
+        "(FSDP), for a model that does not fit one card; for full weights.",
+    )
+
+    def identity(self) -> dict[str, int | bool]:
         """Return what of it can change trained weights."""
-        return {} if self.processes == 1 else {"processes": self.processes}
+        if self.processes == 1:
+            return {}
+        return {"processes": self.processes} | ({"shard": True} if self.shard else {})
+
+    @model_validator(mode="after")
+    def _several_share_a_sharded_model(self) -> TrainingSettings:
+        if self.shard and self.processes == 1:
+            raise ValueError(
+                "training.shard shares a model among training.processes, but that is 1; raise it or leave shard out"
+            )
+        return self
 
 
 class SftSettings(TrainerSettings):

@@ -1,8 +1,8 @@
 """How much memory a stage needs, estimated from a model's shape and the settings; docs/doctor.md has the formulas.
 
 Estimates, not measurements: activations follow the tensors that autograd keeps in transformers' Llama and Qwen2 layers
-(a test counts them), every example is taken to be as long as the settings allow. Not covered: several cards that share
-a model, allocator fragmentation, sliding windows.
+(a test counts them), every example is taken to be as long as the settings allow. Not covered: fragmentation, sliding
+windows.
 """
 
 from __future__ import annotations
@@ -48,11 +48,12 @@ class Drawing:
     bytes_per_number: int
 
 
-def training_memory(shape: ModelShape, settings: TrainerSettings, tokens: int, *, card: bool) -> Memory:
+def training_memory(shape: ModelShape, settings: TrainerSettings, tokens: int, *, card: bool, parts: int = 1) -> Memory:
     """Return the memory of an optimizer step whose micro-batch has ``tokens`` tokens.
 
     Trained weights are float32 whatever the files hold; on a card the computation is bfloat16, so that each weight has
-    a bfloat16 copy, unless ``precision`` asks for float32. Frozen weights beneath adapters are bfloat16 themselves.
+    a bfloat16 copy, unless ``precision`` asks for float32. Frozen weights beneath adapters are bfloat16 themselves. Of
+    a model that is sharded in ``parts``, each process holds one of its weights, gradients and moments.
     """
     half = card if settings.precision == "auto" else settings.precision == "bfloat16"
     adapters = _adapter_parameters(shape, settings.lora)
@@ -60,10 +61,10 @@ def training_memory(shape: ModelShape, settings: TrainerSettings, tokens: int, *
     frozen = _frozen_bytes(settings.lora, half=half and card) if adapters else FULL
     return Memory(
         (
-            ("weights", frozen * shape.parameters + FULL * adapters),
-            ("16-bit copies", _copies(shape, settings) if half and frozen == FULL else 0),
-            ("gradients", FULL * trained),
-            ("optimizer", OPTIMIZER * trained),
+            ("weights", (frozen * shape.parameters + FULL * adapters) // parts),
+            ("16-bit copies", _copies(shape, settings, parts) if half and frozen == FULL else 0),
+            ("gradients", FULL * trained // parts),
+            ("optimizer", OPTIMIZER * trained // parts),
             ("activations", _activations(shape, settings, tokens, HALF if half else FULL)),
             ("logits", _scoring(shape, settings, HALF if half else FULL)),
             ("CUDA", CUDA_CONTEXT if card else 0),
@@ -132,10 +133,9 @@ def _frozen_bytes(lora: LoraSettings, *, half: bool) -> int:
     return HALF if (named if lora.frozen == "auto" else lora.frozen) == "bfloat16" else FULL
 
 
-def _copies(shape: ModelShape, settings: TrainerSettings) -> int:
-    """Autocast keeps a copy of each weight that is trained; of frozen ones checkpointing keeps a layer's at a time."""
-    one_layer = settings.lora.rank and settings.gradient_checkpointing
-    return HALF * shape.parameters // (shape.layers if one_layer else 1)
+def _copies(shape: ModelShape, settings: TrainerSettings, parts: int) -> int:
+    """Autocast keeps a copy of each weight for the backward pass; of a layer at a time with checkpointing or shards."""
+    return HALF * shape.parameters // (shape.layers if settings.gradient_checkpointing or parts > 1 else 1)
 
 
 def _activations(shape: ModelShape, settings: TrainerSettings, tokens: int, size: int) -> int:

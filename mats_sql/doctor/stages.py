@@ -97,9 +97,11 @@ def training_tokens(settings: TrainerSettings, answer_tokens: int) -> int:
 
 def _training_finding(experiment: Experiment, stage: TrainingStage, shape: ModelShape, machine: Machine) -> Finding:
     answer = _answer_tokens(experiment.generation, stage.agent)
+    parts = experiment.training.processes if experiment.training.shard else 1
 
     def needed(settings: TrainerSettings) -> Memory:
-        return training_memory(shape, settings, training_tokens(settings, answer), card=machine.is_card)
+        tokens = training_tokens(settings, answer)
+        return training_memory(shape, settings, tokens, card=machine.is_card, parts=parts)
 
     found = needed(stage.settings)
     if found.total <= machine.memory:

@@ -16,22 +16,29 @@ from transformers.utils.logging import disable_progress_bar, enable_progress_bar
 from mats_sql.config import TrainerSettings
 from mats_sql.seeds import derive_seed
 from mats_sql.threads import usable_cores
+from mats_sql.training.sharing import ALONE, Group, prepare_sharding, sharding_arguments
 from mats_sql.training.steps import share_of_step, warmup_steps
 
 Arguments = TypeVar("Arguments", bound=TrainingArguments)
 
 
 def trainer_arguments(
-    settings: TrainerSettings, visits: int, *, work: Path, seed: int, keep: int, processes: int = 1
+    settings: TrainerSettings,
+    visits: int,
+    *,
+    work: Path,
+    seed: int,
+    keep: int,
+    group: Group = ALONE,
 ) -> dict[str, object]:
     """Return keyword arguments for ``TrainingArguments`` and its subclasses, for a training of that many visits.
 
-    They are those of each of the ``processes`` that share every step.
+    They are those of each process of the ``group`` that shares every step.
 
     ``work`` receives the checkpoints, at most ``keep`` of them; 0 writes none. The data are visited once, in sequence:
     epochs and shuffling are already in the data's order.
     """
-    at_a_time, times = share_of_step(settings, processes)
+    at_a_time, times = share_of_step(settings, group.processes)
     return {
         "output_dir": str(work),
         "num_train_epochs": 1,
@@ -54,6 +61,7 @@ def trainer_arguments(
         "logging_nan_inf_filter": False,
         "report_to": "none",
         "disable_tqdm": True,
+        **(sharding_arguments() if group.sharded else {}),
     }
 
 
@@ -77,13 +85,15 @@ def held_dtype(settings: TrainerSettings) -> torch.dtype:
     return torch.float32
 
 
-def on_one_card(arguments: Arguments) -> Arguments:
-    """Return the arguments with one card for this process, however many it sees.
+def placed(arguments: Arguments) -> Arguments:
+    """Return the arguments with one card for this process, however many it sees, and its part of a sharded model.
 
     transformers would wrap the model in DataParallel, whose replicas run a forward that is bound to the first of them.
     """
     if arguments.n_gpu > 1:
         arguments._n_gpu = 1
+    if arguments.fsdp:
+        prepare_sharding(arguments, half=arguments.bf16)
     return arguments
 
 

@@ -13,6 +13,7 @@ import sys
 from threading import Thread
 
 from mats_sql.training.jobs import TrainingJob
+from mats_sql.training.sharing import Group
 from mats_sql.training.telling import claim_output, speaker, tell
 
 
@@ -21,17 +22,17 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the process that started this one
     order = json.loads(sys.stdin.readline())
     Thread(target=_end_with_the_pipe, daemon=True).start()
-    job, processes = TrainingJob.from_json(order["job"]), int(order["processes"])
-    sys.exit(0 if _do(job, processes) else 1)
+    job, group = TrainingJob.from_json(order["job"]), Group(**order["group"])
+    sys.exit(0 if _do(job, group) else 1)
 
 
-def _do(job: TrainingJob, processes: int) -> bool:
-    if processes == 1:
+def _do(job: TrainingJob, group: Group) -> bool:
+    if group.processes == 1:
         return tell(job, claim_output())
     from mats_sql.training.group import train_in_group
 
     sys.stdout = sys.stderr  # standard output itself stays the pipe: the processes of the group inherit it
-    return train_in_group(job, processes, speaker(1))
+    return train_in_group(job, group, speaker(1))
 
 
 def _end_with_the_pipe() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from mats_sql.config import OrpoSettings, SftSettings
 from mats_sql.parquet import read_records
 from mats_sql.training.report import OnMetrics, TrainingReport
+from mats_sql.training.sharing import ALONE, Group
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,8 @@ class TrainingJob:
         return TrainingJob(base, out, settings, int(str(document["seed"])), data, evaluation, checkpoints)
 
 
-def do_job(job: TrainingJob, on_metrics: OnMetrics, processes: int = 1) -> TrainingReport:
-    """Do a training in this process, one of ``processes`` that share it.
+def do_job(job: TrainingJob, on_metrics: OnMetrics, group: Group = ALONE) -> TrainingReport:
+    """Do a training in this process, one of the ``group`` that shares it.
 
     Raises what :func:`~mats_sql.training.sft.train_sft` and :func:`~mats_sql.training.orpo.train_orpo` raise.
     """
@@ -62,7 +63,7 @@ def do_job(job: TrainingJob, on_metrics: OnMetrics, processes: int = 1) -> Train
             seed=job.seed,
             on_metrics=on_metrics,
             checkpoints=job.checkpoints,
-            processes=processes,
+            group=group,
         )
     from mats_sql.preference import PreferencePair
     from mats_sql.training.orpo import train_orpo
@@ -76,5 +77,5 @@ def do_job(job: TrainingJob, on_metrics: OnMetrics, processes: int = 1) -> Train
         seed=job.seed,
         on_metrics=on_metrics,
         checkpoints=job.checkpoints,
-        processes=processes,
+        group=group,
     )

@@ -17,7 +17,7 @@ from mats_sql.config import OrpoSettings
 from mats_sql.errors import TrainingError
 from mats_sql.preference import PreferencePair
 from mats_sql.seeds import derive_seed
-from mats_sql.training.arguments import all_cores, held_dtype, on_one_card, quiet_files, trainer_arguments
+from mats_sql.training.arguments import all_cores, held_dtype, placed, quiet_files, trainer_arguments
 from mats_sql.training.branched_attention import attend_in_branches, can_branch
 from mats_sql.training.checkpoints import KEPT
 from mats_sql.training.encoding import blank, encode_answers
@@ -28,6 +28,7 @@ from mats_sql.training.orpo_batch import EncodedPair, OrpoCollator
 from mats_sql.training.orpo_trainer import OrpoTrainer, PairDataset
 from mats_sql.training.report import OnMetrics, TrainingReport
 from mats_sql.training.running import Training, Workplace, run_trainer, workplace, write_trained
+from mats_sql.training.sharing import ALONE, Group
 from mats_sql.training.steps import share_of_step, step_size
 from mats_sql.training.token_logps import attach_scorer
 
@@ -45,13 +46,14 @@ def train_orpo(
     seed: int,
     on_metrics: OnMetrics,
     checkpoints: Path | None = None,
-    processes: int = 1,
+    group: Group = ALONE,
 ) -> TrainingReport:
     """Train ``base`` on ``pairs``, evaluate it on ``evaluation`` (may be empty), write a plain checkpoint to ``out``.
 
-    Where a launcher has started several ``processes``, each calls this and takes its part of every step. A pair with an
-    over-long side is dropped whole and listed. With ``checkpoints`` a killed run continues there and ends with the
-    bytes of an uninterrupted one. Raises :class:`TrainingError` (no usable pair, diverged) and :class:`ModelError`.
+    Where a launcher has started several processes, each calls this with their ``group`` and takes its part of every
+    step. A pair with an over-long side is dropped whole and listed. With ``checkpoints`` a killed run continues there
+    and ends with the bytes of an uninterrupted one. Raises :class:`TrainingError` (no usable pair, diverged) and
+    :class:`ModelError`.
     """
     with all_cores(), quiet_files():
         loaded = load_base(base, held_dtype(settings))
@@ -62,7 +64,7 @@ def train_orpo(
                 f"ORPO needs at least one pair of at most {settings.max_tokens} tokens, but got {len(pairs)} pairs of "
                 f"which {len(dropped)} are too long; give pairs or raise orpo.max_tokens"
             )
-        training = Training(base, out, seed, on_metrics, checkpoints, processes)
+        training = Training(base, out, seed, on_metrics, checkpoints, group)
         metrics = _train(loaded, kept, held_out, settings, training)
     return TrainingReport(metrics, dropped + held_out_dropped)
 
@@ -97,7 +99,7 @@ def _train(
     )
     with workplace(training, settings, ([asdict(pair) for pair in part] for part in (pairs, held_out))) as place:
         visits = [pairs[index] for index in order]
-        trainer = orpo_trainer(base, visits, held_out, settings, place, training.seed, training.processes)
+        trainer = orpo_trainer(base, visits, held_out, settings, place, training.seed, training.group)
         metrics = run_trainer(trainer, place, training.on_metrics)
         if held_out:
             metrics |= trainer.final_evaluation()
@@ -112,18 +114,18 @@ def orpo_trainer(
     settings: OrpoSettings,
     place: Workplace,
     seed: int,
-    processes: int = 1,
+    group: Group = ALONE,
 ) -> OrpoTrainer:
     """Return the trainer that visits ``visits`` in their order.
 
     Models with sliding windows or recurrences compute each sequence by itself, whatever the settings ask for.
     """
     keep = KEPT if place.checkpoints else 0
-    arguments = trainer_arguments(settings, len(visits), work=place.folder, seed=seed, keep=keep, processes=processes)
-    if processes > 1:
-        nothing, (at_a_time, _) = blank(base.tokenizer.eos_token_id), share_of_step(settings, processes)
+    arguments = trainer_arguments(settings, len(visits), work=place.folder, seed=seed, keep=keep, group=group)
+    if group.processes > 1:
+        nothing, (at_a_time, _) = blank(base.tokenizer.eos_token_id), share_of_step(settings, group.processes)
         empty = EncodedPair(nothing, nothing)
-        visits, held_out = (filled(part, empty, at_a_time * processes) for part in (visits, held_out))
+        visits, held_out = (filled(part, empty, at_a_time * group.processes) for part in (visits, held_out))
     attach_scorer(base.model, settings.logit_rows)
     branches = can_branch(base.model)
     if branches:
@@ -131,7 +133,7 @@ def orpo_trainer(
     return OrpoTrainer(
         beta=settings.beta,
         model=adapt(base.model, settings.lora, seed=derive_seed(seed, "lora")),
-        args=on_one_card(
+        args=placed(
             TrainingArguments(
                 **arguments,
                 remove_unused_columns=False,

@@ -23,6 +23,7 @@ from mats_sql.training.checkpoints import CheckpointFolder
 from mats_sql.training.lora import write_adapter
 from mats_sql.training.model_files import BaseModel, write_checkpoint
 from mats_sql.training.report import OnMetrics
+from mats_sql.training.sharing import ALONE, Group, gathered
 
 _CLOCK_METRICS = ("runtime", "_per_second", "total_flos", "epoch", "step")
 """Log entries that depend on the machine or repeat what the step says; they are not reported."""
@@ -30,14 +31,14 @@ _CLOCK_METRICS = ("runtime", "_per_second", "total_flos", "epoch", "step")
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """What one training reads and writes, its seed, who hears of its steps, and how many processes share them."""
+    """What one training reads and writes, its seed, who hears of its steps, and who shares them."""
 
     base: Path
     out: Path
     seed: int
     on_metrics: OnMetrics
     checkpoints: Path | None
-    processes: int = 1
+    group: Group = ALONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def write_trained(trainer: Trainer, out: Path, base: BaseModel) -> None:
 
     Among several processes the first one writes, and the others wait for it.
     """
-    model = trainer.accelerator.unwrap_model(trainer.model)
+    model = gathered(trainer, base) if trainer.is_fsdp_enabled else trainer.accelerator.unwrap_model(trainer.model)
 
     def write(draft: Path) -> None:
         if isinstance(model, PeftModel):
@@ -121,7 +122,8 @@ def _settled() -> Iterator[None]:
 def _fingerprint(training: Training, settings: TrainerSettings, data: Iterable[object]) -> str:
     """Digest everything that decides a training's result, apart from the code."""
     weights = digest_tree(training.base) if training.base.exists() else str(training.base)
-    shared = [training.processes] if training.processes > 1 else []
+    group = training.group
+    shared = [] if group == ALONE else [group.processes, *(["sharded"] if group.sharded else [])]
     return digest_json([settings.model_dump(mode="json"), training.seed, weights, list(data), *shared])
 
 

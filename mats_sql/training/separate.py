@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from mats_sql import errors
 from mats_sql.config import TrainingSettings
@@ -20,6 +20,7 @@ from mats_sql.errors import MatsError, TrainingError
 from mats_sql.threads import threads_shared_among
 from mats_sql.training.jobs import TrainingJob, do_job
 from mats_sql.training.report import OnMetrics, TrainingReport
+from mats_sql.training.sharing import ALONE, Group
 from mats_sql.training.telling import lost
 
 _PROGRAM = "from mats_sql.training.child import main; main()"
@@ -31,7 +32,7 @@ def train(job: TrainingJob, where: TrainingSettings, on_metrics: OnMetrics) -> T
     Raises :class:`TrainingError` (no usable data, diverged, the process was killed) and :class:`ModelError`.
     """
     if runs_separately(where):
-        return train_separately(job, on_metrics, where.processes)
+        return train_separately(job, on_metrics, Group(where.processes, where.shard))
     return do_job(job, on_metrics)
 
 
@@ -48,13 +49,13 @@ def runs_separately(where: TrainingSettings) -> bool:
     return bool(torch.cuda.is_available())
 
 
-def train_separately(job: TrainingJob, on_metrics: OnMetrics, processes: int = 1) -> TrainingReport:
+def train_separately(job: TrainingJob, on_metrics: OnMetrics, group: Group = ALONE) -> TrainingReport:
     """Do a training in a child process, or in several that a child starts.
 
     They end with this call whatever happens. Raises what :func:`train` does.
     """
-    with threads_shared_among(processes):
-        child = _start(job, processes)
+    with threads_shared_among(group.processes):
+        child = _start(job, group)
     assert child.stdin is not None
     assert child.stdout is not None
     heard = _Heard()
@@ -86,7 +87,7 @@ class _Heard:
                 raise raised(text)
 
 
-def _start(job: TrainingJob, processes: int) -> subprocess.Popen[str]:
+def _start(job: TrainingJob, group: Group) -> subprocess.Popen[str]:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(entry or os.getcwd() for entry in sys.path)}
     child = subprocess.Popen(
         [sys.executable, "-P", "-c", _PROGRAM],
@@ -97,7 +98,7 @@ def _start(job: TrainingJob, processes: int) -> subprocess.Popen[str]:
     )
     assert child.stdin is not None
     try:
-        child.stdin.write(json.dumps({"job": job.as_json(), "processes": processes}) + "\n")
+        child.stdin.write(json.dumps({"job": job.as_json(), "group": asdict(group)}) + "\n")
         child.stdin.flush()
     except BrokenPipeError:
         pass  # it ended before it read: its end says how

@@ -18,7 +18,7 @@ from mats_sql.config import SftSettings
 from mats_sql.errors import TrainingError
 from mats_sql.seeds import derive_random, derive_seed
 from mats_sql.teaching import SftExample
-from mats_sql.training.arguments import all_cores, held_dtype, on_one_card, quiet_files, trainer_arguments
+from mats_sql.training.arguments import all_cores, held_dtype, placed, quiet_files, trainer_arguments
 from mats_sql.training.checkpoints import KEPT
 from mats_sql.training.encoding import Encoded, blank, encode_answers
 from mats_sql.training.lora import lora_config
@@ -26,6 +26,7 @@ from mats_sql.training.model_files import BaseModel, load_base
 from mats_sql.training.order import filled, visiting_order
 from mats_sql.training.report import OnMetrics, TrainingReport
 from mats_sql.training.running import Training, Workplace, run_trainer, workplace, write_trained
+from mats_sql.training.sharing import ALONE, Group
 from mats_sql.training.steps import share_of_step, step_size
 from mats_sql.training.token_logps import attach_scorer
 
@@ -42,15 +43,16 @@ def train_sft(
     seed: int,
     on_metrics: OnMetrics,
     checkpoints: Path | None = None,
-    processes: int = 1,
+    group: Group = ALONE,
 ) -> TrainingReport:
     """Fine-tune ``base`` on ``examples`` and write a plain transformers checkpoint to ``out``.
 
-    Where a launcher has started several ``processes``, each calls this and takes its part of every step. Over-long
-    examples are dropped and listed, never cut. With ``checkpoints`` a killed run continues there and ends with the
-    bytes of an uninterrupted one. Raises :class:`TrainingError` (no usable example, diverged) and :class:`ModelError`.
+    Where a launcher has started several processes, each calls this with their ``group`` and takes its part of every
+    step. Over-long examples are dropped and listed, never cut. With ``checkpoints`` a killed run continues there and
+    ends with the bytes of an uninterrupted one. Raises :class:`TrainingError` (no usable example, diverged) and
+    :class:`ModelError`.
     """
-    training = Training(base, out, seed, on_metrics, checkpoints, processes)
+    training = Training(base, out, seed, on_metrics, checkpoints, group)
     with all_cores(), quiet_files():
         return _train(_limited(examples, settings.max_examples, seed), settings, training)
 
@@ -66,7 +68,7 @@ def _train(examples: Sequence[SftExample], settings: SftSettings, training: Trai
     )
     with workplace(training, settings, ((item.ids, item.answer_start) for item in kept)) as place:
         visits = [kept[index] for index in order]
-        trainer = sft_trainer(base, visits, settings, place, training.seed, training.processes)
+        trainer = sft_trainer(base, visits, settings, place, training.seed, training.group)
         metrics = run_trainer(trainer, place, training.on_metrics)
         write_trained(trainer, training.out, base)
     return TrainingReport(metrics, dropped)
@@ -129,18 +131,18 @@ def sft_trainer(
     settings: SftSettings,
     place: Workplace,
     seed: int,
-    processes: int = 1,
+    group: Group = ALONE,
 ) -> SFTTrainer:
     """Return the trainer that visits ``visits`` in their order."""
     keep = KEPT if place.checkpoints else 0
-    arguments = trainer_arguments(settings, len(visits), work=place.folder, seed=seed, keep=keep, processes=processes)
-    if processes > 1:
-        at_a_time, _ = share_of_step(settings, processes)
-        visits = filled(visits, blank(base.tokenizer.eos_token_id), at_a_time * processes)
+    arguments = trainer_arguments(settings, len(visits), work=place.folder, seed=seed, keep=keep, group=group)
+    if group.processes > 1:
+        at_a_time, _ = share_of_step(settings, group.processes)
+        visits = filled(visits, blank(base.tokenizer.eos_token_id), at_a_time * group.processes)
     attach_scorer(base.model, settings.logit_rows)
     return _Trainer(
         model=base.model,
-        args=on_one_card(
+        args=placed(
             SFTConfig(
                 **arguments,
                 max_length=None,

@@ -9,16 +9,17 @@ from collections.abc import Callable, Mapping
 
 from mats_sql.errors import MatsError, TrainingError, one_line
 from mats_sql.training.jobs import TrainingJob, do_job
+from mats_sql.training.sharing import ALONE, Group
 
 Say = Callable[[Mapping[str, object]], None]
 
 
-def tell(job: TrainingJob, say: Say, processes: int = 1) -> bool:
+def tell(job: TrainingJob, say: Say, group: Group = ALONE) -> bool:
     """Do a job and say each step, then the report or what a user could mend; return whether there is a report."""
     import torch
 
     try:
-        report = do_job(job, lambda step, metrics: say({"step": step, "metrics": dict(metrics)}), processes)
+        report = do_job(job, lambda step, metrics: say({"step": step, "metrics": dict(metrics)}), group)
     except MatsError as error:
         say({"error": type(error).__name__, "message": str(error)})
         return False

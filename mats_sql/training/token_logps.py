@@ -21,20 +21,24 @@ def attach_scorer(model: PreTrainedModel, rows: int) -> None:
     """Let ``model(..., scored_rows=i, scored_tokens=t)`` return log p(t | its context) per position, in float32.
 
     ``scored_rows`` are flat indices [N] into [batch x length] of the predicting positions, ``scored_tokens`` [N] the
-    tokens they should predict; at most ``rows`` positions' logits exist at a time. Going through ``forward`` keeps
-    PEFT, autocast and DistributedDataParallel in play. Raises :class:`ModelError` for heads that rescale their logits.
+    tokens they should predict; at most ``rows`` positions' logits exist at a time. Going through ``forward``, of the
+    model and of its head, keeps PEFT, autocast, DistributedDataParallel and FSDP in play. Raises :class:`ModelError`
+    for heads that rescale their logits.
     """
     _check_head(model)
-    original = model.forward
+    original, head = model.forward, model.get_output_embeddings()
+    logits = head.forward
 
     def forward(*args: Any, scored_rows: Any = None, scored_tokens: Any = None, **kwargs: Any) -> Any:
         if scored_rows is None:
             return original(*args, **kwargs)
         hidden = model.base_model(*args, use_cache=False, **kwargs).last_hidden_state
-        scored = hidden.flatten(0, 1).index_select(0, scored_rows)
-        return token_log_probs(scored, model.get_output_embeddings().weight, scored_tokens, rows)
+        return head(hidden.flatten(0, 1).index_select(0, scored_rows), scored_tokens)
 
-    model.forward = forward
+    def head_forward(scored: torch.Tensor, tokens: torch.Tensor | None = None) -> torch.Tensor:
+        return logits(scored) if tokens is None else token_log_probs(scored, head.weight, tokens, rows)
+
+    model.forward, head.forward = forward, head_forward
 
 
 def token_log_probs(hidden: torch.Tensor, weight: torch.Tensor, tokens: torch.Tensor, rows: int) -> torch.Tensor:

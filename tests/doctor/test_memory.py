@@ -7,7 +7,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
 from mats_sql.config import LoraSettings, OrpoSettings, SftSettings
-from mats_sql.doctor.memory import FULL, HALF, Drawing, drawing_memory, layer_activations, training_memory
+from mats_sql.doctor.memory import FULL, GIB, HALF, Drawing, drawing_memory, layer_activations, training_memory
 from mats_sql.doctor.stages import training_tokens
 from mats_sql.shapes import PUBLISHED, ModelShape, published, shape_of
 
@@ -170,3 +170,30 @@ def test_the_cache_keeps_a_prompt_once_for_all_its_answers() -> None:
     held = dict(drawing_memory(shape, drawing, card=True).parts)
     assert shape.key_value_numbers == 2 * 36 * 2 * 128
     assert held["KV cache"] == 3 * shape.key_value_numbers * (16 * 10 + 2 * 100)
+
+
+def test_a_shard_holds_its_part_of_weights_gradients_and_moments() -> None:
+    shape, settings = PUBLISHED[0].shape, SftSettings(gradient_checkpointing=True)
+    whole, quarter = (dict(training_memory(shape, settings, 1000, card=True, parts=count).parts) for count in (1, 4))
+    divided = ("weights", "gradients", "optimizer")
+    assert [quarter[name] for name in divided] == [whole[name] // 4 for name in divided]
+    assert all(quarter[name] == whole[name] for name in set(whole) - set(divided))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "tokens", "measured"),
+    [
+        ("0.5B", OrpoSettings(batch_size=8), 1700 + 2 * 200, 35.64),
+        ("0.5B", SftSettings(batch_size=8), 1700 + 200, 30.60),
+        ("3B", OrpoSettings(batch_size=4, gradient_checkpointing=True), 1700 + 2 * 200, 47.61),
+        ("3B", SftSettings(batch_size=4, gradient_checkpointing=True), 1700 + 200, 47.34),
+    ],
+)
+def test_an_estimate_is_no_less_than_a_card_took_and_hardly_more(
+    name: str, settings: SftSettings | OrpoSettings, tokens: int, measured: float
+) -> None:
+    """Measured in GiB by benchmarks/gpu.py on one H200; docs/performance.md has the table."""
+    found = published(f"Qwen2.5-Coder-{name}")
+    assert found is not None
+    estimated = training_memory(found.shape, settings, settings.batch_size * tokens, card=True).total / GIB
+    assert measured <= estimated <= 1.15 * measured

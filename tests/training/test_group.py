@@ -27,11 +27,15 @@ from mats_sql.training.steps import share_of_step, step_size
 from tests.training.processes import children, is_spawned
 
 TWO, ONE = TrainingSettings(processes=2), TrainingSettings()
+SHARDED = TrainingSettings(processes=2, shard=True)
+
+in_both_ways = pytest.mark.parametrize("two", [TWO, SHARDED], ids=["whole", "sharded"])
 
 
 @pytest.mark.slow
+@in_both_ways
 def test_two_processes_train_orpo_like_one_with_an_odd_number_of_pairs(
-    base: Path, pairs: list[PreferencePair], tmp_path: Path
+    two: TrainingSettings, base: Path, pairs: list[PreferencePair], tmp_path: Path
 ) -> None:
     """37 pairs end in a step of 5, of which the second process has 2 that count; the held-out ones do not divide."""
     write_records(pairs[:37], PreferencePair, tmp_path / "pairs.parquet")
@@ -39,12 +43,13 @@ def test_two_processes_train_orpo_like_one_with_an_odd_number_of_pairs(
     settings = OrpoSettings(batch_size=8, learning_rate=1e-3, max_tokens=256, nll="prompt_and_answer")
     tables = (tmp_path / "pairs.parquet", tmp_path / "held_out.parquet")
     job = TrainingJob(base, tmp_path / "one", settings, 7, *tables, tmp_path / "checkpoints")
-    assert_alike(job, tmp_path / "two")
+    assert_alike(job, two, tmp_path / "two")
 
 
 @pytest.mark.slow
+@in_both_ways
 def test_a_killed_process_of_two_is_one_line_and_the_next_start_ends_like_one_process(
-    base: Path, examples: list[SftExample], tmp_path: Path
+    two: TrainingSettings, base: Path, examples: list[SftExample], tmp_path: Path
 ) -> None:
     """It is killed at its third step, after a checkpoint; 33 examples end in a step that one process has nothing of."""
     before = set(children(os.getpid()))
@@ -59,21 +64,23 @@ def test_a_killed_process_of_two_is_one_line_and_the_next_start_ends_like_one_pr
             os.kill([pid for launcher in started for pid in children(launcher) if is_spawned(pid)][-1], signal.SIGKILL)
 
     with pytest.raises(TrainingError, match="SIGKILL") as lost:
-        train(replace(job, out=tmp_path / "two"), TWO, kill_the_last)
+        train(replace(job, out=tmp_path / "two"), two, kill_the_last)
     assert "\n" not in str(lost.value)
+    assert any(job.checkpoints.glob("*/*fsdp*")) == two.shard
     assert set(children(os.getpid())) <= before
-    assert_alike(job, tmp_path / "two")
+    assert_alike(job, two, tmp_path / "two")
 
 
-def assert_alike(job: TrainingJob, two: Path) -> None:
+def assert_alike(job: TrainingJob, two: TrainingSettings, out: Path) -> None:
     one_report, one_heard = heard(job, ONE)
-    two_report, two_heard = heard(replace(job, out=two), TWO)
+    two_report, two_heard = heard(replace(job, out=out), two)
     assert two_report.metrics == pytest.approx(one_report.metrics, rel=1e-4)
     assert [step for step, _ in two_heard] == [step for step, _ in one_heard]
     for (_, shared), (_, alone) in zip(two_heard, one_heard, strict=True):
         assert shared == pytest.approx(alone, rel=1e-3, abs=1e-5)
-    weights = (load_file(folder / "model.safetensors") for folder in (two, job.out))
+    weights = (load_file(folder / "model.safetensors") for folder in (out, job.out))
     torch.testing.assert_close(*weights, atol=1e-5, rtol=0)
+    assert (out / "config.json").read_bytes() == (job.out / "config.json").read_bytes()
 
 
 def heard(job: TrainingJob, where: TrainingSettings) -> tuple[TrainingReport, list[tuple[int, dict[str, float]]]]:
@@ -102,3 +109,19 @@ def test_a_step_that_the_processes_cannot_share_is_refused() -> None:
 def test_processes_alone_are_in_a_training_s_identity() -> None:
     assert TrainingSettings(separate=True).identity() == TrainingSettings().identity() == {}
     assert TWO.identity() == {"processes": 2}
+    assert SHARDED.identity() == {"processes": 2, "shard": True}
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"training": {"shard": True}}, "training.shard shares a model among training.processes, but that is 1"),
+        (
+            {"training": {"shard": True, "processes": 2}, "orpo": {"lora": {"rank": 4}}},
+            "training.shard is for full weights, but orpo.lora.rank is 4",
+        ),
+    ],
+)
+def test_a_model_that_cannot_be_sharded_is_refused(settings: dict[str, object], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Experiment.model_validate(settings)

@@ -21,7 +21,7 @@ from mats_sql.errors import TrainingError
 from mats_sql.parquet import write_records
 from mats_sql.preference.pair import PreferencePair
 from mats_sql.teaching.example import SftExample
-from mats_sql.training.arguments import on_one_card
+from mats_sql.training.arguments import placed
 from mats_sql.training.jobs import TrainingJob
 from mats_sql.training.separate import runs_separately, train
 from tests.training.processes import children, state
@@ -113,5 +113,5 @@ def test_a_process_that_sees_several_cards_takes_one(tmp_path: Path) -> None:
     arguments = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, per_device_train_batch_size=4)
     assert arguments.n_gpu == 0
     arguments._n_gpu = 2  # what transformers finds on a machine with two cards
-    assert on_one_card(arguments).n_gpu == 1
+    assert placed(arguments).n_gpu == 1
     assert arguments.train_batch_size == 4
