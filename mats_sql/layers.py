@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mats_sql.errors import ModelError
 from mats_sql.links import link_file, link_tree
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 BASE = "base"
+BASE_ELSEWHERE = "base.json"
+"""What stands in a base's place where a tracking server keeps the base once for many (tracking/bases.py)."""
 ADAPTERS = "adapters"
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -35,7 +38,15 @@ _INDEX = ".index.json"
 
 
 def base_of(checkpoint: Path) -> Path:
-    """Return the folder with a checkpoint's config, tokenizer and the weights that lie below its adapters."""
+    """Return the folder with a checkpoint's config, tokenizer and the weights that lie below its adapters.
+
+    Raises :class:`ModelError` where the base is on a tracking server only.
+    """
+    if (checkpoint / BASE_ELSEWHERE).is_file() and not (checkpoint / BASE).exists():
+        raise ModelError(
+            f"a checkpoint's base must lie beside its adapters, but {checkpoint} names it in {BASE_ELSEWHERE}; get "
+            "the model with mats-sql release, which puts it back"
+        )
     return checkpoint / BASE if (checkpoint / ADAPTERS).is_dir() else checkpoint
 
 

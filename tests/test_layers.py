@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from mats_sql.agents import user
@@ -17,19 +16,9 @@ from mats_sql.errors import ModelError
 from mats_sql.generation import Request, Sampling, open_engine
 from mats_sql.lab.base import base_model_path
 from mats_sql.layers import adapters_of, base_of, begin_layer, load_weights, merged, write_merged
-from mats_sql.training.lora import write_adapter
+from tests.layered import on_top
 
 PROMPTS = [Request(f"p{index}", user(f"How many items cost {index}?")) for index in range(4)]
-
-
-def on_top(below: Path, folder: Path, seed: int) -> Path:
-    """Write a checkpoint with one adapter more, its weights drawn at random."""
-    folder.mkdir()
-    torch.manual_seed(seed)
-    config = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM", init_lora_weights=False)
-    model = get_peft_model(AutoModelForCausalLM.from_pretrained(base_of(below), dtype=torch.float32), config)
-    write_adapter(model, begin_layer(folder, below), torch.bfloat16)
-    return folder
 
 
 @pytest.fixture

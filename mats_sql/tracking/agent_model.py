@@ -10,6 +10,7 @@ import pandas as pd
 from mats_sql.agents import user
 from mats_sql.config import GenerationSettings
 from mats_sql.generation import Request, Sampling, open_engine
+from mats_sql.tracking.bases import complete
 
 MAX_NEW_TOKENS = 256
 
@@ -29,4 +30,4 @@ class AgentModel:
 
 
 def _load_pyfunc(path: str) -> AgentModel:
-    return AgentModel(Path(path))
+    return AgentModel(complete(Path(path)))

@@ -15,18 +15,22 @@ from pathlib import Path
 
 import mlflow
 import yaml
-from mlflow.entities import LoggedModelOutput
+from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.utils.environment import _PythonEnv
 
+from mats_sql.digests import digest_tree
 from mats_sql.tracking import names
 from mats_sql.tracking.artifact import ArtifactKind, ArtifactRecord, label
+from mats_sql.tracking.bases import KeptBase, bases_of, write_without_bases
+from mats_sql.tracking.lock import exclusive
 from mats_sql.tracking.model_code import copy_code, requirements
-from mats_sql.tracking.publish import publish
+from mats_sql.tracking.publish import local_folder, publish
 from mats_sql.tracking.store import Store
 
 _CODE = "code"
+_BASE = "base"
 _NOT_IN_MODEL_NAMES = str.maketrans(dict.fromkeys("/:.%\"'", "-"))
 
 
@@ -78,7 +82,7 @@ def publish_model(store: Store, record: ArtifactRecord, source: Path, *, owned: 
     model = store.client.create_logged_model(
         store.experiment_id, name, record.run_id, tags=tags, params=params, model_type=record.kind.value
     )
-    uri = publish(source, model.artifact_location, record.kind.value, owned=owned)
+    uri = _publish_files(store, source, model.artifact_location, record.kind.value, owned=owned)
     with tempfile.TemporaryDirectory(dir=store.work_dir) as folder:
         _describe(Path(folder), model.model_id, record)
         store.client.log_model_artifacts(model.model_id, folder)
@@ -87,6 +91,33 @@ def publish_model(store: Store, record: ArtifactRecord, source: Path, *, owned: 
     return ArtifactRecord(
         record.role, record.name, record.kind, record.digest, record.run_id, uri, model.model_id, record.metadata
     )
+
+
+def _publish_files(store: Store, source: Path, root: str, folder: str, *, owned: bool) -> str:
+    """Store a model's files; on a server without the bases of its layers, which it keeps once."""
+    if local_folder(root) or not bases_of(source):
+        return publish(source, root, folder, owned=owned)
+    with tempfile.TemporaryDirectory(dir=store.work_dir) as temporary:
+        write_without_bases(source, Path(temporary) / source.name, lambda base: _kept(store, base))
+        return publish(Path(temporary) / source.name, root, folder, owned=owned)
+
+
+def _kept(store: Store, base: Path) -> KeptBase:
+    """Return where the store keeps a base: an MLflow model of no run, made by the first model that needs it."""
+    digest = digest_tree(base)
+    wanted = f"tags.`{names.DIGEST}` = '{digest}' AND tags.`{names.KIND}` = '{_BASE}'"
+    with exclusive(store.work_dir / "locks" / f"base-{digest[:32]}.lock", f"the upload of the base {digest[:12]}"):
+        for model in store.client.search_logged_models(store.experiment_ids, filter_string=wanted):
+            uri = f"{model.artifact_location.rstrip('/')}/{_BASE}"
+            if model.status == LoggedModelStatus.READY and mlflow.artifacts.list_artifacts(artifact_uri=uri):
+                return KeptBase(digest, uri)
+        tags = {names.DIGEST: digest, names.KIND: _BASE}
+        model = store.client.create_logged_model(
+            store.experiment_id, f"{_BASE}-{digest[:12]}", tags=tags, model_type=_BASE
+        )
+        uri = publish(base, model.artifact_location, _BASE)
+        store.client.finalize_logged_model(model.model_id, "READY")
+    return KeptBase(digest, uri)
 
 
 def _describe(folder: Path, model_id: str, record: ArtifactRecord) -> None:

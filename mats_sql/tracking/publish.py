@@ -15,7 +15,8 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mats_sql.digests import digest_tree
 from mats_sql.errors import StageInputError
 from mats_sql.links import link_file
-from mats_sql.tracking.artifact import Artifact, ArtifactRecord
+from mats_sql.tracking.artifact import Artifact, ArtifactKind, ArtifactRecord
+from mats_sql.tracking.bases import KeptBase, put_bases_back
 from mats_sql.tracking.failures import tracking_failures
 from mats_sql.tracking.lock import exclusive
 from mats_sql.tracking.store import Store
@@ -100,9 +101,10 @@ def _download(store: Store, record: ArtifactRecord) -> Path:
             return cached
         with tempfile.TemporaryDirectory(dir=store.work_dir) as temporary:
             downloaded = _downloaded(store, record, temporary)
+            put_bases_back(downloaded, lambda base: _base(store, record, base))
             if not _intact(downloaded, record.digest):
                 raise _damaged(record)
-            _replace(downloaded, cached if downloaded.is_dir() else cached.parent, shutil.copyfile)
+            _replace(downloaded, cached if downloaded.is_dir() else cached.parent, link_file)
     return cached
 
 
@@ -113,6 +115,12 @@ def _downloaded(store: Store, record: ArtifactRecord, folder: str) -> Path:
             artifact_uri=record.uri, dst_path=folder, tracking_uri=store.tracking_uri
         )
     return Path(path)
+
+
+def _base(store: Store, record: ArtifactRecord, base: KeptBase) -> Path:
+    """Return a local copy of a base that the store keeps once for many models, ``record`` among them."""
+    found = ArtifactRecord("base", "base", ArtifactKind.MODEL, base.digest, record.run_id, base.uri, "", {})
+    return fetch(store, found).path
 
 
 def _cached(store: Store, record: ArtifactRecord, name: str) -> Path:

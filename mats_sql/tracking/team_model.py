@@ -16,6 +16,7 @@ import pandas as pd
 from mats_sql.team import TeamAnswer
 from mats_sql.tracking.answer_traces import AnswerTraces
 from mats_sql.tracking.asked import Asked, Asker, Unreadable
+from mats_sql.tracking.bases import complete
 
 COLUMNS = ("sql", "score", "outcome", "candidates", "error")
 
@@ -55,7 +56,7 @@ class TeamModel:
 
 
 def _load_pyfunc(path: str) -> TeamModel:
-    return TeamModel(Path(path))
+    return TeamModel(complete(Path(path)))
 
 
 def _cache() -> Path | None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +16,7 @@ from mats_sql.tracking.registry import register
 from mats_sql.tracking.stage import Stage, StageKey, run_stage
 from mats_sql.tracking.stage_run import StageRun
 from mats_sql.tracking.store import connect
-from tests.serving import free_port, serving
+from tests.serving import free_port
 
 
 def test_without_a_setting_the_store_is_a_database_in_the_current_folder(
@@ -77,24 +74,10 @@ def test_a_deleted_experiment_is_refused(store_folder: Path) -> None:
         connect("gone", store_folder / "work")
 
 
-@pytest.fixture
-def server(store_folder: Path) -> Iterator[str]:
-    """A real server that keeps artifacts itself: clients reach them through it alone."""
-    port = free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{store_folder}/mlflow.db"]
-    command += ["--artifacts-destination", str(store_folder / "kept"), "--serve-artifacts"]
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
-    environment |= {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    address = f"http://127.0.0.1:{port}"
-    with serving(command, f"{address}/health", store_folder / "server.log", env=environment):
-        yield address
-
-
 def test_a_server_with_proxied_artifacts_gives_back_what_it_was_given(
-    server: str, store_folder: Path, monkeypatch: pytest.MonkeyPatch
+    artifact_server: str, store_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", artifact_server)
     store = connect("remote", store_folder / "work")
 
     def compute(run: StageRun) -> None:
