@@ -28,7 +28,7 @@ def regime_name(key: str) -> str:
     """Return how runs and tables spell a regime or control: ``INDEP (matched to COLLAB_V2)``."""
     head, bracket, remark = key.partition(" (")
     words, matched, target = remark.partition("matched to ")
-    return head.upper() + bracket + words + matched + target.upper()
+    return head.upper() + bracket + words + matched + (regime_name(target) if target else "")
 
 
 def side_name(team: TeamModels) -> str:

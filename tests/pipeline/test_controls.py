@@ -20,6 +20,7 @@ from mats_sql.pipeline import results
 from mats_sql.pipeline.assemble import Line
 from mats_sql.pipeline.main import run_experiment
 from mats_sql.pipeline.replicates import Seeds
+from mats_sql.pipeline.shown import regime_name
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.preference.balance import VerdictMix, reachable, verdict_mix
 from mats_sql.preference.labelling import Labelling
@@ -199,3 +200,10 @@ def test_a_regime_without_pairs_gives_the_team_its_validators_as_they_were(
         before = steps.supervised_validator(workspace, validator, FIRST)
         assert trained.outputs["model"].digest == before.digest
     assert capsys.readouterr().err.count("no pairs, so the model is the one it had before, unchanged") == 2
+
+
+@pytest.mark.parametrize("balance", [Balance.NONE, Balance.VERDICT])
+def test_a_run_spells_a_control_as_the_table_does(balance: Balance) -> None:
+    regime = Labelling("advantage", balance)
+    for labelling in (regime, Labelling("indep", Balance.MATCH, regime)):
+        assert regime_name(labelling.key) == labelling.name
