@@ -22,7 +22,7 @@ from mats_sql.config.preference import (
 )
 from mats_sql.config.protocol import ProtocolSettings
 from mats_sql.config.questions import BenchmarkSettings, LabSettings, PretrainSettings
-from mats_sql.config.regimes import OwnRule, is_own, known_regime, own_rule, regime_label
+from mats_sql.config.regimes import OwnRule, is_own, known_regime, own_rule, regime_label, regime_name
 from mats_sql.config.section import Section
 from mats_sql.config.teams import SFT_TEAMS, TeamMembers
 from mats_sql.config.training import (
@@ -70,4 +70,5 @@ __all__ = [
     "load_experiment",
     "own_rule",
     "regime_label",
+    "regime_name",
 ]

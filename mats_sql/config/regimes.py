@@ -62,6 +62,13 @@ def regime_label(regime: str) -> str:
     return str(regime).rpartition(":")[2]
 
 
+def regime_name(key: str) -> str:
+    """Return how runs and tables spell a regime or control: ``INDEP (matched to COLLAB_V2)``."""
+    head, bracket, remark = key.partition(" (")
+    words, matched, target = remark.partition("matched to ")
+    return head.upper() + bracket + words + matched + (regime_name(target) if target else "")
+
+
 def known_regime(name: str) -> str:
     """Return the name of a regime that there is; raises :class:`ConfigError` otherwise."""
     if name not in tuple(Regime):

@@ -10,10 +10,10 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mats_sql.config import OrpoSettings
+from mats_sql.config import OrpoSettings, regime_name
 from mats_sql.links import link_tree
 from mats_sql.parquet import read_records
-from mats_sql.pipeline.shown import preference_settings, preference_tags, regime_name, run_title
+from mats_sql.pipeline.shown import preference_settings, preference_tags, run_title
 from mats_sql.pipeline.training_log import log_final, log_steps
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.preference import PreferencePair

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from mats_sql.agents import FIXER, PLANNER, PROMPT_VERSIONS, Validator
-from mats_sql.config import is_own, own_rule, regime_label
+from mats_sql.config import is_own, own_rule, regime_label, regime_name
 from mats_sql.parquet import read_records, write_records
 from mats_sql.pipeline.questions import train_source
-from mats_sql.pipeline.shown import log_previews, regime_name, run_title
+from mats_sql.pipeline.shown import log_previews, run_title
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.preference import PreferencePair, fixer_pairs, hold_out, planner_pairs, validator_pairs, verdict_mix
 from mats_sql.rollout import Pool, ScoreRow, Source, read_pool, scores_of

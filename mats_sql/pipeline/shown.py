@@ -24,13 +24,6 @@ def run_title(subject: str, stage: str) -> str:
     return f"{subject.removeprefix(_TRAINED)} · {stage}"
 
 
-def regime_name(key: str) -> str:
-    """Return how runs and tables spell a regime or control: ``INDEP (matched to COLLAB_V2)``."""
-    head, bracket, remark = key.partition(" (")
-    words, matched, target = remark.partition("matched to ")
-    return head.upper() + bracket + words + matched + (regime_name(target) if target else "")
-
-
 def side_name(team: TeamModels) -> str:
     """Return a team's name where teams are compared: ``COLLAB_V2 (aware fixer)``."""
     name = team.name.removeprefix(_TRAINED)

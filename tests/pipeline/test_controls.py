@@ -11,7 +11,7 @@ import pytest
 
 from mats_sql.agents.critique import Validator, Verdict, parse_critique
 from mats_sql.choices import Balance
-from mats_sql.config import Experiment
+from mats_sql.config import Experiment, regime_name
 from mats_sql.evaluation.comparison.comparisons import read_comparisons
 from mats_sql.evaluation.sets import ALL
 from mats_sql.parquet import read_records
@@ -20,7 +20,6 @@ from mats_sql.pipeline import results
 from mats_sql.pipeline.assemble import Line
 from mats_sql.pipeline.main import run_experiment
 from mats_sql.pipeline.replicates import Seeds
-from mats_sql.pipeline.shown import regime_name
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.preference.balance import VerdictMix, reachable, verdict_mix
 from mats_sql.preference.labelling import Labelling

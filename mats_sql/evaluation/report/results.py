@@ -9,6 +9,7 @@ from statistics import mean, stdev
 
 from mats_sql.agents import Validator
 from mats_sql.choices import SeedsVary
+from mats_sql.config import regime_name
 from mats_sql.errors import StageInputError
 from mats_sql.evaluation.comparison.comparison import Comparison
 from mats_sql.evaluation.metrics import TeamMetrics, team_metrics
@@ -159,7 +160,7 @@ def reward_table(rewards: Sequence[RewardAccuracy]) -> ResultTable:
     """Return the validators' reward accuracies: a diagnostic, not the metric that counts."""
     columns = ("validator", "eval loss", "reward accuracy", "pairs")
     rows: tuple[tuple[Cell, ...], ...] = tuple(
-        (f"val-{_short(item.validator)} {item.regime.upper()}", item.loss, _percent(item.accuracy), item.pairs)
+        (f"val-{_short(item.validator)} {regime_name(item.regime)}", item.loss, _percent(item.accuracy), item.pairs)
         for item in rewards
     )
     title = "Validator reward accuracies (held-out pairs)"
