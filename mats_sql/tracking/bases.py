@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 from mats_sql.digests import digest_tree
@@ -48,10 +50,9 @@ def write_without_bases(folder: Path, out: Path, kept: Callable[[Path], KeptBase
 
 def put_bases_back(folder: Path, whole: Callable[[KeptBase], Path]) -> None:
     """Make a folder that :func:`write_without_bases` wrote what it was; ``whole`` says where a base's files are."""
-    for note in sorted(folder.rglob(BASE_ELSEWHERE)):
-        if note.with_name(ADAPTERS).is_dir():
-            link_tree(whole(KeptBase(**json.loads(note.read_text(encoding="utf-8")))), note.with_name(BASE))
-            note.unlink()
+    for note in _notes(folder):
+        link_tree(whole(KeptBase(**json.loads(note.read_text(encoding="utf-8")))), note.with_name(BASE))
+        note.unlink()
 
 
 def complete(folder: Path) -> Path:
@@ -59,17 +60,21 @@ def complete(folder: Path) -> Path:
 
     Raises :class:`ModelError` when the tracking store does not give one, or another.
     """
-    put_bases_back(folder, lambda base: _downloaded(base, folder.parent / "bases" / base.digest[:32]))
+    if _notes(folder):
+        with tempfile.TemporaryDirectory(dir=folder.parent) as place:
+            put_bases_back(folder, cache(lambda base: _downloaded(base, Path(place) / base.digest)))
     return folder
+
+
+def _notes(folder: Path) -> list[Path]:
+    return sorted(note for note in folder.rglob(BASE_ELSEWHERE) if note.with_name(ADAPTERS).is_dir())
 
 
 def _downloaded(base: KeptBase, place: Path) -> Path:
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    if place.exists():
-        return next(place.iterdir())
-    place.mkdir(parents=True)
+    place.mkdir()
     try:
         found = Path(download_artifacts(artifact_uri=base.uri, dst_path=str(place)))
     except (MlflowException, OSError) as error:

@@ -30,7 +30,6 @@ from mats_sql.tracking.publish import local_folder, publish
 from mats_sql.tracking.store import Store
 
 _CODE = "code"
-_BASE = "base"
 _NOT_IN_MODEL_NAMES = str.maketrans(dict.fromkeys("/:.%\"'", "-"))
 
 
@@ -105,17 +104,17 @@ def _publish_files(store: Store, source: Path, root: str, folder: str, *, owned:
 def _kept(store: Store, base: Path) -> KeptBase:
     """Return where the store keeps a base: an MLflow model of no run, made by the first model that needs it."""
     digest = digest_tree(base)
-    wanted = f"tags.`{names.DIGEST}` = '{digest}' AND tags.`{names.KIND}` = '{_BASE}'"
+    wanted = f"tags.`{names.DIGEST}` = '{digest}' AND tags.`{names.KIND}` = '{names.BASE}'"
     with exclusive(store.work_dir / "locks" / f"base-{digest[:32]}.lock", f"the upload of the base {digest[:12]}"):
         for model in store.client.search_logged_models(store.experiment_ids, filter_string=wanted):
-            uri = f"{model.artifact_location.rstrip('/')}/{_BASE}"
+            uri = f"{model.artifact_location.rstrip('/')}/{names.BASE}"
             if model.status == LoggedModelStatus.READY and mlflow.artifacts.list_artifacts(artifact_uri=uri):
                 return KeptBase(digest, uri)
-        tags = {names.DIGEST: digest, names.KIND: _BASE}
+        tags = {names.DIGEST: digest, names.KIND: names.BASE}
         model = store.client.create_logged_model(
-            store.experiment_id, f"{_BASE}-{digest[:12]}", tags=tags, model_type=_BASE
+            store.experiment_id, f"{names.BASE}-{digest[:12]}", tags=tags, model_type=names.BASE
         )
-        uri = publish(base, model.artifact_location, _BASE)
+        uri = publish(base, model.artifact_location, names.BASE)
         store.client.finalize_logged_model(model.model_id, "READY")
     return KeptBase(digest, uri)
 

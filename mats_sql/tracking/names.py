@@ -35,6 +35,8 @@ REPORT = "mats.report"
 INPUTS_FILE = "inputs.json"
 OUTPUTS_FILE = "outputs.json"
 OUTPUTS_FOLDER = "outputs"
+BASE = "base"
+"""Kind and folder of a base that a server keeps once for the models on it."""
 
 CHAMPION = "champion"
 
