@@ -26,9 +26,7 @@ from pathlib import Path
 import click
 import torch
 from datasets import Dataset
-from orpo import MIB, Bench, peak_memory, timed
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from orpo import MIB, Bench, peak_memory, random_pair, timed, with_a_word_per_token
 from trl import SFTConfig, SFTTrainer
 from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
@@ -259,15 +257,7 @@ def _trls_settings(size: Size, name: str, work: Path) -> dict[str, object]:
 def _pairs(base: BaseModel, size: Size, name: str) -> list[PreferencePair]:
     """Return a run's pairs of random words, one token each; the end token makes an answer ``size.answer`` long."""
     words = base.model.config.vocab_size
-    return [_pair(index, size, words) for index in range(STEPS * size.batch[name])]
-
-
-def _pair(index: int, size: Size, words: int) -> PreferencePair:
-    chance = random.Random(index)
-    lengths = (size.prompt, size.answer - 1, size.answer - 1)
-    prompt, chosen, rejected = (" ".join(f"w{chance.randrange(2, words)}" for _ in range(count)) for count in lengths)
-    messages = user(prompt)
-    return PreferencePair(str(index), "bench", "indep", index, messages, messages, chosen, rejected, "c", "r")
+    return [random_pair(index, size.prompt, size.answer, words) for index in range(STEPS * size.batch[name])]
 
 
 def _text(pair: PreferencePair) -> str:
@@ -276,14 +266,7 @@ def _text(pair: PreferencePair) -> str:
 
 def _base(shape: ModelShape, size: Size) -> BaseModel:
     """Return a model with random float32 weights, as training holds them, and a tokenizer of one word per token."""
-    words = {"<e>": 0, "<p>": 1} | {f"w{index}": index for index in range(2, shape.vocabulary)}
-    backend = Tokenizer(models.WordLevel(words, unk_token="<p>"))
-    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<e>", pad_token="<p>")
-    tokenizer.chat_template = "{{ messages[0]['content'] + ' ' }}"
-    model = random_qwen2(shape, seed=0, dtype=torch.float32, device=size.device)
-    model.config.eos_token_id, model.config.pad_token_id = 0, 1
-    return BaseModel(Path(), model, tokenizer, torch.float32, use_cache=True)
+    return with_a_word_per_token(random_qwen2(shape, seed=0, dtype=torch.float32, device=size.device))
 
 
 # Drawing and scoring

@@ -31,6 +31,7 @@ import torch
 from datasets import Dataset
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
+    PreTrainedModel,
     PreTrainedTokenizerFast,
     PrinterCallback,
     Qwen2Config,
@@ -155,7 +156,8 @@ def main(preset: str, device: str, threads: int | None, clock: str, steps: int, 
 
 def _measure_all(preset: Preset, bench: Bench) -> Iterator[Measurement]:
     for prompt, answer in preset.lengths:
-        visits = [_pair(index, prompt, answer, preset) for index in range(preset.pairs * bench.steps)]
+        words = int(str(preset.shape["vocab_size"]))
+        visits = [random_pair(index, prompt, answer, words) for index in range(preset.pairs * bench.steps)]
         for name in (TRL, *OURS):
             base = _base(preset)
             base.model.to(bench.device)
@@ -235,26 +237,30 @@ def _trls(base: BaseModel, visits: Sequence[PreferencePair], preset: Preset, ben
     return ORPOTrainer(model=base.model, args=config, train_dataset=data, processing_class=base.tokenizer)
 
 
-def _pair(index: int, prompt: int, answer: int, preset: Preset) -> PreferencePair:
+def random_pair(index: int, prompt: int, answer: int, vocabulary: int) -> PreferencePair:
     """Return a pair of random words, one token each; the answers' end token makes them ``answer`` long."""
     chance = random.Random(index)
-    words = range(2, int(str(preset.shape["vocab_size"])))
-    texts = [" ".join(f"w{chance.choice(words)}" for _ in range(count)) for count in (prompt, answer - 1, answer - 1)]
-    messages = user(texts[0])
-    return PreferencePair(str(index), "bench", "indep", index, messages, messages, texts[1], texts[2], "c", "r")
+    lengths = (prompt, answer - 1, answer - 1)
+    asked, *texts = (" ".join(f"w{chance.randrange(2, vocabulary)}" for _ in range(count)) for count in lengths)
+    messages = user(asked)
+    return PreferencePair(str(index), "bench", "indep", index, messages, messages, *texts, "c", "r")
 
 
-def _base(preset: Preset) -> BaseModel:
-    """Return the preset's model with random weights, the same ones each time, and a tokenizer of one word per token."""
-    size = int(str(preset.shape["vocab_size"]))
-    words = {"<e>": 0, "<p>": 1} | {f"w{index}": index for index in range(2, size)}
+def with_a_word_per_token(model: PreTrainedModel) -> BaseModel:
+    """Return a model, as training holds it, with a tokenizer for the words of :func:`random_pair`."""
+    words = {"<e>": 0, "<p>": 1} | {f"w{index}": index for index in range(2, model.config.vocab_size)}
     backend = Tokenizer(models.WordLevel(words, unk_token="<p>"))
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<e>", pad_token="<p>")
     tokenizer.chat_template = "{{ messages[0]['content'] + ' ' }}"
+    model.config.eos_token_id, model.config.pad_token_id = 0, 1
+    return BaseModel(Path(), model, tokenizer, torch.float32, use_cache=True)
+
+
+def _base(preset: Preset) -> BaseModel:
+    """Return the preset's model with random weights, the same ones each time."""
     torch.manual_seed(0)
-    config = Qwen2Config(**preset.shape, max_position_embeddings=4096, eos_token_id=0, pad_token_id=1)
-    return BaseModel(Path(), Qwen2ForCausalLM(config), tokenizer, torch.float32, use_cache=True)
+    return with_a_word_per_token(Qwen2ForCausalLM(Qwen2Config(**preset.shape, max_position_embeddings=4096)))
 
 
 def _print_table(found: Sequence[Measurement]) -> None:
