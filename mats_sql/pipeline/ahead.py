@@ -1,4 +1,5 @@
-"""Steps done ahead: independent ones side by side in child processes, whose finished stages the experiment then finds.
+"""Work done ahead, side by side in child processes: independent steps, whose finished stages the experiment then finds,
+and a stage's draws in parts, which the stage then finds in the caches.
 
 The operations of a small model are too small for many threads: two processes of one thread each draw about one and a
 half times as much as one process of two (docs/performance.md). A stage is computed once, whichever process asks first,
@@ -9,9 +10,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
 from threading import Thread
@@ -25,18 +28,37 @@ from mats_sql.threads import threads_shared_among, usable_cores
 Step = Callable[[Workspace], object]
 """What a process is asked to do; it can be pickled: a module's function, or a ``partial`` of one."""
 
+LEAST_TASKS = 200
+"""Fewer are drawn sooner by one process than others need to start."""
+
 _workspace: Workspace | None = None
 """A child process's own view of the experiment, for as long as it lives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of ``of`` equal parts of a stage's questions."""
+
+    number: int
+    of: int
+
+    def among(self, question_ids: Collection[int]) -> frozenset[int]:
+        """Return this part's questions: every ``of``-th, so that no part has the long prompts of a database alone."""
+        return frozenset(list(question_ids)[self.number :: self.of])
+
+
+Draw = Callable[[Workspace, Part], object]
+"""Draws one part of what a stage asks its agents for, and returns nothing of use; it can be pickled, as a step can."""
 
 
 def do_ahead(workspace: Workspace, steps: Sequence[Step]) -> None:
     """Do independent steps side by side, longest first, and let the workspace know what they finished.
 
-    With one process, or one step, nothing is done: whoever needs the step does it. Raises what a step raises, and
-    :class:`TrainingError` when a process is killed.
+    With one process, or one step, nothing is done: whoever needs the step does it. Nor in a child process: the others
+    are busy already. Raises what a step raises, and :class:`TrainingError` when a process is killed.
     """
     count = min(len(steps), process_count(workspace.experiment))
-    if count < 2:
+    if count < 2 or _workspace is not None:
         return
     run_id = workspace.command.run_id if workspace.command else None
     context = multiprocessing.get_context("spawn")
@@ -55,6 +77,19 @@ def do_ahead(workspace: Workspace, steps: Sequence[Step]) -> None:
             ) from None
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def draw_ahead(workspace: Workspace, draw: Draw, tasks: int) -> None:
+    """Draw a stage's ``tasks`` in parts, one per process, so that the caches have what the stage then asks for.
+
+    Only checkpoints on a CPU gain by it: vLLM and servers fill their device from one process. Raises as
+    :func:`do_ahead`.
+    """
+    generation = workspace.experiment.generation
+    if tasks < LEAST_TASKS or generation.engine != "transformers" or generation.servers:
+        return
+    count = process_count(workspace.experiment)
+    do_ahead(workspace, [partial(_draw_part, draw=draw, part=Part(number, count)) for number in range(count)])
 
 
 def process_count(experiment: Experiment) -> int:
@@ -87,6 +122,10 @@ def _do(step: Step) -> Finished:
     assert _workspace is not None, "the pool opens a workspace in each process before its first step"
     step(_workspace)
     return _workspace.finished()
+
+
+def _draw_part(workspace: Workspace, draw: Draw, part: Part) -> object:
+    return draw(workspace, part)
 
 
 def _end_with_parent() -> None:

@@ -8,8 +8,9 @@ one. The team's registered version says what was measured.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from mats_sql.agents import PLANNER, Verdict
 from mats_sql.choices import SeedsVary
@@ -24,6 +25,7 @@ from mats_sql.evaluation import (
 )
 from mats_sql.evaluation.report import ResultTable, seed_table, verdict_confusion
 from mats_sql.parquet import read_records, write_records
+from mats_sql.pipeline.ahead import Part, draw_ahead
 from mats_sql.pipeline.assemble import TeamModels
 from mats_sql.pipeline.questions import dev_source, question_set_digest, validation_ids
 from mats_sql.pipeline.shown import run_title, team_parameters
@@ -174,14 +176,12 @@ def _compute(
     *,
     validation_only: bool,
 ) -> None:
-    experiment = workspace.experiment
-    validation = validation_ids(questions)
-    source = dev_source(experiment, questions)
-    tasks = {key: task for key, task in source.tasks.items() if not validation_only or key in validation}
-    with ExitStack() as resources:
-        agents = agents_of(team.path, lambda *agent: resources.enter_context(workspace.engine(*agent)))
-        flow = Team(agents, experiment.policy, experiment.generation, workspace.executor(), experiment.seed)
-        candidates, said = _answered(workspace, flow, tasks, source, blocks)
+    validation, source = validation_ids(questions), _asked(workspace, questions, validation_only)
+    if blocks is None:
+        draw = partial(_part_of_answers, questions=questions, team=team, validation_only=validation_only)
+        draw_ahead(workspace, draw, len(source.tasks))
+    with _flow(workspace, team) as flow:
+        candidates, said = _answered(workspace, flow, source, blocks)
     path = run.work / "candidates.parquet"
     write_records(candidates, JudgedCandidate, path)
     run.output("candidates", ArtifactKind.DATASET, path, {"team": team.metadata["team"]})
@@ -201,6 +201,27 @@ def _compute(
         run.log_metrics({f"rest/{name}": value for name, value in team_metrics(rest).as_mlflow().items()})
 
 
+def _asked(workspace: Workspace, questions: Artifact, validation_only: bool) -> Source:
+    source = dev_source(workspace.experiment, questions)
+    return source.part(validation_ids(questions)) if validation_only else source
+
+
+@contextmanager
+def _flow(workspace: Workspace, team: Artifact) -> Iterator[Team]:
+    experiment = workspace.experiment
+    with ExitStack() as resources:
+        agents = agents_of(team.path, lambda *agent: resources.enter_context(workspace.engine(*agent)))
+        yield Team(agents, experiment.policy, experiment.generation, workspace.executor(), experiment.seed)
+
+
+def _part_of_answers(
+    workspace: Workspace, part: Part, questions: Artifact, team: Artifact, validation_only: bool
+) -> None:
+    source = _asked(workspace, questions, validation_only)
+    with _flow(workspace, team) as flow:
+        _answered(workspace, flow, source.part(part.among(source.tasks)), None)
+
+
 def _write_transcript(run: StageRun, said: Sequence[Spoken]) -> None:
     path = run.work / f"{TRANSCRIPT}.parquet"
     write_records(said, Spoken, path)
@@ -211,10 +232,9 @@ Answered = tuple[tuple[JudgedCandidate, ...], tuple[Spoken, ...]]
 """Judged candidates, and the words that made each."""
 
 
-def _answered(
-    workspace: Workspace, flow: Team, tasks: Mapping[int, Task], source: Source, blocks: Blocks | None
-) -> Answered:
+def _answered(workspace: Workspace, flow: Team, source: Source, blocks: Blocks | None) -> Answered:
     """Return the candidates of all tasks, in the tasks' order whatever the blocks'."""
+    tasks = source.tasks
     if blocks is None:
         return _judged(workspace, flow, list(tasks.values()), source)
     rows: list[JudgedCandidate] = []

@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from mats_sql.agents import FIXER, PLANNER, PROMPT_VERSIONS, SELECTOR, Validator, validator_name
 from mats_sql.generation import Engine
 from mats_sql.parquet import write_records
+from mats_sql.pipeline.ahead import Part, draw_ahead
 from mats_sql.pipeline.questions import TRAIN, read_split, train_folds, train_source
 from mats_sql.pipeline.shown import log_previews
 from mats_sql.pipeline.workspace import Workspace
@@ -66,14 +68,21 @@ def rollout_plans(
     ``planners`` is the team's own planner, or one per fold that never saw the fold's questions (``rollout.folds``).
     """
     experiment = workspace.experiment
+
+    def compute(run: StageRun) -> None:
+        started, source = time.monotonic(), train_source(experiment, questions)
+        draw_ahead(
+            workspace, partial(_part_of_plans, questions=questions, planners=planners, seed=seed), len(source.tasks)
+        )
+        plans = _drawn_plans(workspace, source, source.tasks, planners, seed)
+        _publish(run, Pool(tuple(plans)), "plans", time.monotonic() - started)
+
     return workspace.run(
         PLANS_KEY,
         title=f"rollout {experiment.rollout.plans} plans per train question" + _told(seed),
         settings=rollout_settings(workspace, seed),
         inputs={"questions": questions, **_by_fold(planners)},
-        compute=lambda run: _draw_plans(
-            workspace, run, train_source(experiment, questions), planners, sampler(workspace, seed)
-        ),
+        compute=compute,
         tags={"seed": str(seed)},
     )
 
@@ -85,8 +94,10 @@ def rollout_pool(
     experiment = workspace.experiment
 
     def compute(run: StageRun) -> None:
-        part = train_source(experiment, questions, experiment.rollout.questions)
-        _draw_pool(workspace, run, part, origin, sampler(workspace, seed))
+        started, source = time.monotonic(), train_source(experiment, questions, experiment.rollout.questions)
+        draw_ahead(workspace, partial(_part_of_pool, questions=questions, origin=origin, seed=seed), len(source.tasks))
+        pool = _drawn_pool(workspace, source, origin, seed)
+        _publish(run, pool, "pool", time.monotonic() - started)
 
     return workspace.run(
         POOL_KEY,
@@ -150,22 +161,32 @@ def _by_fold(planners: Sequence[Artifact]) -> dict[str, Artifact]:
     return {f"planner_without_fold_{number}": planner for number, planner in enumerate(planners, start=1)}
 
 
-def _draw_plans(
-    workspace: Workspace, run: StageRun, source: Source, planners: Sequence[Artifact], draw: Sampler
+def _part_of_plans(
+    workspace: Workspace, part: Part, questions: Artifact, planners: Sequence[Artifact], seed: int
 ) -> None:
-    started = time.monotonic()
-    plans: list[PlanRow] = []
+    source = train_source(workspace.experiment, questions)
+    _drawn_plans(workspace, source, part.among(source.tasks), planners, seed)
+
+
+def _drawn_plans(
+    workspace: Workspace, source: Source, asked: Collection[int], planners: Sequence[Artifact], seed: int
+) -> list[PlanRow]:
+    """Return the plans of the questions ``asked``, each of the planner that its fold of all questions has."""
+    draw, plans = sampler(workspace, seed), []
     with _opened(workspace, [(PLANNER, planner) for planner in planners]) as engines:
         for engine, fold in zip(engines, train_folds(workspace.experiment, source), strict=True):
-            plans += draw.plans(source.part(fold), engine)
-    plans.sort(key=lambda row: (row.question_id, row.sample_index))
-    _publish(run, Pool(tuple(plans)), "plans", time.monotonic() - started)
+            plans += draw.plans(source.part(fold).part(asked), engine)
+    return sorted(plans, key=lambda row: (row.question_id, row.sample_index))
 
 
-def _draw_pool(workspace: Workspace, run: StageRun, source: Source, origin: PoolOrigin, draw: Sampler) -> None:
-    started = time.monotonic()
+def _part_of_pool(workspace: Workspace, part: Part, questions: Artifact, origin: PoolOrigin, seed: int) -> None:
+    source = train_source(workspace.experiment, questions, workspace.experiment.rollout.questions)
+    _drawn_pool(workspace, source.part(part.among(source.tasks)), origin, seed)
+
+
+def _drawn_pool(workspace: Workspace, source: Source, origin: PoolOrigin, seed: int) -> Pool:
     rows = tuple(row for row in read_pool(origin.plans.path).plans if row.question_id in source.tasks)
-    reviews = reviews_of(source, rows)
+    reviews, draw = reviews_of(source, rows), sampler(workspace, seed)
     critiques: list[CritiqueRow] = []
     agents = [(validator_name(validator), model) for validator, model in origin.validators.items()]
     with _opened(workspace, [*agents, (FIXER, origin.fixer)]) as (*validators, fixer):
@@ -174,7 +195,7 @@ def _draw_pool(workspace: Workspace, run: StageRun, source: Source, origin: Pool
         schemas = read_split(workspace.experiment, TRAIN).schemas
         critiques = with_right_content(critiques, rows, source.golds, schemas)
         fixes = draw.fixes(source, reviews, critiques, fixer)
-    _publish(run, Pool(rows, tuple(critiques), tuple(fixes)), "pool", time.monotonic() - started)
+    return Pool(rows, tuple(critiques), tuple(fixes))
 
 
 @contextmanager

@@ -35,11 +35,15 @@ class OverlongPrompt:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """What a process of the same command has done so far: stages by fingerprint, new versions, reused runs by title."""
+    """What a process of the same command has done so far: stages by fingerprint, new versions, reused runs by title.
+
+    ``engine_starts`` are those since it was asked before, for the stage that draws in parts.
+    """
 
     results: Mapping[str, StageResult]
     registered: tuple[str, ...]
     reused: Mapping[str, str]
+    engine_starts: int
 
 
 @dataclass(slots=True)
@@ -123,11 +127,14 @@ class Workspace:
     def finished(self) -> Finished:
         """Return what this process has done, for the command's own process to :meth:`learn`."""
         reused = self.store.reused[self.command.run_id] if self.command else {}
-        return Finished(dict(self._results), tuple(self.registered), dict(reused))
+        starts = sum(self._engine_starts)
+        self._engine_starts.clear()
+        return Finished(dict(self._results), tuple(self.registered), dict(reused), starts)
 
     def learn(self, other: Finished) -> None:
         """Take over what another process of the same command has done."""
         self._results |= other.results
+        self._engine_starts.append(other.engine_starts)
         self.registered += [version for version in other.registered if version not in self.registered]
         if self.command is not None:
             self.store.reused[self.command.run_id] |= other.reused

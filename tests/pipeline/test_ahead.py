@@ -1,10 +1,11 @@
-"""Steps side by side: the same models and answers as one after the other, and one line when a process dies."""
+"""Steps side by side, and draws in parts: the same as one after the other, and one line when a process dies."""
 
 from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,20 +13,26 @@ import pytest
 from mats_sql.config import Experiment
 from mats_sql.errors import TrainingError
 from mats_sql.evaluation.records import JudgedCandidate
+from mats_sql.pipeline import ahead, results
 from mats_sql.pipeline import experiment as steps
-from mats_sql.pipeline import results
-from mats_sql.pipeline.ahead import do_ahead
+from mats_sql.pipeline.ahead import Part, do_ahead, draw_ahead
 from mats_sql.pipeline.assemble import TeamModels
 from mats_sql.pipeline.evaluate import read_candidates
 from mats_sql.pipeline.progress import Progress
 from mats_sql.pipeline.replicates import Seeds
+from mats_sql.pipeline.rollout import rollout_plans
 from mats_sql.pipeline.workspace import Workspace
+from mats_sql.tracking import StageResult
 from mats_sql.tracking.store import connect
 
 MODULE = "steps_of_a_test"
 STEPS = """\
 import os
 import signal
+
+
+def killed_with_its_part(workspace, part):
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def killed(workspace):
@@ -40,6 +47,8 @@ def quiet(workspace):
     pass
 """
 FIRST = Seeds()
+
+Elsewhere = Callable[[], AbstractContextManager[Workspace]]
 
 
 def side_by_side(experiment: Experiment) -> Experiment:
@@ -60,23 +69,56 @@ def own_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[objec
     sys.modules.pop(MODULE, None)
 
 
+@pytest.fixture
+def elsewhere(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Elsewhere:
+    """Open the same experiment with two processes, which draw in parts however few the tasks, on a store of its own."""
+
+    @contextmanager
+    def opened() -> Iterator[Workspace]:
+        monkeypatch.setattr(ahead, "LEAST_TASKS", 2)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+        experiment = side_by_side(workspace.experiment.model_copy(update={"work_dir": tmp_path / "work"}))
+        with Workspace(experiment, connect(experiment.name, experiment.work_dir), Progress()) as other:
+            yield other
+
+    return opened
+
+
+def test_every_question_is_in_one_part() -> None:
+    parts = [Part(number, 3).among(range(100)) for number in range(3)]
+    assert sorted(question for part in parts for question in part) == list(range(100))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_plans_drawn_in_parts_are_those_of_one_process(workspace: Workspace, elsewhere: Elsewhere) -> None:
+    def drawn(view: Workspace) -> StageResult:
+        base = steps.checkpoint(view, view.experiment.models.planner)
+        return rollout_plans(view, steps.questions(view), [base])
+
+    alone = drawn(workspace)
+    with elsewhere() as other:
+        in_parts = drawn(other)
+    assert in_parts.outputs["plans"].digest == alone.outputs["plans"].digest
+    assert (alone.metrics["engine_starts"], in_parts.metrics["engine_starts"]) == (1, 2)
+
+
+def test_a_killed_part_is_one_line(elsewhere: Elsewhere, own_steps: object) -> None:
+    with elsewhere() as other, pytest.raises(TrainingError, match=r"one was killed .*; start again, .* or set proc"):
+        draw_ahead(other, own_steps.killed_with_its_part, 2)
+
+
 @pytest.mark.slow
-def test_steps_side_by_side_give_what_they_give_one_after_the_other(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_steps_side_by_side_give_what_they_give_one_after_the_other(workspace: Workspace, elsewhere: Elsewhere) -> None:
     alone = {team.label: team for team in results.teams(workspace, "sft")}
     expected = [answers(workspace, team) for team in alone.values()]
-
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
-    experiment = side_by_side(workspace.experiment.model_copy(update={"work_dir": tmp_path / "work"}))
-    with Workspace(experiment, connect(experiment.name, experiment.work_dir), Progress()) as other:
+    with elsewhere() as other:
         steps.plans(other, FIRST)
-        fixer = functools.partial(steps.supervised_fixer, mode=experiment.fixers[0], seeds=FIRST)
+        fixer = functools.partial(steps.supervised_fixer, mode=other.experiment.fixers[0], seeds=FIRST)
         validators = [
             functools.partial(steps.supervised_validator, validator=one, seeds=FIRST) for one in steps.Validator
         ]
         do_ahead(other, [fixer, *validators])
-        builders = [build for name in ("planner", "sft") for build in results.team_builders(experiment, name)]
+        builders = [build for name in ("planner", "sft") for build in results.team_builders(other.experiment, name)]
         do_ahead(other, [functools.partial(results.built_evaluation, build=build) for build in builders])
         found = {team.label: team for team in results.teams(other, "sft")}
         assert [answers(other, team) for team in found.values()] == expected
@@ -84,6 +126,13 @@ def test_steps_side_by_side_give_what_they_give_one_after_the_other(
             assert {name: model.digest for name, model in team.agents().items()} == {
                 name: model.digest for name, model in alone[label].agents().items()
             }
+
+
+@pytest.mark.slow
+def test_answers_drawn_in_parts_are_those_of_one_process(workspace: Workspace, elsewhere: Elsewhere) -> None:
+    alone = [answers(workspace, team) for team in results.teams(workspace, "sft")]
+    with elsewhere() as other:
+        assert [answers(other, team) for team in results.teams(other, "sft")] == alone
 
 
 def test_a_killed_process_is_one_line(workspace: Workspace, own_steps: object) -> None:
