@@ -107,7 +107,7 @@ Part = Callable[[], Iterator[Row]]
 def full() -> Size:
     """Return the sizes for a GPU."""
     shapes = {name: _published(name) for name in ("0.5B", "3B")}
-    pretraining = PretrainSettings(copy_steps=0, warmup_steps=10, examples=2 * 12 * 226)
+    pretraining = PretrainSettings(copy_steps=0, warmup_steps=10, examples=2 * 12 * 226, review_examples=0)
     return Size(shapes, {"0.5B": 8, "3B": 4}, 1700, 200, 64, 8, 64, pretraining, "cuda", "bfloat16")
 
 
@@ -116,7 +116,9 @@ def small() -> Size:
     shape = replace(
         _published("0.5B"), width=64, feed_forward=128, layers=2, heads=2, key_heads=1, head_size=32, vocabulary=512
     )
-    pretraining = PretrainSettings(copy_steps=0, warmup_steps=1, examples=2 * 4 * 76, batch_size=4, width=64, layers=2)
+    pretraining = PretrainSettings(
+        copy_steps=0, warmup_steps=1, examples=2 * 4 * 76, review_examples=0, batch_size=4, width=64, layers=2
+    )
     return Size({"tiny": shape}, {"tiny": 2}, 96, 16, 64, 4, 4, pretraining, "cpu", "float32")
 
 

@@ -55,9 +55,10 @@ class Experiment(Section):
     work_dir: Path = Field(Path("mats-runs"), description="Folder for what stages keep between runs.")
     processes: Positive | None = Field(
         None,
-        description="Processes in which main trains and evaluates side by side what does not need one another; null: "
-        "one per core, but one alone where there is a GPU or with `cluster`. They change how long it takes, and of "
-        "trained weights the last bits, as another number of cores does.",
+        description="Processes in which main trains and evaluates side by side what does not need one another, and in "
+        "which a stage of 200 questions or more draws its parts; null: one per core, but one alone where there is a "
+        "GPU or with `cluster`. They change how long it takes, and of trained weights the last bits, as another number "
+        "of cores does.",
     )
     cluster: Literal["ray"] | None = Field(
         None,

@@ -79,7 +79,7 @@ class LabSettings(Section):
 
 
 class PretrainSettings(Section):
-    """How the lab's base model is made: copying first (it forms induction heads), then every agent's task.
+    """How the lab's base model is made: copying (it forms induction heads), then every agent's task, then reviews.
 
     The packaged base model was made with the defaults; only the entry point ``pretrain`` reads them.
     """
@@ -100,9 +100,18 @@ class PretrainSettings(Section):
     examples: Positive = Field(
         180_000, description="Examples of the agents' tasks, each seen once: the base model's skill."
     )
+    review_examples: int = Field(
+        30_000,
+        ge=0,
+        description="Examples after those, most of them critiques and fixes, in which the response of SQL that does "
+        "not run names the nearest columns and values, as it does to a team.",
+    )
     batch_size: Positive = Field(12, description="Examples per step and process.")
     learning_rate: Rate = Field(2e-3, description="The highest rate; a cosine takes it down to a twentieth.")
-    warmup_steps: int = Field(100, ge=0, description="Steps in which the rate rises from nothing.")
+    review_learning_rate: Rate = Field(
+        4e-4, description="The same for the last phase, which has an optimizer and a cosine of its own."
+    )
+    warmup_steps: int = Field(100, ge=0, description="Steps in which the rate rises from nothing, in both.")
     weight_decay: float = Field(0.05, ge=0, description="AdamW's decay of matrices.")
     checkpoint_steps: Positive = Field(
         500, description="Steps between checkpoints; a pretraining that was stopped goes on from the last."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
@@ -34,7 +34,7 @@ from mats_sql.lab.partition import Part
 from mats_sql.lab.questions import LabQuestion, draw_question
 from mats_sql.lab.values import mentioned_values
 from mats_sql.seeds import derive_random
-from mats_sql.sql import Execution, Outcome, nearest_values
+from mats_sql.sql import Execution, Outcome, StoredValues, hinted, nearest_values
 from mats_sql.teaching import write_critique, write_plan
 
 ROWS = (8, 15)
@@ -54,14 +54,43 @@ class ExampleKind(StrEnum):
     CHOOSE = "choose"
 
 
-KIND_SHARES = {
-    ExampleKind.PLAN: 0.30,
-    ExampleKind.SELECT: 0.14,
-    ExampleKind.CONDITION: 0.24,
-    ExampleKind.FIX: 0.24,
-    ExampleKind.CHOOSE: 0.08,
-}
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What a phase of the pretraining teaches: on which random stream, how much of each kind.
+
+    ``hints`` says whether the response of SQL that does not run names what is nearest to what it misses.
+    """
+
+    stream: str
+    shares: Mapping[ExampleKind, float]
+    hints: bool
+
+
+TASKS = Course(
+    "pretrain",
+    {
+        ExampleKind.PLAN: 0.30,
+        ExampleKind.SELECT: 0.14,
+        ExampleKind.CONDITION: 0.24,
+        ExampleKind.FIX: 0.24,
+        ExampleKind.CHOOSE: 0.08,
+    },
+    hints=False,
+)
 """Plans get a third: a critique has to find what the planner overlooked, and most lies in the conditions."""
+
+REVIEWS = Course(
+    "review",
+    {
+        ExampleKind.PLAN: 0.20,
+        ExampleKind.SELECT: 0.22,
+        ExampleKind.CONDITION: 0.32,
+        ExampleKind.FIX: 0.20,
+        ExampleKind.CHOOSE: 0.06,
+    },
+    hints=True,
+)
+"""Right complaints come last in the learning curve, so they get more; plans enough not to be forgotten."""
 
 
 class _FixCase(Enum):
@@ -100,6 +129,7 @@ class _Scene:
     """One question over one open in-memory database."""
 
     rng: random.Random
+    course: Course
     database: LabDatabase
     schema: Schema
     connection: sqlite3.Connection
@@ -108,7 +138,8 @@ class _Scene:
     schema_text: str
 
     def review(self, sql: str) -> Review:
-        return Review(self.question, self.schema_text, sql, response_text(run_sql(self.connection, sql)[0]))
+        execution, _ = run_sql(self.connection, sql, hints=self.course.hints)
+        return Review(self.question, self.schema_text, sql, response_text(execution))
 
     def corrupted(self) -> str:
         return corrupt(self.rng, self.asked.query, self.database)
@@ -120,34 +151,45 @@ class _Scene:
         )
 
 
-def draw_examples(seed: int, shard: int, count: int) -> list[PretrainExample]:
+def draw_examples(seed: int, shard: int, count: int, course: Course = TASKS) -> list[PretrainExample]:
     """Return the examples of a shard: a pure function of its arguments, on no benchmark's random stream.
 
     None asks a text that a lab benchmark may ask (partition).
     """
-    rng = derive_random(seed, "lab", "pretrain", shard)
+    rng = derive_random(seed, "lab", course.stream, shard)
     examples: list[PretrainExample] = []
     while len(examples) < count:
         database = build_database(rng, "pretrain", rng.choice(words.open_themes()), ROWS, PRETRAINING_WORDS)
         with closing(sqlite3.connect(":memory:")) as connection:
             create_tables(connection, database)
-            examples += _examples_of(rng, database, connection)
+            examples += _examples_of(rng, course, database, connection)
     rng.shuffle(examples)
     return examples[:count]
 
 
-def run_sql(connection: sqlite3.Connection, sql: str) -> tuple[Execution, frozenset[tuple[object, ...]]]:
+def run_sql(
+    connection: sqlite3.Connection, sql: str, *, hints: bool = False
+) -> tuple[Execution, frozenset[tuple[object, ...]]]:
     """Execute generated SQL in memory; return what an agent is shown and the set of rows (empty after an error)."""
     try:
         rows = connection.execute(sql).fetchall()
     except sqlite3.Error as error:
-        return Execution(Outcome.ERROR, error=str(error)), frozenset()
+        failed = Execution(Outcome.ERROR, error=str(error))
+        return _with_hints(connection, sql, failed) if hints else failed, frozenset()
     outcome = Outcome.ROWS if rows else Outcome.EMPTY
     nearest = nearest_values(connection, sql, 1)
     return Execution(outcome, preview=tuple(rows[:5]), row_count=len(rows), nearest=nearest), frozenset(rows)
 
 
-def _examples_of(rng: random.Random, database: LabDatabase, connection: sqlite3.Connection) -> list[PretrainExample]:
+def _with_hints(connection: sqlite3.Connection, sql: str, failed: Execution) -> Execution:
+    stored = StoredValues(connection)
+    error = hinted(failed.error, stored.names_like_missing(sql, failed.error, 1))
+    return replace(failed, error=error, nearest=stored.nearest(sql, 1, failed=True))
+
+
+def _examples_of(
+    rng: random.Random, course: Course, database: LabDatabase, connection: sqlite3.Connection
+) -> list[PretrainExample]:
     schema = schema_of(database)
     examples = []
     for _ in range(_QUESTIONS_PER_DATABASE):
@@ -156,8 +198,8 @@ def _examples_of(rng: random.Random, database: LabDatabase, connection: sqlite3.
         if asked is not None:
             question = Question(0, database.db_id, asked.text, asked.evidence, asked.difficulty)
             text = schema_text(schema, mentioned_values(database, asked.text), SchemaStyle())
-            scene = _Scene(rng, database, schema, connection, asked, question, text)
-            kind = rng.choices(list(KIND_SHARES), list(KIND_SHARES.values()))[0]
+            scene = _Scene(rng, course, database, schema, connection, asked, question, text)
+            kind = rng.choices(list(course.shares), list(course.shares.values()))[0]
             examples.append(_MAKERS[kind](scene))
     return examples
 

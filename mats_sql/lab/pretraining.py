@@ -1,4 +1,5 @@
-"""Make the lab's base model: a small Llama (Touvron et al. 2023) that learns to copy, then every agent's task.
+"""Make the lab's base model: a small Llama (Touvron et al. 2023) that learns to copy, then every agent's task, then
+more of what a second look needs.
 
 Copying comes first: on a random token sequence followed by itself, with the loss on the second half, attention forms
 induction heads (Olsson et al. 2022). Without them a model this small learns the formats but not which names to write.
@@ -26,7 +27,7 @@ from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from mats_sql.config import PretrainSettings
-from mats_sql.lab.pretraining_batches import IGNORED, Batch, batches, task_steps
+from mats_sql.lab.pretraining_batches import IGNORED, Batch, batches, review_steps, task_steps
 from mats_sql.lab.pretraining_state import read_state, read_tokenizer, snapshot_folder, write_state
 from mats_sql.lab.shards import corpus
 from mats_sql.lab.tokenizer import END, PAD, as_pretrained, train_tokenizer
@@ -80,7 +81,7 @@ def pretrain(
 
 def step_count(settings: PretrainSettings) -> int:
     """Return how many optimizer steps a pretraining takes."""
-    return settings.copy_steps + task_steps(settings)
+    return settings.copy_steps + task_steps(settings) + review_steps(settings)
 
 
 def _train_in_processes(
@@ -196,7 +197,9 @@ def _run_steps(
     loss_of, optimizer = accelerator.prepare(loss_of, optimizer)
     recent = list(begun.recent)
     for step, (batch, place) in enumerate(batches(rank, tokenizer, settings, begun.step, begun.place), begun.step + 1):
-        rate = settings.learning_rate * _schedule(step, settings, steps)
+        if step == settings.copy_steps + task_steps(settings) + 1:
+            optimizer.state.clear()  # reviews begin with another rate: the moments of the last steps would be too large
+        rate = _rate(step, settings)
         recent.append(_step(accelerator, loss_of, optimizer, batch, rate))
         _end_with_the_caller()
         if step % _LOG_EVERY == 0 or step in (settings.copy_steps, steps):
@@ -257,10 +260,16 @@ def _step(
     return float(loss.item())
 
 
-def _schedule(step: int, settings: PretrainSettings, steps: int) -> float:
-    """Return the share of the learning rate: constant while copying, then a cosine down to a twentieth."""
-    warm = min(1.0, step / max(1, settings.warmup_steps))
-    if step <= settings.copy_steps:
-        return warm
-    done = (step - settings.copy_steps) / max(1, steps - settings.copy_steps)
-    return warm * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
+def _rate(step: int, settings: PretrainSettings) -> float:
+    """Return the learning rate: it rises, is constant while copying, then follows a cosine per course."""
+    tasks, step_of_tasks = task_steps(settings), step - settings.copy_steps
+    if step_of_tasks <= tasks:
+        warm = min(1.0, step / max(1, settings.warmup_steps))
+        return settings.learning_rate * warm * (_cosine(step_of_tasks / max(1, tasks)) if step_of_tasks > 0 else 1.0)
+    own = step_of_tasks - tasks
+    warm = min(1.0, own / max(1, settings.warmup_steps))
+    return settings.review_learning_rate * warm * _cosine(own / review_steps(settings))
+
+
+def _cosine(done: float) -> float:
+    return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done))

@@ -11,6 +11,7 @@ import torch
 from tokenizers import Tokenizer
 
 from mats_sql.config import PretrainSettings
+from mats_sql.lab.examples import REVIEWS, TASKS, Course
 from mats_sql.lab.shards import TokenizedExample, token_shards
 from mats_sql.lab.tokenizer import PAD
 from mats_sql.seeds import derive_random, derive_seed
@@ -28,7 +29,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The next batch of tasks: the process's shard, counted from 0, and the batch in it."""
+    """The next batch of a course: the process's shard, counted from 0, and the batch in it."""
 
     shard: int = 0
     batch: int = 0
@@ -37,6 +38,11 @@ class Place:
 def task_steps(settings: PretrainSettings) -> int:
     """Return how many steps the agents' tasks take."""
     return math.ceil(settings.examples / (settings.batch_size * settings.processes))
+
+
+def review_steps(settings: PretrainSettings) -> int:
+    """Return how many steps the reviews after them take."""
+    return math.ceil(settings.review_examples / (settings.batch_size * settings.processes))
 
 
 def batches(
@@ -48,8 +54,12 @@ def batches(
     """
     for batch in islice(_copy_batches(rank, tokenizer, settings), min(done, settings.copy_steps), None):
         yield batch, place
-    left = task_steps(settings) - max(0, done - settings.copy_steps)
-    yield from islice(_task_batches(rank, tokenizer, settings, place), left)
+    begins = settings.copy_steps
+    for course, steps in ((TASKS, task_steps(settings)), (REVIEWS, review_steps(settings))):
+        finished = min(max(0, done - begins), steps)
+        found = _course_batches(rank, tokenizer, settings, course, place if finished else Place())
+        yield from islice(found, steps - finished)
+        begins += steps
 
 
 def _copy_batches(rank: int, tokenizer: Tokenizer, settings: PretrainSettings) -> Iterator[Batch]:
@@ -61,11 +71,11 @@ def _copy_batches(rank: int, tokenizer: Tokenizer, settings: PretrainSettings) -
         yield Batch(torch.cat([half, half], 1), torch.cat([ignored, half], 1))
 
 
-def _task_batches(
-    rank: int, tokenizer: Tokenizer, settings: PretrainSettings, place: Place
+def _course_batches(
+    rank: int, tokenizer: Tokenizer, settings: PretrainSettings, course: Course, place: Place
 ) -> Iterator[tuple[Batch, Place]]:
     padding, first = int(tokenizer.token_to_id(PAD) or 0), rank + place.shard * settings.processes
-    shards = token_shards(tokenizer, settings.seed, first, settings.processes)
+    shards = token_shards(tokenizer, settings.seed, course, first, settings.processes)
     for number, shard in enumerate(shards, place.shard):
         fitting = [example for example in shard if len(example.ids) <= settings.context_tokens]
         ordered = _batches_of_like_length(fitting, settings.batch_size)

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 
 from mats_sql.agents import Messages
 from mats_sql.lab import words
-from mats_sql.lab.examples import draw_examples
+from mats_sql.lab.examples import Course, draw_examples
 from mats_sql.lab.tokenizer import ASSISTANT, END
 
 SHARD_EXAMPLES = 1024
@@ -25,11 +25,13 @@ class TokenizedExample:
     prompt_tokens: int
 
 
-def token_shards(tokenizer: Tokenizer, seed: int, first: int, stride: int) -> Iterator[list[TokenizedExample]]:
-    """Yield shards without end: the ``first``, and every ``stride``-th after it."""
+def token_shards(
+    tokenizer: Tokenizer, seed: int, course: Course, first: int, stride: int
+) -> Iterator[list[TokenizedExample]]:
+    """Yield a course's shards without end: the ``first``, and every ``stride``-th after it."""
     shard = first
     while True:
-        examples = draw_examples(seed, shard, SHARD_EXAMPLES)
+        examples = draw_examples(seed, shard, SHARD_EXAMPLES, course)
         yield [tokenize_example(tokenizer, example.messages, example.answer) for example in examples]
         shard += stride
 

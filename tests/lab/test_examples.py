@@ -16,7 +16,7 @@ from mats_sql.benchmark.schema_prompt import SchemaStyle, schema_text
 from mats_sql.config import BenchmarkSettings, LabSettings
 from mats_sql.lab import words
 from mats_sql.lab.databases import build_database, schema_of
-from mats_sql.lab.examples import KIND_SHARES, ExampleKind, PretrainExample, draw_examples
+from mats_sql.lab.examples import REVIEWS, TASKS, ExampleKind, PretrainExample, draw_examples
 from mats_sql.lab.generator import ROWS, write_lab
 from mats_sql.lab.values import mentioned_values
 from mats_sql.seeds import derive_random
@@ -62,9 +62,17 @@ def test_the_response_often_shows_what_is_wrong() -> None:
     assert len(shown) / len(complained) > 0.3
 
 
+def test_reviews_name_what_is_nearest_to_what_failing_sql_misses_and_tasks_do_not() -> None:
+    def hints(examples: list[PretrainExample]) -> int:
+        return sum("no such column" in e.messages[0].content and ", nearest" in e.messages[0].content for e in examples)
+
+    assert hints(drawn()) == 0
+    assert hints(draw_examples(0, 0, 600, REVIEWS)) > 60
+
+
 def test_every_task_has_about_its_share() -> None:
     counts = Counter(example.kind for example in drawn())
-    for kind, share in KIND_SHARES.items():
+    for kind, share in TASKS.shares.items():
         assert counts[kind] / len(drawn()) == pytest.approx(share, abs=0.06)
 
 

@@ -31,7 +31,8 @@ SMALL = PretrainSettings(
     feed_forward=64,
     copy_steps=4,
     copy_tokens=8,
-    examples=640,
+    examples=240,
+    review_examples=400,
     batch_size=8,
     learning_rate=5e-3,
     warmup_steps=4,
@@ -150,7 +151,9 @@ def test_the_report_has_the_last_losses_and_counts(trained: Trained) -> None:
 
 
 def test_every_process_has_a_say_in_an_update(state: Path, tmp_path: Path) -> None:
-    one_step = SMALL.model_copy(update={"copy_steps": 0, "warmup_steps": 0, "examples": 8, "processes": 1})
+    one_step = SMALL.model_copy(
+        update={"copy_steps": 0, "warmup_steps": 0, "examples": 8, "review_examples": 0, "processes": 1}
+    )
     pretrain(tmp_path / "alone", one_step, state=state)
     pretrain(tmp_path / "together", one_step.model_copy(update={"examples": 16, "processes": 2}), state=state)
     alone, together = (load_file(tmp_path / name / "model.safetensors") for name in ("alone", "together"))

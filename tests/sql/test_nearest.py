@@ -92,11 +92,14 @@ LIKE_MISSING = [
     ("SELECT prices FROM album", ["album.`Ticket Price`"]),
     ("SELECT spent FROM shop", ["shop.spent2", "shop.spent1"]),
     ("SELECT zzz FROM album", []),
-    ("SELECT id FROM songs", []),
+    ("SELECT id FROM albums", ["album", '`a"b`']),
+    ("SELECT id FROM main.artists JOIN album", ["artist", '`a"b`']),
+    ("SELECT id FROM a_b", ['`a"b`', "album"]),
+    ("SELECT id FROM zzz", []),
     ("SELECT id FROM artist, album", []),
     ("SELECT FROM album", []),
 ]
-"""SQL that does not run, and the two columns at most that are most like the one it misses."""
+"""SQL that does not run, and the two columns or tables at most that are most like the one it misses."""
 PARTS = ["[", "'", '"', "`", "(", ")", "a=", "a='", "genre='a' or ", "a in ('a',", "from album ", "album,", "/*"]
 WORDS = st.lists(st.text("abAB 'é", max_size=4), max_size=8)
 
@@ -157,12 +160,12 @@ def test_a_sql_that_does_not_run_has_its_literals_named_where_their_column_can_b
 
 
 @pytest.mark.parametrize(("sql", "columns"), LIKE_MISSING)
-def test_an_error_that_misses_a_column_names_those_most_like_it(
+def test_an_error_that_misses_a_column_or_a_table_names_those_most_like_it(
     music: sqlite3.Connection, music_file: Path, sql: str, columns: list[str]
 ) -> None:
     with pytest.raises(sqlite3.Error) as raised:
         music.execute(sql)
-    found = StoredValues(music).columns_like_missing(sql, str(raised.value), 2)
+    found = StoredValues(music).names_like_missing(sql, str(raised.value), 2)
     assert list(found) == columns
     [execution] = run(SMALL, music_file, sql)
     assert execution.error == " , nearest ".join([str(raised.value), *columns[:1]])

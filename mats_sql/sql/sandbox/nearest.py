@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from mats_sql.sql.sandbox.likeness import dice, letter_pairs
 from mats_sql.sql.sandbox.literals import compared_literals
-from mats_sql.sql.sandbox.nearest_columns import nearest_columns, quoted
+from mats_sql.sql.sandbox.nearest_names import nearest_names, quoted
 
 MAX_VALUES = 25_000
 """Distinct texts of a column that are compared with a literal; more would take tenths of a second."""
@@ -48,6 +48,11 @@ def nearest_values(
     return StoredValues(connection).nearest(sql, count, failed=failed)
 
 
+def hinted(error: str, names: Sequence[str]) -> str:
+    """Return an error that goes on with the names most like one that it misses, if there are any."""
+    return f"{error} , nearest {' , '.join(names)}" if names else error
+
+
 class StoredValues:
     """The values of a database whose tables stay as they are: the schema is read once.
 
@@ -77,11 +82,11 @@ class StoredValues:
         found = [Nearest(*key, _most_like(key[2], texts[key[:2]], count)) for key in absent]
         return tuple(nearest for nearest in found if nearest.values)
 
-    def columns_like_missing(self, sql: str, error: str, count: int) -> tuple[str, ...]:
-        """Return, for a SQL that failed of a column that there is not, up to ``count`` columns most like it."""
+    def names_like_missing(self, sql: str, error: str, count: int) -> tuple[str, ...]:
+        """Return, for a SQL that failed of a column or table that there is not, up to ``count`` most like it."""
         if len(sql) > MAX_SQL_CHARACTERS:
             return ()
-        return nearest_columns(self._connection, self._columns.values(), sql, error, count)
+        return nearest_names(self._connection, self._columns.values(), sql, error, count)
 
     def _looked_up(self, sql: str, failed: bool) -> list[tuple[str, str, str]]:
         """Return each (table, column, literal) that can be looked up once, in the SQL's order."""

@@ -15,7 +15,7 @@ import time
 from collections import Counter
 
 from mats_sql.sql.sandbox.confinement import DAMAGED, PERIOD, DatabaseDamaged, Session
-from mats_sql.sql.sandbox.nearest import Nearest
+from mats_sql.sql.sandbox.nearest import Nearest, hinted
 from mats_sql.sql.sandbox.protocol import GRACE_S, Row, Verdicts, pack
 
 MAX_PREVIEW_TEXT = 1000
@@ -82,7 +82,7 @@ class Run:
     def name_nearest(self, sql: str) -> None:
         """Look for the values nearest to what no row of a ``sql`` has that ran or failed; nothing else changes.
 
-        But an error that misses a column goes on with the columns most like it.
+        But an error that misses a column or a table goes on with those most like it.
 
         A look within bounds of its own, under the same guard; when it fails or exceeds them, nothing is named.
         """
@@ -92,8 +92,9 @@ class Run:
             stored = self.session.stored_values()
             self.session.meter.start(min(NEAREST_STEPS, self.limits.max_steps), self.limits.timeout_s)
             failed = self.outcome == "error"
-            if failed and (like := stored.columns_like_missing(sql, self.error, self.limits.nearest_values)):
-                self.error += " , nearest " + " , ".join(like)
+            if failed:
+                like = stored.names_like_missing(sql, self.error, self.limits.nearest_values)
+                self.error = hinted(self.error, like)
             self.nearest = stored.nearest(sql, self.limits.nearest_values, failed=failed)
         except MemoryError:
             self.exhausted = True

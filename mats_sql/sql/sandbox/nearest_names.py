@@ -1,4 +1,4 @@
-"""Name the columns nearest to one that a SQL asks for and the database does not have, as PostgreSQL's hint does.
+"""Name the columns or tables nearest to one that a SQL asks for and the database lacks, as PostgreSQL's hint does.
 
 It reads the error, the SQL and the schema, never a gold. Standard library only, for the worker's sake.
 """
@@ -15,8 +15,31 @@ from mats_sql.sql.sandbox.literals import named_tables
 
 MIN_LIKENESS = 0.4
 """Dice's coefficient from which a column is worth naming."""
+MIN_TABLE_LIKENESS = 0.15
+"""The same for a table: there are few of them, so that a faint likeness tells one from the others."""
 _CONSIDERED = 8
 _MISSING = re.compile(r"no such column: (?:(?P<qualifier>.+)\.)?(?P<name>[^.]+)")
+_MISSING_TABLE = re.compile(r"no such table: (?:main\.)?(?P<name>.+)")
+
+
+def nearest_names(
+    connection: sqlite3.Connection, columns: Iterable[tuple[str, str]], sql: str, error: str, count: int
+) -> tuple[str, ...]:
+    """Return up to ``count`` columns (``table.column``) or tables most like the one that ``error`` misses.
+
+    Empty for other errors; ``columns`` are the database's (table, column). May raise ``sqlite3.Error``.
+    """
+    if (table := _MISSING_TABLE.fullmatch(error)) is not None:
+        return nearest_tables(dict.fromkeys(table for table, _ in columns), table["name"], count)
+    return nearest_columns(connection, columns, sql, error, count)
+
+
+def nearest_tables(tables: Iterable[str], missing: str, count: int) -> tuple[str, ...]:
+    """Return up to ``count`` tables most like a missing one, by letter pairs; equally like ones in the given order."""
+    wanted = letter_pairs(missing.lower())
+    ranked = [(-dice(wanted, letter_pairs(table.lower())), place, table) for place, table in enumerate(tables)]
+    best = heapq.nsmallest(count, (found for found in ranked if found[0] <= -MIN_TABLE_LIKENESS))
+    return tuple(_plain(table) for *_, table in best)
 
 
 def nearest_columns(
