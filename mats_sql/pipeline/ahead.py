@@ -79,6 +79,15 @@ def do_ahead(workspace: Workspace, steps: Sequence[Step]) -> None:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
+def full_rounds(workspace: Workspace, steps: Sequence[Step]) -> Sequence[Step]:
+    """Return as many steps as keep all processes busy, or all where there are fewer than processes.
+
+    A rest would leave processes without work to the end of its last step; whoever needs it has it drawn in parts.
+    """
+    count = process_count(workspace.experiment)
+    return steps[: len(steps) // count * count] if len(steps) > count else steps
+
+
 def draw_ahead(workspace: Workspace, draw: Draw, tasks: int) -> None:
     """Draw a stage's ``tasks`` in parts, one per process, so that the caches have what the stage then asks for.
 

@@ -17,7 +17,7 @@ from mats_sql.evaluation.report import EvaluatedTeam, PairSet, ResultTable, Rewa
 from mats_sql.parquet import read_records
 from mats_sql.pipeline import experiment as steps
 from mats_sql.pipeline import results
-from mats_sql.pipeline.ahead import Step, do_ahead
+from mats_sql.pipeline.ahead import Step, do_ahead, full_rounds
 from mats_sql.pipeline.best_settings import best_settings
 from mats_sql.pipeline.evaluate import Evaluated, by_family, read_candidates
 from mats_sql.pipeline.ladder import read_perfect_gate
@@ -117,7 +117,8 @@ def _teams_ahead(workspace: Workspace) -> None:
         results.built_evaluation(workspace, build)
     rest = _builders(experiment, [*(labelling.key for labelling in labellings(experiment)), *experiment.teams])
     ladders: list[Step] = [partial(results.supervised_ladder, line=line) for line in steps.lines(experiment)]
-    do_ahead(workspace, [*ladders, *(partial(results.built_evaluation, build=build) for build in rest)])
+    evaluations = [partial(results.built_evaluation, build=build) for build in rest]
+    do_ahead(workspace, full_rounds(workspace, [*ladders, *evaluations]))
 
 
 def _builders(experiment: Experiment, names: Sequence[str]) -> list[results.TeamBuilder]:
