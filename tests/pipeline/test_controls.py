@@ -40,8 +40,8 @@ def by_rescue(case, policy):
     return case.plan.correct == (case.critique.verdict is Verdict.CORRECT)
 
 
-def all_alike(case, policy):
-    return True
+def all_alike(case, policy):  # rejected, as a critique without a verdict is
+    return False
 
 
 def shorter(case, policy):  # has pairs, of both verdicts, whatever the agents of the day can do
