@@ -35,6 +35,7 @@ SMALL = PretrainSettings(
     review_examples=400,
     batch_size=8,
     learning_rate=5e-3,
+    review_learning_rate=5e-3,
     warmup_steps=4,
     processes=2,
     snapshot_examples=320,
