@@ -79,13 +79,14 @@ def do_ahead(workspace: Workspace, steps: Sequence[Step]) -> None:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def full_rounds(workspace: Workspace, steps: Sequence[Step]) -> Sequence[Step]:
-    """Return as many steps as keep all processes busy, or all where there are fewer than processes.
+def all_but_a_lone_last(workspace: Workspace, steps: Sequence[Step]) -> Sequence[Step]:
+    """Return the steps without the last where it would run alone, the other processes done.
 
-    A rest would leave processes without work to the end of its last step; whoever needs it has it drawn in parts.
+    Whoever needs it then has it drawn in parts by all of them. Two or more that are left over go side by side: their
+    trainings gain by it.
     """
     count = process_count(workspace.experiment)
-    return steps[: len(steps) // count * count] if len(steps) > count else steps
+    return steps[:-1] if 1 < count < len(steps) and len(steps) % count == 1 else steps
 
 
 def draw_ahead(workspace: Workspace, draw: Draw, tasks: int) -> None:

@@ -17,7 +17,7 @@ from mats_sql.evaluation.report import EvaluatedTeam, PairSet, ResultTable, Rewa
 from mats_sql.parquet import read_records
 from mats_sql.pipeline import experiment as steps
 from mats_sql.pipeline import results
-from mats_sql.pipeline.ahead import Step, do_ahead, full_rounds
+from mats_sql.pipeline.ahead import Step, all_but_a_lone_last, do_ahead
 from mats_sql.pipeline.best_settings import best_settings
 from mats_sql.pipeline.evaluate import Evaluated, by_family, read_candidates
 from mats_sql.pipeline.ladder import read_perfect_gate
@@ -118,7 +118,7 @@ def _teams_ahead(workspace: Workspace) -> None:
     rest = _builders(experiment, [*(labelling.key for labelling in labellings(experiment)), *experiment.teams])
     ladders: list[Step] = [partial(results.supervised_ladder, line=line) for line in steps.lines(experiment)]
     evaluations = [partial(results.built_evaluation, build=build) for build in rest]
-    do_ahead(workspace, full_rounds(workspace, [*ladders, *evaluations]))
+    do_ahead(workspace, all_but_a_lone_last(workspace, [*ladders, *evaluations]))
 
 
 def _builders(experiment: Experiment, names: Sequence[str]) -> list[results.TeamBuilder]:

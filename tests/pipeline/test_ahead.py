@@ -15,7 +15,7 @@ from mats_sql.errors import TrainingError
 from mats_sql.evaluation.records import JudgedCandidate
 from mats_sql.pipeline import ahead, results
 from mats_sql.pipeline import experiment as steps
-from mats_sql.pipeline.ahead import Part, do_ahead, draw_ahead, full_rounds
+from mats_sql.pipeline.ahead import Part, all_but_a_lone_last, do_ahead, draw_ahead
 from mats_sql.pipeline.assemble import TeamModels
 from mats_sql.pipeline.evaluate import read_candidates
 from mats_sql.pipeline.progress import Progress
@@ -90,13 +90,11 @@ def test_every_question_is_in_one_part() -> None:
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
-@pytest.mark.parametrize(("processes", "taken"), [(1, 5), (2, 4), (4, 4), (5, 5), (8, 5)])
-def test_steps_that_would_leave_processes_without_work_are_left_over(
-    workspace: Workspace, processes: int, taken: int
-) -> None:
+@pytest.mark.parametrize(("processes", "taken"), [(1, 5), (2, 4), (3, 5), (4, 4), (5, 5), (8, 5)])
+def test_a_last_step_that_would_run_alone_is_left_over(workspace: Workspace, processes: int, taken: int) -> None:
     workspace.experiment = workspace.experiment.model_copy(update={"processes": processes})
     steps_ahead = [functools.partial(print, number) for number in range(5)]
-    assert list(full_rounds(workspace, steps_ahead)) == steps_ahead[:taken]
+    assert list(all_but_a_lone_last(workspace, steps_ahead)) == steps_ahead[:taken]
 
 
 def test_plans_drawn_in_parts_are_those_of_one_process(workspace: Workspace, elsewhere: Elsewhere) -> None:
