@@ -164,7 +164,15 @@ WRONG = [
         "teams.a.validators: a regime of one's own must be a function of (case, policy), but of 'nowhere_at_all:rule'",
     ),
     ("teams: {a: {planner: none}}", "teams.a.planner: Input should be 'base', 'sft' or 'orpo', but got 'none'"),
-    ("teams: {a: {selector: orpo}}", "teams.a.selector: Input should be 'none', 'base' or 'sft', but got 'orpo'"),
+    (
+        "teams: {a: {selector: orpo}}",
+        "teams.a.selector: Input should be 'none', 'base', 'sft' or 'own', but got 'orpo'",
+    ),
+    (
+        "teams: {a: {selector: own, fixer: none}}",
+        "teams.a.selector must be none, base or sft in a team without validators or fixer, but got own; choose one, or "
+        "give the team both",
+    ),
     ("teams: {a: {judge: sft}}", "every key must be known, but {path} has 'teams.a.judge'"),
     ("teams: {a b: {}}", "a team's name must be letters, digits, - and _, but got 'a b' in teams; rename it"),
     *((f"teams: {{{name}: {{}}}}", f"a team's name must not be taken, but teams.{name} is") for name in TAKEN),

@@ -24,7 +24,8 @@ class Review:
 def response_text(execution: Execution, *, max_rows: int = 3) -> str:
     """Return what an agent is shown of an execution: a few rows and their number, or the error.
 
-    Behind the rows or the error stands, for each literal that no row has, what is stored in its place.
+    Behind the rows or the error stands, for each literal that no row has, what is stored in its place. Behind an error
+    that a nearest name mends stands what the SQL answers with that name.
     """
     if execution.outcome is Outcome.EMPTY:
         return "no rows" + _nearest_text(execution)
@@ -32,7 +33,10 @@ def response_text(execution: Execution, *, max_rows: int = 3) -> str:
         rows = " ; ".join(" , ".join(_cell(value) for value in row) for row in execution.preview[:max_rows])
         return f"{execution.row_count} rows : {rows}{_nearest_text(execution)}"
     if execution.outcome is Outcome.ERROR:
-        return f"error : {execution.error[:MAX_ERROR_CHARACTERS]}{_nearest_text(execution)}"
+        error = f"error : {execution.error[:MAX_ERROR_CHARACTERS]}"
+        if execution.retried is not None:
+            return f"{error} , with it {response_text(execution.retried, max_rows=max_rows)}"
+        return error + _nearest_text(execution)
     return execution.outcome.value.replace("_", " ")
 
 

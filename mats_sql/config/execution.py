@@ -45,6 +45,12 @@ class SqlLimits(Section):
         "and how many columns for one that there is not, the most similar first (SQLite only); 0 shows none, as the "
         "reference does.",
     )
+    nearest_retries: int = Field(
+        2,
+        ge=0,
+        description="How many missing columns or tables, one after the other, are replaced by the nearest one, so that "
+        "an agent is shown what the SQL then answers; 0 shows the error alone.",
+    )
 
 
 class SqlSettings(Section):

@@ -35,8 +35,10 @@ class TeamMembers(Section):
     fixer: Literal["none", "base", "sft", "orpo"] = Field(
         "sft", description="None, the given checkpoint, the line's own fixer, or that after ORPO on the line's pool."
     )
-    selector: Literal["none", "base", "sft"] = Field(
-        "sft", description="None (the policy's rule alone picks), the given checkpoint, or the line's own selector."
+    selector: Literal["none", "base", "sft", "own"] = Field(
+        "sft",
+        description="None (the policy's rule alone picks), the given checkpoint, the line's selector, which learned "
+        "from what the SFT validators write, or one that learned from what this team's validators and fixer write.",
     )
 
     @property
@@ -57,7 +59,7 @@ class TeamMembers(Section):
 
 
 def check_teams(teams: Mapping[str, TeamMembers], regimes: Iterable[str]) -> None:
-    """Raise :class:`ValueError` for a name that is malformed or taken, and for validators that nothing trains."""
+    """Raise :class:`ValueError` for a name that is malformed or taken, and for agents that nothing trains."""
     labels = (regime_label(regime) for regime in regimes)
     taken = {name.lower() for name in (*SFT_TEAMS, *_TITLES, *Regime, *labels, "all")}
     for name, members in teams.items():
@@ -67,6 +69,11 @@ def check_teams(teams: Mapping[str, TeamMembers], regimes: Iterable[str]) -> Non
             raise ValueError(f"a team's name must not be taken, but teams.{name} is; rename it")
         taken.add(name.lower())
         _check_validators(name, members.validators)
+        if members.selector == "own" and "none" in (members.validators, members.fixer):
+            raise ValueError(
+                f"teams.{name}.selector must be none, base or sft in a team without validators or fixer, but got own; "
+                "choose one, or give the team both"
+            )
 
 
 def _check_validators(name: str, trained: str) -> None:

@@ -45,12 +45,13 @@ def trained_models(experiment: Experiment) -> Counts:
     labelled = len(labellings(experiment))
     labelled += len({team.validators for team in members} - {"none", "sft", *experiment.regimes})
     new_fixers = lines if any(team.fixer == "orpo" for team in members) else fixers * (experiment.iterations - 1)
+    own_selectors = sum(team.selector == "own" for team in members)
     return Counts(
         supervised={
             PLANNER: own_seeds * (1 if folds == 1 else 1 + folds),
             VALIDATOR: own_seeds * VALIDATORS,
             FIXER: own_seeds * fixers,
-            SELECTOR: own_seeds * lines,
+            SELECTOR: own_seeds * lines + own_selectors * lines * seeds,
         },
         preferred={
             PLANNER: seeds if any(team.planner == "orpo" for team in members) else 0,
@@ -58,7 +59,7 @@ def trained_models(experiment: Experiment) -> Counts:
             FIXER: new_fixers * seeds,
         },
         teams=own_seeds * (2 + lines) + (labelled + len(experiment.teams)) * lines * seeds,
-        pools=lines * seeds,
+        pools=(1 + own_selectors) * lines * seeds,
     )
 
 

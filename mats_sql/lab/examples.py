@@ -30,15 +30,19 @@ from mats_sql.benchmark import Question, Schema, SchemaStyle, schema_text
 from mats_sql.lab import words
 from mats_sql.lab.corruption import corrupt
 from mats_sql.lab.databases import PRETRAINING_WORDS, LabDatabase, build_database, create_tables, schema_of
+from mats_sql.lab.oversights import MORE_SHARE
 from mats_sql.lab.partition import Part
 from mats_sql.lab.questions import LabQuestion, draw_question
 from mats_sql.lab.values import mentioned_values
 from mats_sql.seeds import derive_random
-from mats_sql.sql import Execution, Outcome, StoredValues, hinted, nearest_values
+from mats_sql.sql import Execution, Outcome, StoredValues, nearest_values
 from mats_sql.teaching import write_critique, write_plan
 
 ROWS = (8, 15)
 """Rows per table: executions are real, but small."""
+
+RETRIES = 2
+"""How often a failing SQL is run with the nearest name in place, as ``sql.limits.nearest_retries`` has it."""
 
 _QUESTIONS_PER_DATABASE = 3
 _TRIES = 3
@@ -58,12 +62,14 @@ class ExampleKind(StrEnum):
 class Course:
     """What a phase of the pretraining teaches: on which random stream, how much of each kind.
 
-    ``hints`` says whether the response of SQL that does not run names what is nearest to what it misses.
+    ``hints`` says whether the response of SQL that does not run names what is nearest to what it misses, and goes on
+    with it; ``more_share``, how often a SQL that overlooks something overlooks more.
     """
 
     stream: str
     shares: Mapping[ExampleKind, float]
     hints: bool
+    more_share: float
 
 
 TASKS = Course(
@@ -76,6 +82,7 @@ TASKS = Course(
         ExampleKind.CHOOSE: 0.08,
     },
     hints=False,
+    more_share=MORE_SHARE,
 )
 """Plans get a third: a critique has to find what the planner overlooked, and most lies in the conditions."""
 
@@ -89,6 +96,7 @@ REVIEWS = Course(
         ExampleKind.CHOOSE: 0.06,
     },
     hints=True,
+    more_share=0.5,
 )
 """Right complaints come last in the learning curve, so they get more; plans enough not to be forgotten."""
 
@@ -142,7 +150,7 @@ class _Scene:
         return Review(self.question, self.schema_text, sql, response_text(execution))
 
     def corrupted(self) -> str:
-        return corrupt(self.rng, self.asked.query, self.database)
+        return corrupt(self.rng, self.asked.query, self.database, self.course.more_share)
 
     def critiques(self, sql: str, gold: str) -> tuple[Critique, Critique]:
         return (
@@ -168,23 +176,26 @@ def draw_examples(seed: int, shard: int, count: int, course: Course = TASKS) -> 
 
 
 def run_sql(
-    connection: sqlite3.Connection, sql: str, *, hints: bool = False
+    connection: sqlite3.Connection, sql: str, *, hints: bool = False, retries: int = RETRIES
 ) -> tuple[Execution, frozenset[tuple[object, ...]]]:
     """Execute generated SQL in memory; return what an agent is shown and the set of rows (empty after an error)."""
     try:
         rows = connection.execute(sql).fetchall()
     except sqlite3.Error as error:
         failed = Execution(Outcome.ERROR, error=str(error))
-        return _with_hints(connection, sql, failed) if hints else failed, frozenset()
+        return _with_hints(connection, sql, failed, retries) if hints else failed, frozenset()
     outcome = Outcome.ROWS if rows else Outcome.EMPTY
     nearest = nearest_values(connection, sql, 1)
     return Execution(outcome, preview=tuple(rows[:5]), row_count=len(rows), nearest=nearest), frozenset(rows)
 
 
-def _with_hints(connection: sqlite3.Connection, sql: str, failed: Execution) -> Execution:
+def _with_hints(connection: sqlite3.Connection, sql: str, failed: Execution, retries: int) -> Execution:
     stored = StoredValues(connection)
-    error = hinted(failed.error, stored.names_like_missing(sql, failed.error, 1))
-    return replace(failed, error=error, nearest=stored.nearest(sql, 1, failed=True))
+    error, again = stored.way_out(sql, failed.error, 1)
+    if again is None or not retries:
+        return replace(failed, error=error, nearest=stored.nearest(sql, 1, failed=True))
+    retried, _ = run_sql(connection, again, hints=True, retries=retries - 1)
+    return replace(failed, error=error, retried=retried)
 
 
 def _examples_of(

@@ -17,14 +17,14 @@ from mats_sql.lab.words import Kind
 Edit = Callable[[random.Random, Query, LabDatabase], Query | None]
 """Edits a query, or returns ``None`` where the edit does not apply."""
 
-_MORE_SHARE = 0.3
+MORE_SHARE = 0.3
 """How often another oversight follows."""
 
 
-def overlook(rng: random.Random, query: Query, database: LabDatabase) -> Query | None:
+def overlook(rng: random.Random, query: Query, database: LabDatabase, more_share: float = MORE_SHARE) -> Query | None:
     """Return the query with one oversight, sometimes with more; ``None`` where none applies."""
     changed = _one_more(rng, query, query, database)
-    while changed is not None and rng.random() < _MORE_SHARE:
+    while changed is not None and rng.random() < more_share:
         another = _one_more(rng, changed, query, database)
         if another is None:
             break

@@ -119,7 +119,17 @@ def pool(workspace: Workspace, line: Line, seeds: Seeds) -> Artifact:
 
 def selector(workspace: Workspace, line: Line, seeds: Seeds) -> Artifact:
     """Return the selector: an SFT agent, so it learns from the line's pool of the SFT seed."""
-    begun, learnt = checkpoint(workspace, workspace.experiment.models.selector), pool(workspace, line, seeds.supervised)
+    return _selector_from(workspace, pool(workspace, line, seeds.supervised), seeds)
+
+
+def own_selector(workspace: Workspace, origin: PoolOrigin, label: str, seeds: Seeds) -> Artifact:
+    """Return a selector that learned from what a team's own validators and fixer write about the pool's plans."""
+    drawn = rollout_pool(workspace, questions(workspace), origin, label=label, seed=seeds.pool)
+    return _selector_from(workspace, drawn.outputs["pool"], seeds)
+
+
+def _selector_from(workspace: Workspace, learnt: Artifact, seeds: Seeds) -> Artifact:
+    begun = checkpoint(workspace, workspace.experiment.models.selector)
     return sft_selector(workspace, begun, questions(workspace), learnt, seed=seeds.sft).outputs["model"]
 
 

@@ -22,7 +22,9 @@ from mats_sql.pipeline.experiment import (
     checkpoint,
     fixer,
     lines,
+    own_selector,
     planner,
+    plans,
     pool,
     preferred_fixer,
     preferred_planner,
@@ -36,6 +38,7 @@ from mats_sql.pipeline.experiment import (
 )
 from mats_sql.pipeline.ladder import ladder as climb_ladder
 from mats_sql.pipeline.replicates import Seeds, seeds_of, supervised_seeds
+from mats_sql.pipeline.rollout import PoolOrigin
 from mats_sql.pipeline.shown import preference_tags
 from mats_sql.pipeline.workspace import Workspace
 from mats_sql.preference import (
@@ -90,14 +93,20 @@ def preferred_team(workspace: Workspace, labelling: Labelling, line: Line, seeds
 def named_team(workspace: Workspace, name: str, line: Line, seeds: Seeds) -> TeamModels:
     """Return a team that the experiment names; a given checkpoint is taken as it is."""
     members = workspace.experiment.teams[name]
-    validators = members.validators
+    validators = _named_validators(workspace, members.validators, line, seeds)
+    fixes = _named_fixer(workspace, members.fixer, line, seeds)
+    if members.selector == "own" and fixes is not None:
+        origin = PoolOrigin(plans(workspace, seeds), validators, fixes)
+        chosen: Artifact | None = own_selector(workspace, origin, name, seeds)
+    else:
+        chosen = _named_selector(workspace, members.selector, line, seeds)
     return TeamModels(
         name,
         _named_planner(workspace, members.planner, seeds),
-        _named_selector(workspace, members.selector, line, seeds),
-        _named_validators(workspace, validators, line, seeds),
-        _named_fixer(workspace, members.fixer, line, seeds),
-        "" if validators == "none" else regime_label(validators),
+        chosen,
+        validators,
+        fixes,
+        "" if members.validators == "none" else regime_label(members.validators),
         line if members.of_a_line else None,
         _named_seed(workspace, members, seeds),
         _named_preference(workspace, members),

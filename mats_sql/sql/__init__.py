@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mats_sql.sql.extract import extract_sql
     from mats_sql.sql.judge import Judge, JudgeItem
     from mats_sql.sql.judging import AnswerKey, CandidateJudging, ItemJudge, ReferenceSql, SystemCounts
-    from mats_sql.sql.sandbox.nearest import Nearest, StoredValues, hinted, nearest_values
+    from mats_sql.sql.sandbox.nearest import Nearest, StoredValues, nearest_values
     from mats_sql.sql.server_judge import ServerJudge
     from mats_sql.sql.server_reading import open_server
     from mats_sql.sql.servers import ServerExecutor
@@ -48,7 +48,6 @@ __all__ = [
     "Value",
     "VerdictClass",
     "extract_sql",
-    "hinted",
     "look_at",
     "nearest_values",
     "open_database",
@@ -69,7 +68,7 @@ __getattr__ = Face(
         "extract": ("extract_sql",),
         "judge": ("Judge", "JudgeItem"),
         "judging": ("AnswerKey", "CandidateJudging", "ItemJudge", "ReferenceSql", "SystemCounts"),
-        "sandbox.nearest": ("Nearest", "StoredValues", "hinted", "nearest_values"),
+        "sandbox.nearest": ("Nearest", "StoredValues", "nearest_values"),
         "server_judge": ("ServerJudge",),
         "server_reading": ("open_server",),
         "servers": ("ServerExecutor",),

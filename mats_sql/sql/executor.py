@@ -102,11 +102,19 @@ def _processes(limits: SqlLimits, workers: int, cluster: Literal["ray"] | None) 
 
 def to_execution(answer: ExecutionTuple) -> Execution:
     """Return the worker's plain answer as an :class:`Execution`."""
-    outcome, columns, preview, row_count, digest, ordered_digest, error, elapsed_s, multiset_digest, nearest = answer
-    rows = cast("tuple[Row, ...]", preview)
-    named = tuple(Nearest(*found) for found in nearest)
+    outcome, columns, preview, row_count, digest, ordered, error, elapsed_s, multiset, nearest, retried = answer
     return Execution(
-        Outcome(outcome), columns, rows, row_count, digest, ordered_digest, error, elapsed_s, multiset_digest, named
+        outcome=Outcome(outcome),
+        columns=columns,
+        preview=cast("tuple[Row, ...]", preview),
+        row_count=row_count,
+        digest=digest,
+        ordered_digest=ordered,
+        error=error,
+        elapsed_s=elapsed_s,
+        multiset_digest=multiset,
+        nearest=tuple(Nearest(*found) for found in nearest),
+        retried=None if retried is None else to_execution(retried),
     )
 
 

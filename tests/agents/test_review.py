@@ -22,6 +22,17 @@ ROWS = (("Ann", None), ("Bo", 2), ("Cy", 3), ("Di", 4))
             Execution(Outcome.ERROR, error="no such column: x", nearest=(JAZZ,)),
             "error : no such column: x ; album.genre has no 'jazz' , nearest 'JAZ'",
         ),
+        (
+            Execution(
+                Outcome.ERROR,
+                error="no such column: x , nearest album.y",
+                retried=Execution(
+                    Outcome.ERROR, error="no such column: z", retried=Execution(Outcome.EMPTY, nearest=(JAZZ,))
+                ),
+            ),
+            "error : no such column: x , nearest album.y , with it error : no such column: z , with it no rows ; "
+            "album.genre has no 'jazz' , nearest 'JAZ'",
+        ),
         (Execution(Outcome.TOO_BIG), "too big"),
         (Execution(Outcome.EMPTY, nearest=(JAZZ,)), "no rows ; album.genre has no 'jazz' , nearest 'JAZ'"),
         (

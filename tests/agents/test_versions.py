@@ -22,6 +22,7 @@ NEAREST = (Nearest("singer", "name", "ann", ("Ann", "Anna")),)
 RESPONSES = (
     response_text(Execution(Outcome.ROWS, ("name",), (("Ann",),), 1, nearest=NEAREST)),
     response_text(Execution(Outcome.ERROR, error="no such column: x", nearest=NEAREST)),
+    response_text(Execution(Outcome.ERROR, error="no such column: x", retried=Execution(Outcome.EMPTY))),
 )
 REVIEW = Review(
     Question(1, "music", "Who?", "Ann is a singer"), "table singer", "SELECT name FROM singer", " ".join(RESPONSES)
@@ -49,10 +50,10 @@ TEXTS = {
 }
 DIGESTS = {
     "planner-1": "b55747d1180f5c5c",
-    "select-validator-3": "649c85295995594d",
-    "condition-validator-3": "ca439ab6d93938b7",
-    "fixer-3": "4cd30e3958dac404",
-    "selector-3": "8592b3d521ff8ab4",
+    "select-validator-4": "50cd275f80b35fc0",
+    "condition-validator-4": "d3d45426c8ee31f7",
+    "fixer-4": "f5968d12b6878e5a",
+    "selector-4": "08ede7fc6dd25c9d",
 }
 
 

@@ -25,6 +25,7 @@ TEAMS = {
     "fixer-orpo": {"validators": "indep", "fixer": "orpo"},
     "fixer-alone": {"validators": "none"},
     "bare": {"planner": "orpo", "validators": "none", "fixer": "none"},
+    "own-selector": {"validators": "indep", "selector": "own"},
 }
 FIRST = Seeds()
 
@@ -55,6 +56,7 @@ def test_every_named_team_is_there_beside_the_built_in_ones(named: Workspace) ->
         "fixer-orpo, aware fixer, seed 0",
         "fixer-alone, aware fixer",
         "bare, seed 0",
+        "own-selector, aware fixer, seed 0",
     ]
 
 
@@ -72,6 +74,15 @@ def test_a_named_team_has_the_agents_that_it_names_and_the_rest_of_the_sft_team(
     assert made["fixer-orpo"] == {**made["sft"], **indep, "fixer": fixer}
     assert made["fixer-alone"] == {name: made["sft"][name] for name in ("planner", "selector", "fixer")}
     assert made["bare"] == {"planner": planner, "selector": made["sft"]["selector"]}
+    own = made["own-selector"]
+    assert own == {**made["sft"], **indep, "selector": own["selector"]}
+    assert own["selector"] != made["sft"]["selector"], "it learned from what other validators write"
+
+
+def test_the_sft_teams_own_selector_is_the_lines(named: Workspace) -> None:
+    settings = {"teams": {"again": {"selector": "own"}}}
+    named.experiment = changed(named.experiment, settings)
+    assert digests(next(results.teams(named, "again"))) == digests(next(results.teams(named, "sft")))
 
 
 def test_the_fixer_that_orpo_trains_is_the_next_iterations(named: Workspace) -> None:
@@ -134,7 +145,7 @@ def assert_traced(named: Workspace) -> None:
 
 
 def test_an_unknown_team_is_refused_with_those_there_are(named: Workspace) -> None:
-    with pytest.raises(ConfigError, match=r"validators, sft, .*planner-orpo, .*bare, all, but got 'nobody'"):
+    with pytest.raises(ConfigError, match=r"validators, sft, .*planner-orpo, .*bare, own-selector, all, but got 'nobody'"):
         next(results.teams(named, "nobody"))
 
 

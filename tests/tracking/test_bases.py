@@ -8,11 +8,17 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
 
 from mats_sql.digests import digest_tree
 from mats_sql.errors import ModelError
 from mats_sql.generation.checkpoint import context_length
 from mats_sql.lab.base import base_model_path
+from mats_sql.layers import load_weights
+from mats_sql.release import ReleaseRequest, release
+from mats_sql.tracking import register
 from mats_sql.tracking.agent_model import AgentModel
 from mats_sql.tracking.artifact import ArtifactKind
 from mats_sql.tracking.bases import KeptBase, bases_of, put_bases_back, write_without_bases
@@ -84,6 +90,34 @@ def test_a_server_keeps_one_base_for_agents_and_team_and_gives_each_back_whole(
     questions = pd.DataFrame({"prompt": ["How many items cost 3?"]})
     loaded = mlflow.pyfunc.load_model(f"models:/{first['fixer'].model_id}")
     assert list(loaded.predict(questions)["text"]) == list(AgentModel(checkpoints["fixer"]).predict(questions)["text"])
+
+
+def test_an_agent_is_released_from_a_server_whole_or_as_its_adapters(
+    artifact_server: str,
+    checkpoints: dict[str, Path],
+    store_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", artifact_server)
+    store = connect("remote", store_folder / "work")
+
+    def compute(run: StageRun) -> None:
+        shutil.copytree(checkpoints["fixer"], run.work / "fixer")
+        run.output("fixer", ArtifactKind.MODEL, run.work / "fixer", {"agent": "fixer"})
+
+    fixer = run_stage(store, Stage(StageKey("sft", 1), "sft"), compute).outputs["fixer"]
+    address = register(store, fixer, "remote.fixer", {}).uri
+    shutil.rmtree(store_folder / "work")
+    elsewhere = connect("remote", tmp_path / "elsewhere")
+    layered = load_weights(checkpoints["fixer"], torch.float32).state_dict()
+    release(elsewhere, ReleaseRequest(address, tmp_path / "merged"))
+    release(elsewhere, ReleaseRequest(address, tmp_path / "adapter", adapter=True))
+    merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
+    torch.testing.assert_close(merged.float().state_dict(), layered)
+    base = AutoModelForCausalLM.from_pretrained(base_model_path(), dtype=torch.float32)
+    joined = PeftModel.from_pretrained(base, tmp_path / "adapter").merge_and_unload().to(merged.dtype)
+    torch.testing.assert_close(joined.float().state_dict(), layered)
 
 
 def test_a_model_whose_base_is_gone_from_the_server_says_which_and_the_next_one_brings_its_own(

@@ -39,12 +39,14 @@ _BOUNDS = frozenset(("(", ")", ",", ";"))
 class Token(NamedTuple):
     """A token of a SQL: ``kind`` is text, name (quoted), word, mark or end; ``value`` is without its quotes.
 
-    ``key`` is a word in lower case, or a mark; empty for all others.
+    ``key`` is a word in lower case, or a mark; empty for all others. ``start`` and ``end`` are offsets in the SQL.
     """
 
     kind: str
     value: str
     key: str
+    start: int = 0
+    end: int = 0
 
     @property
     def names(self) -> bool:
@@ -87,7 +89,7 @@ _END = Token("end", "", "")
 
 def compared_literals(sql: str) -> list[Comparison]:
     """Return the comparisons of columns with text literals, in the order in which they stand."""
-    tokens = [_END, *_tokens(sql), _END, _END]
+    tokens = tokens_of(sql)
     open_scopes = [Scope()]
     found: list[Comparison] = []
     for at, token in enumerate(tokens):
@@ -109,7 +111,7 @@ def compared_literals(sql: str) -> list[Comparison]:
 
 def named_tables(sql: str) -> dict[str, str]:
     """Return the tables that a SQL reads anywhere, in lower case, by the names they go by."""
-    tokens = [_END, *_tokens(sql), _END, _END]
+    tokens = tokens_of(sql)
     found = (
         source
         for at, token in enumerate(tokens)
@@ -119,16 +121,21 @@ def named_tables(sql: str) -> dict[str, str]:
     return {name: table.lower() for name, table in found}
 
 
+def tokens_of(sql: str) -> list[Token]:
+    """Return the tokens of a SQL, between an end before the first and two behind the last."""
+    return [_END, *_tokens(sql), _END, _END]
+
+
 def _tokens(sql: str) -> Iterator[Token]:
     for match in _TOKEN.finditer(sql):
-        kind, value = match.lastgroup, match.group()
+        kind, value, place = match.lastgroup, match.group(), match.span()
         if kind == "word":
-            yield Token(kind, value, value.lower())
+            yield Token(kind, value, value.lower(), *place)
         elif kind == "mark":
-            yield Token(kind, value, value)
+            yield Token(kind, value, value, *place)
         elif kind:
             quote = value[0]
-            yield Token(kind, value[1:-1] if quote == "[" else value[1:-1].replace(quote * 2, quote), "")
+            yield Token(kind, value[1:-1] if quote == "[" else value[1:-1].replace(quote * 2, quote), "", *place)
 
 
 def _sources(tokens: list[Token], at: int) -> Iterator[tuple[str, str]]:

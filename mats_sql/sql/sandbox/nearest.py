@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 from mats_sql.sql.sandbox.likeness import dice, letter_pairs
 from mats_sql.sql.sandbox.literals import compared_literals
-from mats_sql.sql.sandbox.nearest_names import nearest_names, quoted
+from mats_sql.sql.sandbox.nearest_names import Name, missing_name, nearest_names, quoted
+from mats_sql.sql.sandbox.with_name import with_name
 
 MAX_VALUES = 25_000
 """Distinct texts of a column that are compared with a literal; more would take tenths of a second."""
@@ -48,9 +49,11 @@ def nearest_values(
     return StoredValues(connection).nearest(sql, count, failed=failed)
 
 
-def hinted(error: str, names: Sequence[str]) -> str:
-    """Return an error that goes on with the names most like one that it misses, if there are any."""
-    return f"{error} , nearest {' , '.join(names)}" if names else error
+class WayOut(NamedTuple):
+    """What follows an error: its text, which names what is nearest, and the SQL with that name if it may help."""
+
+    error: str
+    sql: str | None
 
 
 class StoredValues:
@@ -61,8 +64,8 @@ class StoredValues:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._columns: dict[tuple[str, str], tuple[str, str]] = {
-            (table.lower(), column.lower()): (table, column) for table, column in connection.execute(_COLUMNS)
+        self._columns: dict[tuple[str, str], Name] = {
+            (table.lower(), column.lower()): Name(table, column) for table, column in connection.execute(_COLUMNS)
         }
 
     def nearest(self, sql: str, count: int, *, failed: bool = False) -> tuple[Nearest, ...]:
@@ -82,11 +85,14 @@ class StoredValues:
         found = [Nearest(*key, _most_like(key[2], texts[key[:2]], count)) for key in absent]
         return tuple(nearest for nearest in found if nearest.values)
 
-    def names_like_missing(self, sql: str, error: str, count: int) -> tuple[str, ...]:
+    def way_out(self, sql: str, error: str, count: int) -> WayOut:
         """Return, for a SQL that failed of a column or table that there is not, up to ``count`` most like it."""
-        if len(sql) > MAX_SQL_CHARACTERS:
-            return ()
-        return nearest_names(self._connection, self._columns.values(), sql, error, count)
+        missing = missing_name(error) if count > 0 and len(sql) <= MAX_SQL_CHARACTERS else None
+        names = nearest_names(self._connection, self._columns.values(), sql, missing, count) if missing else ()
+        if missing is None or not names:
+            return WayOut(error, None)
+        listed = " , ".join(name.text for name in names)
+        return WayOut(f"{error} , nearest {listed}", with_name(sql, missing, names[0]))
 
     def _looked_up(self, sql: str, failed: bool) -> list[tuple[str, str, str]]:
         """Return each (table, column, literal) that can be looked up once, in the SQL's order."""
@@ -100,12 +106,12 @@ class StoredValues:
                     seen[(*column, literal)] = None
         return list(seen)[:MAX_LITERALS]
 
-    def _column(self, tables: Iterable[str], name: str) -> tuple[str, str] | None:
+    def _column(self, tables: Iterable[str], name: str) -> Name | None:
         """Return (table, column) in the schema's own spelling; ``None`` when none of the tables has the column."""
         keys = ((table.lower(), name.lower()) for table in tables)
         return next((self._columns[key] for key in keys if key in self._columns), None)
 
-    def _only_column(self, name: str) -> tuple[str, str] | None:
+    def _only_column(self, name: str) -> Name | None:
         """Return the (table, column) of a column that one table of the database has; ``None`` for any other number."""
         found = [stored for (_, column), stored in self._columns.items() if column == name.lower()]
         return found[0] if len(found) == 1 else None

@@ -9,6 +9,7 @@ import heapq
 import re
 import sqlite3
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from mats_sql.sql.sandbox.likeness import dice, letter_pairs
 from mats_sql.sql.sandbox.literals import named_tables
@@ -22,57 +23,83 @@ _MISSING = re.compile(r"no such column: (?:(?P<qualifier>.+)\.)?(?P<name>[^.]+)"
 _MISSING_TABLE = re.compile(r"no such table: (?:main\.)?(?P<name>.+)")
 
 
-def nearest_names(
-    connection: sqlite3.Connection, columns: Iterable[tuple[str, str]], sql: str, error: str, count: int
-) -> tuple[str, ...]:
-    """Return up to ``count`` columns (``table.column``) or tables most like the one that ``error`` misses.
+class Missing(NamedTuple):
+    """What the database lacks, as the error names it: a table, or a column with its qualifier (perhaps empty)."""
 
-    Empty for other errors; ``columns`` are the database's (table, column). May raise ``sqlite3.Error``.
-    """
+    table: bool
+    qualifier: str
+    name: str
+
+
+class Name(NamedTuple):
+    """A table, or a column of one; ``column`` is empty for a table."""
+
+    table: str
+    column: str = ""
+
+    @property
+    def text(self) -> str:
+        """The name as SQL writes it, in quotes where it needs them."""
+        return ".".join(plain(part) for part in self if part)
+
+
+def missing_name(error: str) -> Missing | None:
+    """Return what SQLite's ``error`` says there is not; ``None`` for other errors."""
     if (table := _MISSING_TABLE.fullmatch(error)) is not None:
-        return nearest_tables(dict.fromkeys(table for table, _ in columns), table["name"], count)
-    return nearest_columns(connection, columns, sql, error, count)
+        return Missing(True, "", table["name"])
+    column = _MISSING.fullmatch(error)
+    return None if column is None else Missing(False, column["qualifier"] or "", column["name"])
 
 
-def nearest_tables(tables: Iterable[str], missing: str, count: int) -> tuple[str, ...]:
-    """Return up to ``count`` tables most like a missing one, by letter pairs; equally like ones in the given order."""
+def nearest_names(
+    connection: sqlite3.Connection, columns: Iterable[Name], sql: str, missing: Missing, count: int
+) -> tuple[Name, ...]:
+    """Return up to ``count`` of the database's ``columns``, or of their tables, most like the ``missing`` one.
+
+    May raise ``sqlite3.Error``.
+    """
+    if missing.table:
+        return _nearest_tables(dict.fromkeys(column.table for column in columns), missing.name, count)
+    return _nearest_columns(connection, columns, sql, missing, count)
+
+
+def _nearest_tables(tables: Iterable[str], missing: str, count: int) -> tuple[Name, ...]:
+    """Return the tables most like a missing one, by letter pairs; equally like ones in the given order."""
     wanted = letter_pairs(missing.lower())
     ranked = [(-dice(wanted, letter_pairs(table.lower())), place, table) for place, table in enumerate(tables)]
     best = heapq.nsmallest(count, (found for found in ranked if found[0] <= -MIN_TABLE_LIKENESS))
-    return tuple(_plain(table) for *_, table in best)
+    return tuple(Name(table) for *_, table in best)
 
 
-def nearest_columns(
-    connection: sqlite3.Connection, columns: Iterable[tuple[str, str]], sql: str, error: str, count: int
-) -> tuple[str, ...]:
-    """Return up to ``count`` columns, ``table.column``, most like the one that ``error`` misses; none for other errors.
+def _nearest_columns(
+    connection: sqlite3.Connection, columns: Iterable[Name], sql: str, missing: Missing, count: int
+) -> tuple[Name, ...]:
+    """Return the columns most like a missing one, those of the SQL's own tables first.
 
-    ``columns`` are the database's (table, column). A column of that very name in another table of the SQL comes first.
-    The others are compared by letter pairs, with their tables where the missing one's is told; equally like ones have
-    the SQL's own tables first, then those that hold more than one value. May raise ``sqlite3.Error``.
+    They are compared by letter pairs, with their tables where the missing one's is told; a column of its very name in
+    an own table is before all. Of equally like ones, those that hold more than one value come first. Whoever named a
+    table mostly meant it: of the columns of other tables even one of the very name is seldom the one to take.
     """
-    missing = _MISSING.fullmatch(error)
-    if missing is None or count < 1:
-        return ()
     aliases = named_tables(sql)
-    name, qualifier = missing["name"].lower(), (missing["qualifier"] or "").lower()
+    name, qualifier = missing.name.lower(), missing.qualifier.lower()
     table = aliases.get(qualifier, qualifier)
     wanted, read = letter_pairs(f"{table}.{name}" if table else name), set(aliases.values())
 
-    def rank(place: int, found: tuple[str, str]) -> tuple[float, bool, int]:
-        there, column = found[0].lower(), found[1].lower()
+    def rank(place: int, found: Name) -> tuple[bool, float, int]:
+        there, column = found.table.lower(), found.column.lower()
         likeness = dice(wanted, letter_pairs(f"{there}.{column}" if table else column))
-        return -1.0 if column == name and there in read else -likeness, there not in read, place
+        own = there in read
+        return not own, -1.0 if own and column == name else -likeness, place
 
     ranked = ((rank(place, column), column) for place, column in enumerate(columns))
-    best = heapq.nsmallest(_CONSIDERED, (found for found in ranked if found[0][0] <= -MIN_LIKENESS))
-    telling = sorted((key[:2], not _tells(connection, *column), key[2], column) for key, column in best)
-    return tuple(".".join(map(_plain, column)) for *_, column in telling[:count])
+    best = heapq.nsmallest(_CONSIDERED, (found for found in ranked if found[0][1] <= -MIN_LIKENESS))
+    telling = sorted((key[:2], not _tells(connection, column), key[2], column) for key, column in best)
+    return tuple(column for *_, column in telling[:count])
 
 
-def _tells(connection: sqlite3.Connection, table: str, column: str) -> bool:
+def _tells(connection: sqlite3.Connection, column: Name) -> bool:
     """Return whether a column holds more than one value."""
-    name, of = quoted(column), quoted(table)
+    name, of = quoted(column.column), quoted(column.table)
     row = connection.execute(
         f"SELECT 1 FROM {of} WHERE {name} IS NOT (SELECT {name} FROM {of} LIMIT 1) LIMIT 1"
     ).fetchone()
@@ -84,5 +111,6 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
+    """Return a name as SQL writes it: in quotes only where it needs them."""
     return name if re.fullmatch(r"[^\W\d]\w*", name) else f"`{name}`"

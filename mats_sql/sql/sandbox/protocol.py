@@ -33,6 +33,7 @@ class WireLimits(NamedTuple):
     memory_mib: int
     preview_rows: int
     nearest_values: int
+    nearest_retries: int
     max_value_bytes: int
     max_sql_bytes: int
     judge_min_steps: int

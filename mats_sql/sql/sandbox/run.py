@@ -15,14 +15,14 @@ import time
 from collections import Counter
 
 from mats_sql.sql.sandbox.confinement import DAMAGED, PERIOD, DatabaseDamaged, Session
-from mats_sql.sql.sandbox.nearest import Nearest, hinted
+from mats_sql.sql.sandbox.nearest import Nearest
 from mats_sql.sql.sandbox.protocol import GRACE_S, Row, Verdicts, pack
 
 MAX_PREVIEW_TEXT = 1000
 """Characters (or bytes) of a value that a preview keeps."""
 MAX_ERROR_TEXT = 500
 NEAREST_STEPS = 25_000_000
-"""Virtual-machine steps of one look for nearest values: a column of almost two million rows, half a second or so."""
+"""Virtual-machine steps of one look for nearest values, or of a SQL run with the nearest name: half a second or so."""
 _FAILURES = (sqlite3.Error, sqlite3.Warning, UnicodeError, ValueError, OverflowError)
 
 
@@ -56,6 +56,7 @@ class Run:
         self.elapsed_s = 0.0
         self.digests = ("", "", "")
         self.nearest: tuple[Nearest, ...] = ()
+        self.retried: tuple[object, ...] | None = None
 
     def execute(self, sql: str) -> None:
         """Run ``sql`` within the limits; afterwards ``outcome`` and ``verdict`` are set."""
@@ -79,10 +80,11 @@ class Run:
         if self.full and self.outcome in ("rows", "empty"):
             self._digest()
 
-    def name_nearest(self, sql: str) -> None:
-        """Look for the values nearest to what no row of a ``sql`` has that ran or failed; nothing else changes.
+    def look_again(self, sql: str) -> None:
+        """Look for what is nearest to what a ``sql`` that ran or failed has and the database has not.
 
-        But an error that misses a column or a table goes on with those most like it.
+        An error that misses a column or a table goes on with those most like it, and with what the SQL answers with the
+        first of them, as often as the limits allow; the last answer goes on with the values nearest to what no row has.
 
         A look within bounds of its own, under the same guard; when it fails or exceeds them, nothing is named.
         """
@@ -90,16 +92,34 @@ class Run:
             return
         try:
             stored = self.session.stored_values()
-            self.session.meter.start(min(NEAREST_STEPS, self.limits.max_steps), self.limits.timeout_s)
-            failed = self.outcome == "error"
-            if failed:
-                like = stored.names_like_missing(sql, self.error, self.limits.nearest_values)
-                self.error = hinted(self.error, like)
-            self.nearest = stored.nearest(sql, self.limits.nearest_values, failed=failed)
+            self._start_look()
+            if self.outcome == "error":
+                self.error, again = stored.way_out(sql, self.error, self.limits.nearest_values)
+                if again is not None and self.limits.nearest_retries:
+                    self._retry(again)
+            if self.retried is None:
+                self._start_look()
+                self.nearest = stored.nearest(sql, self.limits.nearest_values, failed=self.outcome == "error")
         except MemoryError:
             self.exhausted = True
         except _FAILURES:
             self.nearest = ()
+
+    def _start_look(self) -> None:
+        self.session.meter.start(min(NEAREST_STEPS, self.limits.max_steps), self.limits.timeout_s)
+
+    def _retry(self, sql: str) -> None:
+        """Run the SQL with the nearest name in place; an answer that is neither rows nor an error tells nothing."""
+        run = Run(self.session, None, True)
+        run.limits = self.limits._replace(
+            max_steps=min(NEAREST_STEPS, self.limits.max_steps), nearest_retries=self.limits.nearest_retries - 1
+        )
+        run.execute(sql)
+        run.look_again(sql)
+        run.elapsed_s = 0.0
+        self.exhausted = run.exhausted
+        if run.outcome in ("rows", "empty", "error"):
+            self.retried = run.execution()
 
     def _digest(self) -> None:
         try:
@@ -212,13 +232,13 @@ class Run:
 
     def execution(self) -> tuple[object, ...]:
         """Return the execution as plain values, in the order of :class:`mats_sql.sql.execution.Execution`."""
-        nearest = tuple(map(tuple, self.nearest))
+        looked = (tuple(map(tuple, self.nearest)), self.retried)
         if self.outcome not in ("rows", "empty"):
-            return (self.outcome, (), (), 0, "", "", self.error, self.elapsed_s, "", nearest)
+            return (self.outcome, (), (), 0, "", "", self.error, self.elapsed_s, "", *looked)
         preview = tuple(_short(row) for row in self.rows[: self.limits.preview_rows])
         unordered, ordered, multiset = self.digests
         return (
-            self.outcome, self.columns, preview, self.count, unordered, ordered, "", self.elapsed_s, multiset, nearest
+            self.outcome, self.columns, preview, self.count, unordered, ordered, "", self.elapsed_s, multiset, *looked
         )  # fmt: skip
 
 

@@ -85,7 +85,7 @@ class SqlWorker:
         run = Run(session, gold, full)
         run.execute(sql)
         if full:
-            run.name_nearest(sql)
+            run.look_again(sql)
         send((run.execution() if full else None, GOLD_UNAVAILABLE if lost else run.judgement(), None))
         if run.exhausted:
             os._exit(RECYCLED)

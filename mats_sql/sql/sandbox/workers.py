@@ -28,7 +28,17 @@ from mats_sql.sql.sandbox import protocol
 
 NearestTuple = tuple[str, str, str, tuple[str, ...]]
 ExecutionTuple = tuple[
-    str, tuple[str, ...], tuple[tuple[object, ...], ...], int, str, str, str, float, str, tuple[NearestTuple, ...]
+    str,
+    tuple[str, ...],
+    tuple[tuple[object, ...], ...],
+    int,
+    str,
+    str,
+    str,
+    float,
+    str,
+    tuple[NearestTuple, ...],
+    "ExecutionTuple | None",
 ]
 """An execution as plain values, in the order of :class:`mats_sql.sql.execution.Execution`."""
 Reply = tuple[ExecutionTuple | None, protocol.Verdicts | None, tuple[bytes | None, int] | None]
@@ -326,7 +336,7 @@ class _WorkerProcess:
 
     def _blame(self, batch: SqlBatch, death: tuple[str, str]) -> BatchAnswer:
         outcome, error = death
-        execution: ExecutionTuple = (outcome, (), (), 0, "", "", error, 0.0, "", ())
+        execution: ExecutionTuple = (outcome, (), (), 0, "", "", error, 0.0, "", (), None)
         if batch.gold is not None and batch.gold.wanted:
             batch.gold.wanted, batch.gold.failed = False, True
             return BatchAnswer(batch, _GOLD, (execution, None, (None, 0)))
