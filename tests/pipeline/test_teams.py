@@ -145,7 +145,9 @@ def assert_traced(named: Workspace) -> None:
 
 
 def test_an_unknown_team_is_refused_with_those_there_are(named: Workspace) -> None:
-    with pytest.raises(ConfigError, match=r"validators, sft, .*planner-orpo, .*bare, own-selector, all, but got 'nobody'"):
+    with pytest.raises(
+        ConfigError, match=r"validators, sft, .*planner-orpo, .*bare, own-selector, all, but got 'nobody'"
+    ):
         next(results.teams(named, "nobody"))
 
 
