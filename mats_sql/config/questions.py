@@ -101,10 +101,10 @@ class PretrainSettings(Section):
         180_000, description="Examples of the agents' tasks, each seen once: the base model's skill."
     )
     review_examples: int = Field(
-        30_000,
+        75_000,
         ge=0,
         description="Examples after those, most of them critiques and fixes, in which the response of SQL that does "
-        "not run names the nearest columns and values, as it does to a team.",
+        "not run names the nearest columns and values and goes on with them, as it does to a team.",
     )
     batch_size: Positive = Field(12, description="Examples per step and process.")
     learning_rate: Rate = Field(2e-3, description="The highest rate; a cosine takes it down to a twentieth.")
