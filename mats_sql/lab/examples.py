@@ -27,6 +27,7 @@ from mats_sql.agents import (
     selector_messages,
 )
 from mats_sql.benchmark import Question, Schema, SchemaStyle, schema_text
+from mats_sql.config import SqlLimits
 from mats_sql.lab import words
 from mats_sql.lab.corruption import corrupt
 from mats_sql.lab.databases import PRETRAINING_WORDS, LabDatabase, build_database, create_tables, schema_of
@@ -41,8 +42,8 @@ from mats_sql.teaching import write_critique, write_plan
 ROWS = (8, 15)
 """Rows per table: executions are real, but small."""
 
-RETRIES = 2
-"""How often a failing SQL is run with the nearest name in place, as ``sql.limits.nearest_retries`` has it."""
+RETRIES = SqlLimits().nearest_retries
+"""How often a failing SQL is run with the nearest name in place: as often as a team's is by default."""
 
 _QUESTIONS_PER_DATABASE = 3
 _TRIES = 3
