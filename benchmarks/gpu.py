@@ -13,48 +13,41 @@ base runs on the CPU wherever it runs.
 
 from __future__ import annotations
 
-import importlib.util
-import random
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import click
 import torch
 from datasets import Dataset
+from gpu_drawing import generation, transformers_rates, vllm_rates
+from gpu_table import COLUMNS, Row, Size, full, line_of, small
 from orpo import MIB, Bench, peak_memory, random_pair, timed, with_a_word_per_token
 from trl import SFTConfig, SFTTrainer
 from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
-from mats_sql.agents.messages import user
 from mats_sql.agents.names import AGENTS
 from mats_sql.benchmark.bird import read_bird
 from mats_sql.config import (
     BenchmarkSettings,
-    GenerationSettings,
     LabSettings,
     OrpoSettings,
     Policy,
-    PretrainSettings,
     SftSettings,
     TrainerSettings,
 )
 from mats_sql.doctor.memory import training_memory
 from mats_sql.errors import MatsError
-from mats_sql.generation.draws import Draw
-from mats_sql.generation.engine import Engine, Request, Sampling
-from mats_sql.generation.open import open_engine
-from mats_sql.generation.vllm_engine import VllmEngine, _parameters, scoring_of
 from mats_sql.lab.base import base_model_path
 from mats_sql.lab.generator import write_lab
 from mats_sql.lab.pretraining import pretrain
 from mats_sql.pipeline.questions import source
 from mats_sql.preference.pair import PreferencePair
-from mats_sql.shapes import ModelShape, published, random_qwen2, write_untrained
+from mats_sql.shapes import ModelShape, random_qwen2
 from mats_sql.team.folder import TeamSettings, open_team, write_team
 from mats_sql.training.encoding import encode_answers
 from mats_sql.training.model_files import BaseModel
@@ -64,62 +57,11 @@ from mats_sql.training.sft import sft_trainer
 
 PEAK_TFLOPS = {"H100": 989.0, "H200": 989.0, "A100": 312.0, "L40S": 362.0, "L4": 121.0, "4090": 165.0}
 """Dense bfloat16 peaks by a word of the card's name, as their maker publishes them."""
-COLUMNS = ("part", "system", "rate", "MFU", "peak GiB", "doctor's GiB", "over the reference")
-CHOICES = ("yes", "no")
 STEPS = 3
 LONGEST = 100_000
 
 
-@dataclass(frozen=True)
-class Size:
-    """How large everything is."""
-
-    shapes: dict[str, ModelShape]
-    batch: dict[str, int]
-    prompt: int
-    answer: int
-    prompts: int
-    samples: int
-    questions: int
-    pretraining: PretrainSettings
-    device: str
-    dtype: str
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table; ``told_mib`` is `doctor`'s estimate, ``over`` the rate over that of the reference."""
-
-    part: str
-    system: str
-    rate: float | None = None
-    unit: str = "tokens/s"
-    mfu: float | None = None
-    peak_mib: float | None = None
-    told_mib: float | None = None
-    over: float | None = None
-    note: str = ""
-
-
 Part = Callable[[], Iterator[Row]]
-
-
-def full() -> Size:
-    """Return the sizes for a GPU."""
-    shapes = {name: _published(name) for name in ("0.5B", "3B")}
-    pretraining = PretrainSettings(copy_steps=0, warmup_steps=10, examples=2 * 12 * 226, review_examples=0)
-    return Size(shapes, {"0.5B": 8, "3B": 4}, 1700, 200, 64, 8, 64, pretraining, "cuda", "bfloat16")
-
-
-def small() -> Size:
-    """Return the sizes for trying the code on a CPU."""
-    shape = replace(
-        _published("0.5B"), width=64, feed_forward=128, layers=2, heads=2, key_heads=1, head_size=32, vocabulary=512
-    )
-    pretraining = PretrainSettings(
-        copy_steps=0, warmup_steps=1, examples=2 * 4 * 76, review_examples=0, batch_size=4, width=64, layers=2
-    )
-    return Size({"tiny": shape}, {"tiny": 2}, 96, 16, 64, 4, 4, pretraining, "cpu", "float32")
 
 
 @click.command(help=__doc__.splitlines()[0] if __doc__ else None)
@@ -139,7 +81,7 @@ def main(is_small: bool, minutes: float, only: str) -> None:
                 found += _kept(name, part, end)
     click.echo(f"\n| {' | '.join(COLUMNS)} |\n|---|---|---:|---:|---:|---:|---:|")
     for row in found:
-        click.echo(_line(row))
+        click.echo(line_of(row))
 
 
 def _parts(size: Size, work: Path) -> dict[str, Part]:
@@ -149,8 +91,8 @@ def _parts(size: Size, work: Path) -> dict[str, Part]:
         training[f"sft {name}"] = partial(_training, f"sft {name}", name, size, work, (_trls_sft, _our_sft))
     return {
         **training,
-        "transformers": partial(_transformers, size, work),
-        "vllm": partial(_vllm, size, work),
+        "transformers": partial(transformers_rates, size, work),
+        "vllm": partial(vllm_rates, size, work),
         "team": partial(_team, size, work),
         "pretraining": partial(_pretraining, size, work),
     }
@@ -164,7 +106,7 @@ def _kept(name: str, part: Part, end: float) -> list[Row]:
     try:
         for row in part():
             rows.append(row)
-            click.echo(_line(row))
+            click.echo(line_of(row))
     except torch.cuda.OutOfMemoryError:
         rows.append(Row(name, "–", note="out of memory"))
     except MatsError as error:
@@ -271,94 +213,6 @@ def _base(shape: ModelShape, size: Size) -> BaseModel:
     return with_a_word_per_token(random_qwen2(shape, seed=0, dtype=torch.float32, device=size.device))
 
 
-# Drawing and scoring
-
-
-def _transformers(size: Size, work: Path) -> Iterator[Row]:
-    """Yield the rates of our transformers engine; benchmarks/generation.py has ``generate`` beside it."""
-    engine = open_engine(_generation(size, "transformers"), _checkpoint(size, work))
-    yield from _rates("transformers", engine, size)
-    engine.close()
-
-
-def _vllm(size: Size, work: Path) -> Iterator[Row]:
-    """Yield the rates of raw ``LLM.generate`` and of our engine around the same LLM, each on prompts of its own.
-
-    Drawing is from texts to texts for both; the raw scoring has its tokens given.
-    """
-    if importlib.util.find_spec("vllm") is None:
-        yield Row("vllm", "–", note="vllm is not installed: skipped")
-        return
-    engine = open_engine(_generation(size, "vllm"), _checkpoint(size, work))
-    assert isinstance(engine, VllmEngine)
-    engine.generate(_requests(size, "warm")[:1], Sampling(temperature=0, max_new_tokens=2))
-    engine.choice_logprobs(_requests(size, "warm")[:1], CHOICES)
-    texts = [engine._tokens._render(request.messages) for request in _requests(size, "raw")]
-    sampling, stop_ids = Sampling(max_new_tokens=size.answer), sorted(engine._tokens.stop_ids)
-    drawing = [_parameters(Draw((), index), sampling, stop_ids) for index in range(size.samples)]
-    for parameters in drawing:
-        parameters.detokenize = True
-    began = time.perf_counter()
-    with engine._base.loaded(None) as llm:
-        outputs = llm.generate([text for text in texts for _ in drawing], drawing * len(texts), use_tqdm=False)
-    raw = sum(len(output.outputs[0].token_ids) for output in outputs) / (time.perf_counter() - began)
-    yield Row("vllm draws", "LLM.generate", raw, over=1.0)
-    scoring = scoring_of(engine._tokens.choices(_requests(size, "raw")[0].messages, CHOICES))
-    unscored = engine._tokens.prompts([request.messages for request in _requests(size, "raw scores")])
-    asked = [list(ids) for prompt in unscored for ids in scoring.prompts(prompt)]
-    began = time.perf_counter()
-    engine._run(asked, [scoring.parameters()] * len(asked))
-    batched = size.prompts / (time.perf_counter() - began)
-    yield Row("vllm scores", "one batched request", batched, "prompts/s", over=1.0)
-    for row, reference in zip(_rates("vllm", engine, size), (raw, batched), strict=True):
-        assert row.rate is not None
-        yield replace(row, over=row.rate / reference)
-    engine.close()
-
-
-def _rates(name: str, engine: Engine, size: Size) -> Iterator[Row]:
-    """Yield how many tokens a second an engine draws and how many prompts it scores, the loading left out."""
-    engine.generate(_requests(size, "warm")[:1], Sampling(temperature=0, max_new_tokens=2))
-    sampling = Sampling(n=size.samples, temperature=1.0, max_new_tokens=size.answer)
-    with peak_memory(size.device) as peak:
-        began = time.perf_counter()
-        drawn = engine.generate(_requests(size, "draws"), sampling)
-        tokens = sum(sample.token_count for samples in drawn for sample in samples)
-        rate = tokens / (time.perf_counter() - began)
-    yield Row(f"{name} draws", "ours", rate, peak_mib=peak[0] if name == "transformers" else None)
-    with peak_memory(size.device) as peak:
-        began = time.perf_counter()
-        engine.choice_logprobs(_requests(size, "scores"), CHOICES)
-        rate = size.prompts / (time.perf_counter() - began)
-    yield Row(f"{name} scores", "ours", rate, "prompts/s", peak_mib=peak[0] if name == "transformers" else None)
-
-
-def _generation(size: Size, engine: str) -> GenerationSettings:
-    device = "auto" if size.device == "cuda" else "cpu"
-    limits = {"max_prompt_tokens": 2 * size.prompt, "plan_tokens": size.answer}
-    return GenerationSettings.model_validate({"engine": engine, "device": device, "dtype": size.dtype, **limits})
-
-
-def _checkpoint(size: Size, work: Path) -> Path:
-    """Return a checkpoint of the smallest shape, written at the first call."""
-    folder = work / "checkpoint"
-    if not folder.exists():
-        write_untrained(folder, next(iter(size.shapes.values())), [_words(index, 200) for index in range(50)], seed=0)
-    return folder
-
-
-def _requests(size: Size, kind: str) -> list[Request]:
-    """Return prompts of about ``size.prompt`` tokens that begin differently, so that none is another's prefix."""
-    names = [f"{kind} {index}" for index in range(size.prompts)]
-    return [Request(name, user(f"{name}: {_words(name, size.prompt // 2)}")) for name in names]
-
-
-def _words(seed: int | str, count: int) -> str:
-    """Return words that the tokenizer of :func:`_checkpoint` takes for two tokens each."""
-    chance = random.Random(str(seed))
-    return " ".join(f"{chance.choice('abcdefgh')}{chance.randrange(10)}" for _ in range(count))
-
-
 # The whole
 
 
@@ -366,7 +220,7 @@ def _team(size: Size, work: Path) -> Iterator[Row]:
     """Yield how fast five agents, all with the lab's base model, answer the lab's questions."""
     settings = TeamSettings(
         policy=Policy(k=size.samples),
-        generation=_generation(replace(size, prompt=2048, answer=192), "transformers").model_copy(
+        generation=generation(replace(size, prompt=2048, answer=192), "transformers").model_copy(
             update={"loaded_models": len(AGENTS)}
         ),
     )
@@ -393,12 +247,6 @@ def _pretraining(size: Size, work: Path) -> Iterator[Row]:
     yield Row("lab's pretraining", f"{settings.processes} processes, CPU", rate, "examples/s")
 
 
-def _published(name: str) -> ModelShape:
-    found = published(f"Qwen2.5-Coder-{name}")
-    assert found is not None
-    return found.shape
-
-
 def _machine(size: Size) -> str:
     return "CPU" if size.device == "cpu" else torch.cuda.get_device_name(0)
 
@@ -408,15 +256,6 @@ def _mfu(flops_per_s: float) -> float | None:
     name = torch.cuda.get_device_name(0) if torch.cuda.is_available() else ""
     peak = next((tflops for word, tflops in PEAK_TFLOPS.items() if word in name), None)
     return None if peak is None else flops_per_s / (peak * 1e12)
-
-
-def _line(row: Row) -> str:
-    if row.rate is None:
-        return f"| {row.part} | {row.system} | {row.note} | | | | |"
-    mfu = "–" if row.mfu is None else f"{row.mfu:.1%}"
-    peak, told = ("–" if mib is None else f"{mib / 1024:.2f}" for mib in (row.peak_mib, row.told_mib))
-    over = "–" if row.over is None else f"{row.over:.2f}"
-    return f"| {row.part} | {row.system} | {row.rate:,.1f} {row.unit} | {mfu} | {peak} | {told} | {over} |"
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ SPEED_SETTINGS = frozenset(
         "loaded_models",
         "gpu_memory_utilization",
         "tensor_parallel_size",
+        "compiled",
         "engine_cpus",
         "concurrency",
         "attempts",
@@ -113,6 +114,11 @@ class GenerationSettings(Section):
     )
     tensor_parallel_size: Positive = Field(
         1, description="GPUs that share one checkpoint's weights. Only the engine vllm."
+    )
+    compiled: bool = Field(
+        True,
+        description="Whether vllm compiles a checkpoint and records CUDA graphs when it starts: 20 seconds and more a "
+        "start, for faster answers. Only the engine vllm.",
     )
     engine_cpus: Positive = Field(
         1, description="Cores of one engine on a cluster without GPUs. Only with `cluster`; with GPUs each has its own."

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """The most that an adapter's rank may be, as vLLM's ``max_lora_rank`` takes them."""
+ENVIRONMENT = {"VLLM_WORKER_MULTIPROC_METHOD": "spawn"}
+"""What vLLM reads, unless the user says otherwise: a process that has asked whether there is a card must not fork, and
+vLLM sees only that it has used one (0.26)."""
 _WATCH_S = 1.0
 _GONE_WITHIN_S = 60.0
 
@@ -110,8 +113,8 @@ class VllmBase:
         from vllm import LLM
         from vllm.platforms import current_platform
 
-        # asking whether there is a card makes a process one that must not fork, which vLLM does not see (0.26)
-        os.environ.setdefault("VLLM_WORKER_MULTIPROCESSING_METHOD", "spawn")
+        for variable, value in ENVIRONMENT.items():
+            os.environ.setdefault(variable, value)
         on_cpu, ranks = current_platform.is_cpu(), [rank for rank in self._ranks.values() if rank]
         try:
             with merged(self._checkpoint) as folder:
@@ -184,6 +187,7 @@ def llm_arguments(
         "max_num_seqs": settings.decode_rows,
         "gpu_memory_utilization": settings.gpu_memory_utilization,
         "tensor_parallel_size": settings.tensor_parallel_size,
+        "enforce_eager": not settings.compiled,
         "enable_prefix_caching": True,
         "generation_config": "vllm",
         "seed": 0,

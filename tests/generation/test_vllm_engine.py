@@ -20,7 +20,7 @@ from mats_sql.config import GenerationSettings
 from mats_sql.errors import EngineError
 from mats_sql.generation.engine import Engine, Request, Sampling
 from mats_sql.generation.open import engine_identity, open_engine
-from mats_sql.generation.vllm_base import llm_arguments, lora_arguments
+from mats_sql.generation.vllm_base import ENVIRONMENT, llm_arguments, lora_arguments
 from mats_sql.generation.vllm_engine import FirstTokens, VllmEngine, WholeEndings, scoring_of
 from mats_sql.layers import base_of, begin_layer
 from mats_sql.training.lora import write_adapter
@@ -91,6 +91,8 @@ def test_memory_cards_and_quantisation_are_passed_on() -> None:
     assert (arguments["model"], arguments["dtype"]) == ("checkpoints/qwen", "bfloat16")
     plain = llm_arguments(BIRD, "model", None, on_cpu=False)
     assert (plain["gpu_memory_utilization"], plain["tensor_parallel_size"]) == (0.9, 1)
+    assert plain["enforce_eager"] is False
+    assert llm_arguments(BIRD.model_copy(update={"compiled": False}), "model", None, on_cpu=False)["enforce_eager"]
     assert "quantization" not in plain, "vllm reads a quantised checkpoint's own"
 
 
@@ -221,6 +223,13 @@ def test_a_base_stays_until_its_last_agent_is_closed(agents: list[Path]) -> None
     assert (llm.running, second.starts) == (True, 0)
     second.close()
     assert not llm.running
+
+
+@needs_vllm
+def test_vllm_reads_what_its_environment_is_told() -> None:
+    from vllm import envs
+
+    assert set(ENVIRONMENT) <= set(envs.environment_variables)
 
 
 def engine_processes() -> list[int]:

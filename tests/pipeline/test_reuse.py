@@ -72,7 +72,7 @@ SPEED: list[tuple[str, dict[str, object]]] = [
     ("generation", {"batch_tokens": 999}),
     ("generation", {"concurrency": 2, "attempts": 3, "timeout_s": 9.0}),
     ("generation", {"loaded_models": 1}),
-    ("generation", {"gpu_memory_utilization": 0.5, "tensor_parallel_size": 2}),
+    ("generation", {"gpu_memory_utilization": 0.5, "tensor_parallel_size": 2, "compiled": False}),
 ]
 
 

@@ -37,6 +37,7 @@ SPEED = {
         "loaded_models": 2,
         "gpu_memory_utilization": 0.5,
         "tensor_parallel_size": 2,
+        "compiled": False,
         "concurrency": 3,
         "attempts": 4,
         "timeout_s": 5.0,

@@ -1,0 +1,154 @@
+"""How fast engines draw and score on one GPU: ours, and vLLM's own calls on the same LLM beside them."""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+
+from gpu_table import Row, Size
+from orpo import peak_memory
+
+from mats_sql.agents.messages import user
+from mats_sql.config import GenerationSettings
+from mats_sql.generation.draws import Draw
+from mats_sql.generation.engine import Engine, Request, Sampling
+from mats_sql.generation.open import open_engine
+from mats_sql.generation.vllm_engine import VllmEngine, _parameters, scoring_of
+from mats_sql.shapes import write_untrained
+
+CHOICES = ("yes", "no")
+ROUNDS = 3
+"""How often vLLM's own call and ours follow one another, each on prompts of its own."""
+Rate = Callable[[Engine, Size, str], float]
+RawRate = Callable[[VllmEngine, Size, str], float]
+
+
+def transformers_rates(size: Size, work: Path) -> Iterator[Row]:
+    """Yield the rates of our transformers engine; benchmarks/generation.py has ``generate`` beside it."""
+    engine = open_engine(generation(size, "transformers"), _checkpoint(size, work))
+    _warm(engine, size)
+    with peak_memory(size.device) as peak:
+        rate = _draws(engine, size, "draws")
+    yield Row("transformers draws", "ours", rate, peak_mib=peak[0])
+    with peak_memory(size.device) as peak:
+        rate = _scores(engine, size, "scores")
+    yield Row("transformers scores", "ours", rate, "prompts/s", peak_mib=peak[0])
+    engine.close()
+
+
+def vllm_rates(size: Size, work: Path) -> Iterator[Row]:
+    """Yield the rates of raw vLLM and of our engine around the same LLM, in turn: medians, and the median of ratios.
+
+    Drawing is from texts to texts for both; the raw scoring has its tokens given.
+    """
+    if importlib.util.find_spec("vllm") is None:
+        yield Row("vllm", "–", note="vllm is not installed: skipped")
+        return
+    engine, seconds = _started(size, work, compiled=True)
+    yield Row("vllm starts", "ours", seconds, "s", note="with its first answers")
+    yield from _in_turn(engine, size, "vllm draws", "LLM.generate", "tokens/s", (_raw_draws, _draws))
+    yield from _in_turn(engine, size, "vllm scores", "one batched request", "prompts/s", (_raw_scores, _scores))
+    engine.close()
+    plain, seconds = _started(size, work, compiled=False)
+    yield Row("vllm starts", "ours", seconds, "s", note="not compiled, with its first answers")
+    plain.close()
+
+
+def _started(size: Size, work: Path, *, compiled: bool) -> tuple[VllmEngine, float]:
+    """Return a vLLM that has answered, and the seconds until then."""
+    settings = generation(size, "vllm").model_copy(update={"compiled": compiled})
+    engine = open_engine(settings, _checkpoint(size, work))
+    assert isinstance(engine, VllmEngine)
+    began = time.perf_counter()
+    _warm(engine, size)
+    return engine, time.perf_counter() - began
+
+
+def _in_turn(
+    engine: VllmEngine, size: Size, part: str, raw: str, unit: str, rates: tuple[RawRate, Rate]
+) -> Iterator[Row]:
+    theirs, own = rates
+    found = [
+        (theirs(engine, size, f"{part} raw {number}"), own(engine, size, f"{part} ours {number}"))
+        for number in range(ROUNDS)
+    ]
+    ratios = [ours / reference for reference, ours in found]
+    yield Row(part, raw, median(reference for reference, _ in found), unit, over=1.0)
+    told = f"{ROUNDS} rounds, {min(ratios):.2f} to {max(ratios):.2f}"
+    yield Row(part, "ours", median(ours for _, ours in found), unit, over=median(ratios), note=told)
+
+
+def _warm(engine: Engine, size: Size) -> None:
+    engine.generate(_requests(size, "warm")[:1], Sampling(temperature=0, max_new_tokens=2))
+    engine.choice_logprobs(_requests(size, "warm")[:1], CHOICES)
+
+
+def _draws(engine: Engine, size: Size, kind: str) -> float:
+    """Return how many tokens a second an engine draws."""
+    requests, sampling = _requests(size, kind), Sampling(n=size.samples, temperature=1.0, max_new_tokens=size.answer)
+    began = time.perf_counter()
+    drawn = engine.generate(requests, sampling)
+    seconds = time.perf_counter() - began
+    return sum(sample.token_count for samples in drawn for sample in samples) / seconds
+
+
+def _scores(engine: Engine, size: Size, kind: str) -> float:
+    """Return how many prompts a second an engine scores."""
+    requests = _requests(size, kind)
+    began = time.perf_counter()
+    engine.choice_logprobs(requests, CHOICES)
+    return size.prompts / (time.perf_counter() - began)
+
+
+def _raw_draws(engine: VllmEngine, size: Size, kind: str) -> float:
+    texts = [engine._tokens._render(request.messages) for request in _requests(size, kind)]
+    sampling, stop_ids = Sampling(max_new_tokens=size.answer), sorted(engine._tokens.stop_ids)
+    drawing = [_parameters(Draw((), index), sampling, stop_ids) for index in range(size.samples)]
+    for parameters in drawing:
+        parameters.detokenize = True
+    prompts, parameters_of_all = [text for text in texts for _ in drawing], drawing * len(texts)
+    began = time.perf_counter()
+    with engine._base.loaded(None) as llm:
+        outputs = llm.generate(prompts, parameters_of_all, use_tqdm=False)
+    seconds = time.perf_counter() - began
+    return sum(len(output.outputs[0].token_ids) for output in outputs) / seconds
+
+
+def _raw_scores(engine: VllmEngine, size: Size, kind: str) -> float:
+    requests = _requests(size, kind)
+    scoring = scoring_of(engine._tokens.choices(requests[0].messages, CHOICES))
+    unscored = engine._tokens.prompts([request.messages for request in requests])
+    asked = [list(ids) for prompt in unscored for ids in scoring.prompts(prompt)]
+    began = time.perf_counter()
+    engine._run(asked, [scoring.parameters()] * len(asked))
+    return size.prompts / (time.perf_counter() - began)
+
+
+def generation(size: Size, engine: str) -> GenerationSettings:
+    device = "auto" if size.device == "cuda" else "cpu"
+    limits = {"max_prompt_tokens": 2 * size.prompt, "plan_tokens": size.answer}
+    return GenerationSettings.model_validate({"engine": engine, "device": device, "dtype": size.dtype, **limits})
+
+
+def _checkpoint(size: Size, work: Path) -> Path:
+    """Return a checkpoint of the smallest shape, written at the first call."""
+    folder = work / "checkpoint"
+    if not folder.exists():
+        write_untrained(folder, next(iter(size.shapes.values())), [_words(index, 200) for index in range(50)], seed=0)
+    return folder
+
+
+def _requests(size: Size, kind: str) -> list[Request]:
+    """Return prompts of about ``size.prompt`` tokens that begin differently, so that none is another's prefix."""
+    names = [f"{kind} {index}" for index in range(size.prompts)]
+    return [Request(name, user(f"{name}: {_words(name, size.prompt // 2)}")) for name in names]
+
+
+def _words(seed: int | str, count: int) -> str:
+    """Return words that the tokenizer of :func:`_checkpoint` takes for two tokens each."""
+    chance = random.Random(str(seed))
+    return " ".join(f"{chance.choice('abcdefgh')}{chance.randrange(10)}" for _ in range(count))
