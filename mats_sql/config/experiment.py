@@ -96,6 +96,12 @@ class Experiment(Section):
         description="Whether every regime is also compared with INDEP on balanced verdicts and with INDEP matched to "
         "it in number and verdict mix: one team more, and one more per regime.",
     )
+    selectors: Literal["line", "own"] = Field(
+        "line",
+        description="Which selector the teams of regimes and controls have: their line's, which learned from what the "
+        "SFT validators write, or each its own, which learned from what its validators and fixer write (the SFT team's "
+        "is its own either way).",
+    )
     teams: Mapping[str, TeamMembers] = Field(
         {}, description="Further teams by name, a row of every table each (docs/training.md)."
     )

@@ -46,6 +46,7 @@ def trained_models(experiment: Experiment) -> Counts:
     labelled += len({team.validators for team in members} - {"none", "sft", *experiment.regimes})
     new_fixers = lines if any(team.fixer == "orpo" for team in members) else fixers * (experiment.iterations - 1)
     own_selectors = sum(team.selector == "own" for team in members)
+    own_selectors += len(labellings(experiment)) if experiment.selectors == "own" else 0
     return Counts(
         supervised={
             PLANNER: own_seeds * (1 if folds == 1 else 1 + folds),

@@ -82,9 +82,16 @@ def supervised_team(workspace: Workspace, line: Line, seeds: Seeds) -> TeamModel
 
 
 def preferred_team(workspace: Workspace, labelling: Labelling, line: Line, seeds: Seeds) -> TeamModels:
-    """Return the team whose validators were trained under a regime or a control; all else is as in the SFT team."""
-    validators = preferred_validators(workspace, labelling, line, seeds)
-    chosen, fixes = selector(workspace, line, seeds), fixer(workspace, line, seeds)
+    """Return the team whose validators were trained under a regime or a control; all else is as in the SFT team.
+
+    Its selector is the line's, or one that learned from what this team writes (``selectors``).
+    """
+    validators, fixes = preferred_validators(workspace, labelling, line, seeds), fixer(workspace, line, seeds)
+    if workspace.experiment.selectors == "own":
+        origin = PoolOrigin(plans(workspace, seeds), validators, fixes)
+        chosen = own_selector(workspace, origin, labelling.key, seeds)
+    else:
+        chosen = selector(workspace, line, seeds)
     name, trained = f"ORPO {labelling.name}", preference_tags(tuned_to(workspace, labelling).experiment)
     made = planner(workspace, seeds)
     return TeamModels(name, made, chosen, validators, fixes, labelling.key, line, seeds.orpo, trained)

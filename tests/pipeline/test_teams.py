@@ -85,6 +85,14 @@ def test_the_sft_teams_own_selector_is_the_lines(named: Workspace) -> None:
     assert digests(next(results.teams(named, "again"))) == digests(next(results.teams(named, "sft")))
 
 
+def test_every_regimes_team_may_have_its_own_selector(named: Workspace) -> None:
+    named.experiment = changed(named.experiment, {"selectors": "own"})
+    indep, same = (digests(next(results.teams(named, name))) for name in ("indep", "own-selector"))
+    assert indep == same
+    sft, planner = (digests(next(results.teams(named, name))) for name in ("sft", "planner"))
+    assert sft["selector"] == planner["selector"] != indep["selector"]
+
+
 def test_the_fixer_that_orpo_trains_is_the_next_iterations(named: Workspace) -> None:
     line, second = steps.lines(changed(named.experiment, {"iterations": 2}))
     assert steps.preferred_fixer(named, line, FIRST).outputs["model"].digest == steps.fixer(named, second, FIRST).digest
