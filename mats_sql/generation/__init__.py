@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from mats_sql.generation.chat_tokens import render_prompt, tokenize
     from mats_sql.generation.checkpoint import SINGLE_FILES, has_chat_template, listed_shards
     from mats_sql.generation.engine import Completion, Engine, Request, Sampling
+    from mats_sql.generation.loaded import LOADED
     from mats_sql.generation.open import open_engine
 
 __all__ = [
+    "LOADED",
     "SINGLE_FILES",
     "Completion",
     "Engine",
@@ -35,6 +37,7 @@ __getattr__ = Face(
         "chat_tokens": ("render_prompt", "tokenize"),
         "checkpoint": ("SINGLE_FILES", "has_chat_template", "listed_shards"),
         "engine": ("Completion", "Engine", "Request", "Sampling"),
+        "loaded": ("LOADED",),
         "open": ("open_engine",),
     },
 )

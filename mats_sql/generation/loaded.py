@@ -5,6 +5,9 @@ first has something to compute, and before another one starts, the longest unuse
 ``generation.loaded_models`` are there. An engine that left keeps its identity and its cache, and starts again when it
 is needed again. How often that is depends on who asks: a stage asks each agent for all its answers at once.
 
+What takes long to start may outlive its agents: between :meth:`LoadedModels.keeping` and the end of that block it stays
+for the next stage's, until another checkpoint or a training needs the room.
+
 Threads may share engines: one that is computing does not leave, even if more stay loaded than the limit says.
 """
 
@@ -34,6 +37,21 @@ class LoadedModels:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._users: weakref.WeakKeyDictionary[Loadable, int] = weakref.WeakKeyDictionary()
+        self._keepers = 0
+        self._kept: set[Loadable] = set()
+
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """Have what :meth:`leave` lets go of stay loaded until the block ends, or its room is needed."""
+        with self._lock:
+            self._keepers += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._keepers -= 1
+                if not self._keepers:
+                    self.free()
 
     @contextmanager
     def holding(self, engine: Loadable, most: int) -> Iterator[None]:
@@ -52,10 +70,25 @@ class LoadedModels:
                 if engine in self._users:
                     self._users[engine] -= 1
 
+    def leave(self, engine: Loadable) -> None:
+        """Let go of an engine that nobody will ask: its memory is free now, or when its room is needed."""
+        with self._lock:
+            if self._keepers and engine in self._users:
+                self._kept.add(engine)
+            else:
+                self.unload(engine)
+
+    def free(self) -> None:
+        """Free the memory of what was kept and computes nothing."""
+        with self._lock:
+            for engine in [engine for engine in self._kept if not self._users.get(engine)]:
+                self.unload(engine)
+
     def unload(self, engine: Loadable) -> None:
         """Free an engine's memory."""
         with self._lock:
             self._users.pop(engine, None)
+            self._kept.discard(engine)
             engine.unload()
 
     def _make_room(self, most: int) -> None:

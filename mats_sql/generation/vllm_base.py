@@ -71,11 +71,11 @@ class VllmBase:
             return number
 
     def leave(self, number: int) -> None:
-        """Say that an agent asks nothing more; the last one's leaving frees the memory."""
+        """Say that an agent asks nothing more; when the last one has left, vLLM ends, or is kept (:mod:`.loaded`)."""
         with self._lock:
             del self._ranks[number]
             if not self._ranks:
-                LOADED.unload(self)
+                LOADED.leave(self)
 
     @contextmanager
     def loaded(self, adapter: Adapter | None) -> Iterator[LLM]:

@@ -48,7 +48,7 @@ class Finished:
 
 @dataclass(slots=True)
 class Workspace:
-    """One process's view of an experiment. Use as a context manager: leaving it closes workers.
+    """One process's view of an experiment. Use as a context manager: leaving it ends workers and kept models.
 
     ``command`` is the run of the entry point, under which the stages' runs are nested; ``protocol`` is the digest that
     they bear, once `prepare` has drawn the validation split.
@@ -69,6 +69,9 @@ class Workspace:
     _judge: Judge | None = None
 
     def __enter__(self) -> Workspace:
+        from mats_sql.generation import LOADED
+
+        self._open.enter_context(LOADED.keeping())
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from mats_sql import errors
 from mats_sql.config import TrainingSettings
 from mats_sql.errors import MatsError, TrainingError
+from mats_sql.generation import LOADED
 from mats_sql.threads import threads_shared_among
 from mats_sql.training.jobs import TrainingJob, do_job
 from mats_sql.training.report import OnMetrics, TrainingReport
@@ -27,10 +28,11 @@ _PROGRAM = "from mats_sql.training.child import main; main()"
 
 
 def train(job: TrainingJob, where: TrainingSettings, on_metrics: OnMetrics) -> TrainingReport:
-    """Do a training where the settings say: in this process or in one of its own.
+    """Do a training where the settings say: in this process or in one of its own; no model is kept loaded beside it.
 
     Raises :class:`TrainingError` (no usable data, diverged, the process was killed) and :class:`ModelError`.
     """
+    LOADED.free()
     if runs_separately(where):
         return train_separately(job, on_metrics, Group(where.processes, where.shard))
     return do_job(job, on_metrics)

@@ -9,6 +9,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -19,12 +20,16 @@ from mats_sql.agents.messages import user
 from mats_sql.config import GenerationSettings
 from mats_sql.errors import EngineError
 from mats_sql.generation.engine import Engine, Request, Sampling
+from mats_sql.generation.loaded import LOADED
 from mats_sql.generation.open import engine_identity, open_engine
 from mats_sql.generation.vllm_base import ENVIRONMENT, llm_arguments, lora_arguments
 from mats_sql.generation.vllm_engine import FirstTokens, VllmEngine, WholeEndings, scoring_of
 from mats_sql.layers import base_of, begin_layer
 from mats_sql.training.lora import write_adapter
 from tests.training.processes import children
+
+if TYPE_CHECKING:
+    from vllm import LLM
 
 BIRD = GenerationSettings(
     engine="vllm", dtype="bfloat16", max_prompt_tokens=8192, plan_tokens=1024, critique_tokens=512, fix_tokens=256
@@ -225,6 +230,37 @@ def test_a_base_stays_until_its_last_agent_is_closed(agents: list[Path]) -> None
     assert not llm.running
 
 
+@needs_no_vllm
+@pytest.mark.usefixtures("stand_in")
+def test_while_models_are_kept_a_base_stays_for_the_next_agents_until_its_room_is_needed(
+    agents: list[Path], qwen2: Path
+) -> None:
+    sampling = Sampling(temperature=0, max_new_tokens=2)
+
+    def asked(model: Path) -> tuple[int, LLM]:
+        with ExitStack() as stage:
+            engine = opened(stage, SMALL, model)
+            assert isinstance(engine, VllmEngine)
+            engine.generate(ASK, sampling)
+            with engine._base.loaded(engine._adapter) as llm:
+                return engine.starts, llm
+
+    with LOADED.keeping():
+        (starts, llm), again = asked(agents[1]), asked(agents[1])
+        assert (starts, llm.running, again) == (1, True, (0, llm))
+        larger, second = asked(agents[2])
+        assert (larger, llm.running, second.running) == (1, False, True), "an adapter of more than it was started for"
+        assert asked(agents[1]) == (0, second)
+        other, third = asked(qwen2)
+        assert (other, second.running, third.running) == (1, False, True)
+        LOADED.free()
+        assert not third.running
+        _, last = asked(agents[0])
+        assert last.running
+    assert not last.running
+    assert not asked(agents[0])[1].running
+
+
 @needs_vllm
 def test_vllm_reads_what_its_environment_is_told() -> None:
     from vllm import envs
@@ -252,6 +288,23 @@ def test_a_killed_engine_process_is_one_line_and_the_next_call_starts_another(
     assert engine.starts == 2
     engine.close()
     assert engine_processes() == []
+
+
+@needs_vllm
+def test_a_kept_vllm_answers_another_teams_adapter_and_is_gone_in_the_end(agents: list[Path], tmp_path: Path) -> None:
+    sampling, other = Sampling(temperature=0, max_new_tokens=8), on_top(agents[0], tmp_path / "other", seed=3)
+    found = []
+    with LOADED.keeping():
+        for model in (agents[1], other):
+            engine = open_engine(SMALL, model)
+            found.append((engine.generate(ASK, sampling)[0][0].text, engine.starts))
+            engine.close()
+            assert len(engine_processes()) == 1
+    assert engine_processes() == []
+    alone = open_engine(SMALL, other)
+    assert alone.generate(ASK, sampling)[0][0].text == found[1][0] != found[0][0]
+    assert [starts for _, starts in found] == [1, 0]
+    alone.close()
 
 
 @needs_no_vllm

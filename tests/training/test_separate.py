@@ -18,6 +18,7 @@ from transformers import TrainingArguments
 from mats_sql.config import OrpoSettings, SftSettings, TrainingSettings
 from mats_sql.digests import digest_tree
 from mats_sql.errors import TrainingError
+from mats_sql.generation import LOADED
 from mats_sql.parquet import write_records
 from mats_sql.preference.pair import PreferencePair
 from mats_sql.teaching.example import SftExample
@@ -41,6 +42,29 @@ def test_a_job_survives_the_way_to_another_process(job: TrainingJob) -> None:
     preference = replace(job, settings=OrpoSettings(beta=0.1), evaluation=job.data)
     for one in (job, preference):
         assert TrainingJob.from_json(json.loads(json.dumps(one.as_json()))) == one
+
+
+class Kept:
+    """A model in memory."""
+
+    here = False
+
+    def load(self) -> None:
+        self.here = True
+
+    def unload(self) -> None:
+        self.here = False
+
+
+def test_a_training_has_no_model_beside_it_that_was_kept(job: TrainingJob) -> None:
+    kept, seen = Kept(), []
+    with LOADED.keeping():
+        with LOADED.holding(kept, 1):
+            pass
+        LOADED.leave(kept)
+        assert kept.here
+        train(job, HERE, lambda *_: seen.append(kept.here))
+    assert seen[:1] == [False]
 
 
 @pytest.mark.slow
