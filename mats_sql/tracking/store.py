@@ -88,9 +88,9 @@ def connect(experiment_name: str, work_dir: Path) -> Store:
     remedy = "start the server, or set MLFLOW_TRACKING_URI to another store"
     _require_writable(work_dir)
     with (
-        exclusive(work_dir / "locks" / "store.lock", "the store", brief=True),  # one makes MLflow's tables
-        impatient(),
         tracking_failures(f"the MLflow store {without_password(uri)} must answer", remedy, OSError, ImportError),
+        exclusive(_store_lock(uri, work_dir), "the store", brief=True),  # one makes MLflow's tables
+        impatient(),
     ):
         probe_database(uri)
         mlflow.set_tracking_uri(uri)
@@ -104,6 +104,14 @@ def connect(experiment_name: str, work_dir: Path) -> Store:
 def tracking_uri() -> str:
     """Return the address of the store that commands use."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+
+
+def _store_lock(uri: str, work_dir: Path) -> Path:
+    """Return where those who may make one store's tables meet: beside a SQLite file, else in the working folder."""
+    file = sqlalchemy.make_url(uri).database if uri.startswith(_SQLITE) else None
+    if not file or file == ":memory:" or not Path(file).parent.is_dir():
+        return work_dir / "locks" / "store.lock"
+    return Path(f"{file}.lock")
 
 
 def _launched_experiment(client: MlflowClient, run_id: str | None) -> tuple[Experiment, str] | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -17,6 +20,8 @@ from mats_sql.tracking.stage import Stage, StageKey, run_stage
 from mats_sql.tracking.stage_run import StageRun
 from mats_sql.tracking.store import connect
 from tests.serving import free_port
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_without_a_setting_the_store_is_a_database_in_the_current_folder(
@@ -65,6 +70,28 @@ def test_a_server_that_takes_the_call_and_says_nothing_is_given_up(
         with pytest.raises(TrackingError, match="must answer"):
             connect("mine", store_folder / "work")
         assert time.monotonic() - started < 20
+
+
+def test_two_that_open_a_new_store_at_once_both_work_in_it(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from mats_sql.tracking import connect; "
+        "print(connect('lab', Path(sys.argv[1])).experiment_id)"
+    )
+    environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'new.db'}", "PYTHONPATH": str(ROOT)}
+    asked = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, tmp_path / name],
+            env=environment,
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for name in ("one", "two")
+    ]
+    told = [process.communicate() for process in asked]
+    assert [process.returncode for process in asked] == [0, 0], told
+    assert len({identity for identity, _ in told}) == 1
 
 
 def test_a_deleted_experiment_is_refused(store_folder: Path) -> None:
