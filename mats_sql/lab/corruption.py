@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from mats_sql.lab.databases import LabDatabase
-from mats_sql.lab.oversights import USUAL, Edit, Habits, overlook
+from mats_sql.lab.oversights import MORE_SHARE, Edit, overlook
 from mats_sql.lab.phrases import AGGREGATES
 from mats_sql.lab.query import Condition, Expr, Literal, Query, Ref, render, with_item
 from mats_sql.lab.slips import slip
@@ -24,12 +24,12 @@ _SLIP_SHARE = 0.12
 """How often the pen slips besides."""
 
 
-def corrupt(rng: random.Random, query: Query, database: LabDatabase, habits: Habits = USUAL) -> str:
+def corrupt(rng: random.Random, query: Query, database: LabDatabase, more_share: float = MORE_SHARE) -> str:
     """Return a SQL that differs from the query's in one mistake, sometimes in more. It may still give the same rows.
 
-    ``habits`` says what is overlooked how often.
+    ``more_share`` says how often another oversight follows one.
     """
-    changed = overlook(rng, query, database, habits) if rng.random() < _OVERSIGHT_SHARE else None
+    changed = overlook(rng, query, database, more_share) if rng.random() < _OVERSIGHT_SHARE else None
     changed = changed or _edited(rng, query, database)
     sql = f"SELECT * FROM {query.table}" if changed is None else render(changed)
     slipped = slip(rng, sql, query) if rng.random() < _SLIP_SHARE else sql

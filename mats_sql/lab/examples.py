@@ -31,7 +31,7 @@ from mats_sql.config import SqlLimits
 from mats_sql.lab import words
 from mats_sql.lab.corruption import corrupt
 from mats_sql.lab.databases import PRETRAINING_WORDS, LabDatabase, build_database, create_tables, schema_of
-from mats_sql.lab.oversights import OFTEN_MISNAMED, USUAL, Habits
+from mats_sql.lab.oversights import MORE_SHARE
 from mats_sql.lab.partition import Part
 from mats_sql.lab.questions import LabQuestion, draw_question
 from mats_sql.lab.values import mentioned_values
@@ -64,13 +64,13 @@ class Course:
     """What a phase of the pretraining teaches: on which random stream, how much of each kind.
 
     ``hints`` says whether the response of SQL that does not run names what is nearest to what it misses, and goes on
-    with it; ``habits``, what a wrong SQL overlooks how often.
+    with it; ``more_share``, how often a SQL that overlooks something overlooks more.
     """
 
     stream: str
     shares: Mapping[ExampleKind, float]
     hints: bool
-    habits: Habits
+    more_share: float
 
 
 TASKS = Course(
@@ -83,7 +83,7 @@ TASKS = Course(
         ExampleKind.CHOOSE: 0.08,
     },
     hints=False,
-    habits=USUAL,
+    more_share=MORE_SHARE,
 )
 """Plans get a third: a critique has to find what the planner overlooked, and most lies in the conditions."""
 
@@ -97,7 +97,7 @@ REVIEWS = Course(
         ExampleKind.CHOOSE: 0.06,
     },
     hints=True,
-    habits=OFTEN_MISNAMED,
+    more_share=0.5,
 )
 """Right complaints come last in the learning curve, so they get more; plans enough not to be forgotten."""
 
@@ -151,7 +151,7 @@ class _Scene:
         return Review(self.question, self.schema_text, sql, response_text(execution))
 
     def corrupted(self) -> str:
-        return corrupt(self.rng, self.asked.query, self.database, self.course.habits)
+        return corrupt(self.rng, self.asked.query, self.database, self.course.more_share)
 
     def critiques(self, sql: str, gold: str) -> tuple[Critique, Critique]:
         return (

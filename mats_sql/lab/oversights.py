@@ -6,49 +6,42 @@ Each edits a query, or returns ``None`` where it does not apply. What an earlier
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 
 from mats_sql.lab.databases import LabColumn, LabDatabase
 from mats_sql.lab.forms import guess
-from mats_sql.lab.query import Condition, Expr, Join, Query, Ref, map_refs, render, with_item
+from mats_sql.lab.query import Condition, Expr, Query, Ref, map_refs, render, with_item
 from mats_sql.lab.words import Kind
 
 Edit = Callable[[random.Random, Query, LabDatabase], Query | None]
 """Edits a query, or returns ``None`` where the edit does not apply."""
 
-
-@dataclass(frozen=True, slots=True)
-class Habits:
-    """What is overlooked how often: oversight -> weight beside the others that apply, and the share that has more."""
-
-    weights: Mapping[Edit, float]
-    more_share: float
+MORE_SHARE = 0.3
+"""How often another oversight follows."""
 
 
-def overlook(rng: random.Random, query: Query, database: LabDatabase, habits: Habits) -> Query | None:
+def overlook(rng: random.Random, query: Query, database: LabDatabase, more_share: float = MORE_SHARE) -> Query | None:
     """Return the query with one oversight, sometimes with more; ``None`` where none applies."""
-    changed = _one_more(rng, query, query, database, habits.weights)
-    while changed is not None and rng.random() < habits.more_share:
-        another = _one_more(rng, changed, query, database, habits.weights)
+    changed = _one_more(rng, query, query, database)
+    while changed is not None and rng.random() < more_share:
+        another = _one_more(rng, changed, query, database)
         if another is None:
             break
         changed = another
     return changed
 
 
-def _one_more(
-    rng: random.Random, query: Query, gold: Query, database: LabDatabase, weights: Mapping[Edit, float]
-) -> Query | None:
+def _one_more(rng: random.Random, query: Query, gold: Query, database: LabDatabase) -> Query | None:
     """Return the query with an oversight that changes it, and not back into gold."""
-    overlooked = {edit: edit(rng, query, database) for edit in weights}
+    overlooked = {edit: edit(rng, query, database) for edit in OVERSIGHTS}
     known = (render(query), render(gold))
     changes = {
         edit: changed for edit, changed in overlooked.items() if changed is not None and render(changed) not in known
     }
     if not changes:
         return None
-    return changes[rng.choices(list(changes), [weights[edit] for edit in changes])[0]]
+    return changes[rng.choices(list(changes), [OVERSIGHTS[edit] for edit in changes])[0]]
 
 
 def misspell(rng: random.Random, query: Query, database: LabDatabase) -> Query | None:
@@ -84,39 +77,18 @@ def take_twin(rng: random.Random, query: Query, database: LabDatabase) -> Query 
     return map_refs(query, lambda ref: Ref(ref.table, twins[ref]) if ref == taken else ref)
 
 
-def misname_number(rng: random.Random, query: Query, database: LabDatabase) -> Query | None:
-    """Read a number's column that there is not: with another digit, or without its own."""
-    numbers = [ref for ref in _refs(query) if _is_number(database.column(ref))]
-    if not numbers:
+def misname_column(rng: random.Random, query: Query, database: LabDatabase) -> Query | None:
+    """Read a column that there is not: with another digit, without its own, or a key of a table that has none."""
+    read = [ref for ref in _refs(query) if _is_key(ref) or _is_number(database.column(ref))]
+    if not read:
         return None
-    taken = rng.choice(numbers)
-    bare = taken.column.rstrip("0123456789")
-    names = [name for name in (bare, f"{bare}1", f"{bare}2") if database.column(Ref(taken.table, name)) is None]
-    return _renamed(query, taken, rng.choice(names))
-
-
-def misname_key(rng: random.Random, query: Query, database: LabDatabase) -> Query | None:
-    """Read a key that a table has not."""
-    keys = [ref for ref in _refs(query) if _is_key(ref)]
-    if not keys:
-        return None
-    return _renamed(query, rng.choice(keys), f"{rng.choice(database.tables).name}_{rng.choice(('id', 'ref'))}")
-
-
-def skip_between(rng: random.Random, query: Query, _database: LabDatabase) -> Query | None:
-    """Join a table that is reached through another at once, or in the other's place too."""
-    if len(query.joins) < 2:
-        return None
-    *before, first, second = query.joins
-    between, far = first.table, second.table
-    if between not in (second.left.table, second.right.table):
-        return None
-    near = first.left.table if first.right.table == between else first.right.table
-    holder, held = rng.sample((near, far), 2)
-    joins = [*before, Join(far, Ref(holder, f"{held}_id"), Ref(held, "id"))]
-    if rng.random() < 0.5:
-        joins.append(Join(far, Ref(far, f"{far}_id"), Ref(far, "id")))
-    return replace(query, joins=tuple(joins))
+    taken = rng.choice(read)
+    if _is_key(taken):
+        made = Ref(taken.table, f"{rng.choice(database.tables).name}_{rng.choice(('id', 'ref'))}")
+    else:
+        bare = taken.column.rstrip("0123456789")
+        made = Ref(taken.table, rng.choice([name for name in (bare, f"{bare}1", f"{bare}2") if name != taken.column]))
+    return map_refs(query, lambda ref: made if ref == taken else ref)
 
 
 def turn_link(rng: random.Random, query: Query, _database: LabDatabase) -> Query | None:
@@ -165,17 +137,12 @@ OVERSIGHTS: dict[Edit, float] = {
     take_twin: 3,
     forget_cast: 2,
     forget_condition: 2,
-    skip_between: 0.5,
     turn_link: 0.7,
-    misname_number: 0.2,
-    misname_key: 0.3,
+    misname_column: 0.5,
     count_doubles: 1,
     forget_missing: 1,
 }
-
-USUAL = Habits(OVERSIGHTS, more_share=0.3)
-OFTEN_MISNAMED = Habits({**OVERSIGHTS, misname_number: 5, misname_key: 2, skip_between: 2}, more_share=0.5)
-"""What a response can mend is overlooked more, and more at once: a validator has to copy what the response names."""
+"""Oversight -> how often it is made, beside the others that apply."""
 
 
 def _refs(query: Query) -> list[Ref]:
@@ -188,11 +155,6 @@ def _refs(query: Query) -> list[Ref]:
 
     map_refs(query, note)
     return list(found)
-
-
-def _renamed(query: Query, taken: Ref, name: str) -> Query:
-    made = Ref(taken.table, name)
-    return map_refs(query, lambda ref: made if ref == taken else ref)
 
 
 def _is_key(ref: Ref) -> bool:
