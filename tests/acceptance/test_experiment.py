@@ -286,4 +286,10 @@ def test_diagnose_ends_with_the_station_where_the_signal_is_lost(finished: Finis
 
 def test_nothing_is_written_outside_the_work_folder_and_the_store(finished: Finished) -> None:
     place = finished[0]
-    assert {path.name for path in place.folder.iterdir()} <= {"experiment.yaml", "mlflow.db", "work", "mlruns"}
+    assert {path.name for path in place.folder.iterdir()} <= {
+        "experiment.yaml",
+        "mlflow.db",
+        "mlflow.db.lock",
+        "work",
+        "mlruns",
+    }
