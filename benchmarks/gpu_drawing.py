@@ -71,6 +71,7 @@ def _started(size: Size, work: Path, *, compiled: bool) -> tuple[VllmEngine, flo
 def _in_turn(
     engine: VllmEngine, size: Size, part: str, raw: str, unit: str, rates: tuple[RawRate, Rate]
 ) -> Iterator[Row]:
+    """Yield vLLM's own rate and ours, medians of rounds in which ours follows it at once."""
     theirs, own = rates
     found = [
         (theirs(engine, size, f"{part} raw {number}"), own(engine, size, f"{part} ours {number}"))
@@ -129,6 +130,7 @@ def _raw_scores(engine: VllmEngine, size: Size, kind: str) -> float:
 
 
 def generation(size: Size, engine: str) -> GenerationSettings:
+    """Return the settings of an engine that takes prompts and answers of a size."""
     device = "auto" if size.device == "cuda" else "cpu"
     limits = {"max_prompt_tokens": 2 * size.prompt, "plan_tokens": size.answer}
     return GenerationSettings.model_validate({"engine": engine, "device": device, "dtype": size.dtype, **limits})
