@@ -93,6 +93,15 @@ LIKE_MISSING = [
     ("SELECT prices FROM album", ["album.`Ticket Price`"]),
     ("SELECT spent FROM shop", ["shop.spent2", "shop.spent1"]),
     ("SELECT zzz FROM album", []),
+    ("SELECT * FROM album WHERE zzz = 'jazz'", ["album.genre"]),
+    ("SELECT * FROM album WHERE zzz = 'qqq'", []),
+    ("SELECT * FROM album WHERE zzz IN ('jazz', 'roc')", ["album.genre"]),
+    ("SELECT * FROM album WHERE zzz = '2000'", []),
+    ("SELECT * FROM album WHERE name = 'cheep'", ["album.`Ticket Price`", "artist.name"]),
+    ("SELECT * FROM album WHERE years = 'jazz'", ["album.genre", "album.year"]),
+    ("SELECT * FROM artist b JOIN album a ON a.artist_id = b.id WHERE a.name = 'Bo'", ["artist.name", "album.id"]),
+    ("SELECT * FROM album WHERE artist.genre = 'jazz'", ["album.genre", "album.artist_id"]),
+    ("SELECT * FROM artist JOIN album ON 1 = 1 WHERE zzz = 'jazz' OR zzz = 'folk'", ["artist.genre"]),
     ("SELECT id FROM albums", ["album", '`a"b`']),
     ("SELECT id FROM main.artists JOIN album", ["artist", '`a"b`']),
     ("SELECT id FROM a_b", ['`a"b`', "album"]),
@@ -100,7 +109,9 @@ LIKE_MISSING = [
     ("SELECT id FROM artist, album", []),
     ("SELECT FROM album", []),
 ]
-"""SQL that does not run, and the two columns or tables at most that are most like the one it misses; own ones first."""
+"""SQL that does not run, and the two columns or tables at most that are most like the one it misses.
+
+Own ones come first, and before them those that hold the texts it is compared with."""
 PARTS = ["[", "'", '"', "`", "(", ")", "a=", "a='", "genre='a' or ", "a in ('a',", "from album ", "album,", "/*"]
 WORDS = st.lists(st.text("abAB 'é", max_size=4), max_size=8)
 
@@ -254,6 +265,13 @@ def test_a_look_that_takes_too_many_steps_names_nothing_and_leaves_the_outcome(m
         found = run(SMALL.model_copy(update={"max_steps": steps}), music_file, slow, quick, refused)
         assert [execution.outcome for execution in found] == [Outcome.EMPTY, Outcome.EMPTY, Outcome.REFUSED]
         assert [bool(execution.nearest) for execution in found] == named
+
+
+def test_where_looking_for_a_missing_columns_texts_takes_too_many_steps_a_like_name_is_told(music_file: Path) -> None:
+    for steps, named in ((50_000, "long.id"), (10_000_000, "long.code")):
+        limits = SMALL.model_copy(update={"max_steps": steps})
+        [execution] = run(limits, music_file, "SELECT * FROM long WHERE ids = 'c1'")
+        assert execution.error == f"no such column: ids , nearest {named}"
 
 
 def test_a_kept_execution_still_has_them_and_a_gold_has_none(music_file: Path, tmp_path: Path) -> None:

@@ -12,15 +12,18 @@ from __future__ import annotations
 import heapq
 import sqlite3
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from mats_sql.sql.sandbox.likeness import dice, letter_pairs
-from mats_sql.sql.sandbox.literals import compared_literals
-from mats_sql.sql.sandbox.nearest_names import Name, missing_name, nearest_names, quoted
+from mats_sql.sql.sandbox.literals import Comparison, compared_literals, named_tables
+from mats_sql.sql.sandbox.nearest_names import Missing, Name, missing_name, nearest_names, quoted
 from mats_sql.sql.sandbox.with_name import with_name
 
 MAX_VALUES = 25_000
 """Distinct texts of a column that are compared with a literal; more would take tenths of a second."""
+MIN_VALUE_LIKENESS = 0.5
+"""How like a missing column's literals a column's texts must be on average for it to be named, 0 to 1."""
 MAX_CHARACTERS = 50
 """Characters of a literal, and of a stored value that may be named."""
 MAX_LITERALS = 8
@@ -86,13 +89,40 @@ class StoredValues:
         return tuple(nearest for nearest in found if nearest.values)
 
     def way_out(self, sql: str, error: str, count: int) -> WayOut:
-        """Return, for a SQL that failed of a column or table that there is not, up to ``count`` most like it."""
+        """Return, for a SQL that failed of a column or table that there is not, up to ``count`` most like it.
+
+        A missing column that is compared with texts is most likely the one of the SQL's tables that holds them: such
+        come before those of a like name.
+        """
         missing = missing_name(error) if count > 0 and len(sql) <= MAX_SQL_CHARACTERS else None
-        names = nearest_names(self._connection, self._columns.values(), sql, missing, count) if missing else ()
-        if missing is None or not names:
+        if missing is None:
+            return WayOut(error, None)
+        alike = nearest_names(self._connection, self._columns.values(), sql, missing, count)
+        with suppress(sqlite3.OperationalError):  # too much to look through: a like name is still worth telling
+            alike = (*self._holding(sql, missing), *alike)
+        names = tuple(dict.fromkeys(alike))[:count]
+        if not names:
             return WayOut(error, None)
         listed = " , ".join(name.text for name in names)
         return WayOut(f"{error} , nearest {listed}", with_name(sql, missing, names[0]))
+
+    def _holding(self, sql: str, missing: Missing) -> list[Name]:
+        """Return the columns of the SQL's tables that hold texts like those compared with a missing one, best first.
+
+        None where a table of the SQL has a column of the very name, or the one that it names has: then the qualifier
+        is what is wrong, or a join is missing.
+        """
+        literals = [text for found in compared_literals(sql) if _is(found, missing) for text in found.literals]
+        read = set(named_tables(sql).values())
+        own = [name for (table, _), name in self._columns.items() if table in read]
+        meant = {(table, missing.name.lower()) for table in (*read, missing.qualifier.lower())}
+        if not literals or not meant.isdisjoint(self._columns):
+            return []
+        texts = {name: self._texts(*name) for name in own}
+        if sum(map(len, texts.values())) > MAX_VALUES:
+            return []
+        likeness = {name: _mean_likeness(literals, held) for name, held in texts.items() if held}
+        return sorted((name for name in likeness if likeness[name] >= MIN_VALUE_LIKENESS), key=lambda n: -likeness[n])
 
     def _looked_up(self, sql: str, failed: bool) -> list[tuple[str, str, str]]:
         """Return each (table, column, literal) that can be looked up once, in the SQL's order."""
@@ -128,6 +158,18 @@ class StoredValues:
             f"AND length({name}) BETWEEN 1 AND {MAX_CHARACTERS} LIMIT {MAX_VALUES + 1}"
         ).fetchall()
         return [text for (text,) in rows if text.isprintable()] if len(rows) <= MAX_VALUES else []
+
+
+def _is(compared: Comparison, missing: Missing) -> bool:
+    """Whether a comparison is one of the missing column, as the error spells it."""
+    spelled = (compared.qualifier.lower(), compared.column.lower())
+    return spelled == (missing.qualifier.lower(), missing.name.lower())
+
+
+def _mean_likeness(literals: Sequence[str], texts: Sequence[str]) -> float:
+    """Return how like the literals are to the texts most like each, on average."""
+    pairs = [letter_pairs(text) for text in texts]
+    return sum(max(dice(letter_pairs(literal), held) for held in pairs) for literal in literals) / len(literals)
 
 
 def _most_like(literal: str, texts: Sequence[str], count: int) -> tuple[str, ...]:
