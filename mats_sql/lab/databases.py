@@ -243,7 +243,7 @@ def _with_twin(rng: random.Random, columns: list[LabColumn]) -> list[LabColumn]:
     """Give the first number a second column; one of the two, by chance, holds only zeros."""
     for position, column in enumerate(columns):
         if column.attribute is not None and column.attribute.kind is Kind.NUMBER:
-            names = (f"{column.name}1", f"{column.name}2")
+            names = words.twins_of(column.name)
             dead = rng.randrange(2)
             pair = [
                 replace(column, name=name, twin=names[1 - i], dead=i == dead, nullable=column.nullable and i != dead)

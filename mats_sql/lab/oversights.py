@@ -9,13 +9,16 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 
-from mats_sql.lab.databases import LabColumn, LabDatabase
+from mats_sql.lab import words
+from mats_sql.lab.databases import LabDatabase
 from mats_sql.lab.forms import guess
 from mats_sql.lab.query import Condition, Expr, Query, Ref, map_refs, render, with_item
 from mats_sql.lab.words import Kind
 
 Edit = Callable[[random.Random, Query, LabDatabase], Query | None]
 """Edits a query, or returns ``None`` where the edit does not apply."""
+
+_WORDS = (Kind.CATEGORY, Kind.CODE)
 
 MORE_SHARE = 0.3
 """How often another oversight follows."""
@@ -78,17 +81,25 @@ def take_twin(rng: random.Random, query: Query, database: LabDatabase) -> Query 
 
 
 def misname_column(rng: random.Random, query: Query, database: LabDatabase) -> Query | None:
-    """Read a column that there is not: with another digit, without its own, or a key of a table that has none."""
-    read = [ref for ref in _refs(query) if _is_key(ref) or _is_number(database.column(ref))]
-    if not read:
+    """Read a column that there is not: a number with another digit or without its own, a key of a table that has none,
+    a word under what other tables call theirs."""
+    taken = [ref for ref in _refs(query) if _is_key(ref) or _kind(ref, database) in (Kind.NUMBER, *_WORDS)]
+    if not taken:
         return None
-    taken = rng.choice(read)
-    if _is_key(taken):
-        made = Ref(taken.table, f"{rng.choice(database.tables).name}_{rng.choice(('id', 'ref'))}")
-    else:
-        bare = taken.column.rstrip("0123456789")
-        made = Ref(taken.table, rng.choice([name for name in (bare, f"{bare}1", f"{bare}2") if name != taken.column]))
-    return map_refs(query, lambda ref: made if ref == taken else ref)
+    ref = rng.choice(taken)
+    made = Ref(ref.table, _misnamed(rng, ref, database))
+    return map_refs(query, lambda read: made if read == ref else read)
+
+
+def _misnamed(rng: random.Random, ref: Ref, database: LabDatabase) -> str:
+    """Return a name that is not the column's; a number's may be its twin's."""
+    if _is_key(ref):
+        return f"{rng.choice(database.tables).name}_{rng.choice(('id', 'ref'))}"
+    if _kind(ref, database) in _WORDS:
+        there = {column.name for column in database.table(ref.table).columns}
+        return rng.choice([name for name in words.category_names() if name not in there])
+    bare = ref.column.rstrip("0123456789")
+    return rng.choice([name for name in (bare, *words.twins_of(bare)) if name != ref.column])
 
 
 def turn_link(rng: random.Random, query: Query, _database: LabDatabase) -> Query | None:
@@ -138,7 +149,7 @@ OVERSIGHTS: dict[Edit, float] = {
     forget_cast: 2,
     forget_condition: 2,
     turn_link: 0.7,
-    misname_column: 0.5,
+    misname_column: 0.7,
     count_doubles: 1,
     forget_missing: 1,
 }
@@ -161,8 +172,9 @@ def _is_key(ref: Ref) -> bool:
     return ref.column.endswith(("_id", "_ref"))
 
 
-def _is_number(column: LabColumn | None) -> bool:
-    return column is not None and column.attribute is not None and column.attribute.kind is Kind.NUMBER
+def _kind(ref: Ref, database: LabDatabase) -> Kind | None:
+    column = database.column(ref)
+    return None if column is None or column.attribute is None else column.attribute.kind
 
 
 def _turned(near: Ref, far: Ref) -> Ref:

@@ -2,17 +2,21 @@
 
 A word (letters after anything but a letter or digit) begins with a mark; the single space between two words is implied
 by the mark and costs nothing. ``singer`` is therefore one token in ``singer.name``, ``of singer`` and ``'singer'``, and
-a regular plural is that token and ``s``. Digits are single tokens, the formats' fixed strings are added tokens, and any
-other text falls back to bytes. ``decode(encode(text)) == text`` for every text without the mark itself (``U+2581``).
+a regular plural is that token and ``s``. Digits are single tokens, but a twin column's name (``price1``) is one whole:
+in two, copying it from among ``price``, ``price1`` and ``price2`` goes wrong at the digit. The formats' fixed strings
+are added tokens, and any other text falls back to bytes. ``decode(encode(text)) == text`` for every text without the
+mark itself (``U+2581``).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+from mats_sql.lab.words import twin_names
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -79,6 +83,7 @@ _WORD = "[A-Za-z0-9]"
 _PIECES = "|".join(
     (
         rf"_{MARK}(?:id|ref)(?!{_WORD})",
+        rf"{MARK}[a-z]+[0-9](?!{_WORD})",
         rf"{MARK}?[0-9]",
         rf"{MARK}[a-z]{{2,}}?[a-hj-rt-z](?=s(?!{_WORD}))",
         rf"(?<=[a-hj-rt-z])s(?!{_WORD})",
@@ -89,7 +94,8 @@ _PIECES = "|".join(
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
-    """Return a tokenizer trained on texts; ``vocabulary`` includes the 256 byte tokens, but no format or role token."""
+    """Return a tokenizer trained on texts; ``vocabulary`` includes the 256 byte tokens, but none that is added: a twin
+    column's name, a format, a role."""
     learner = _pipeline(models.BPE())
     letters = [chr(code) for code in range(32, 127)] + ["\n", "\t", MARK]
     learner.train_from_iterator(
@@ -101,11 +107,27 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
     learned = json.loads(learner.to_str())["model"]
     table: dict[str, int] = dict(learned["vocab"])
     table |= {f"<0x{byte:02X}>": len(table) + byte for byte in range(256)}
-    merges = [tuple(merge) for merge in learned["merges"]]
-    tokenizer = _pipeline(models.BPE(vocab=table, merges=merges, byte_fallback=True))
+    return with_added_tokens(table, [tuple(merge) for merge in learned["merges"]])
+
+
+def with_added_tokens(table: Mapping[str, int], merges: Iterable[tuple[str, str]]) -> Tokenizer:
+    """Return the tokenizer of a learned vocabulary and its merges, with twins' names, formats and roles added."""
+    names, ways = dict(table), list(merges)
+    for name in twin_names():
+        _make_whole(MARK + name, names, ways)
+    tokenizer = _pipeline(models.BPE(vocab=names, merges=ways, byte_fallback=True))
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL])
     tokenizer.add_tokens([_format_token(text) for text in FORMATS])
     return tokenizer
+
+
+def _make_whole(piece: str, table: dict[str, int], merges: list[tuple[str, str]]) -> None:
+    """Merge a piece's tokens, from the left, until it is one."""
+    whole, *rest = [token.value for token in models.BPE(vocab=table, merges=merges).tokenize(piece)]
+    for token in rest:
+        merges.append((whole, token))
+        whole += token
+        table.setdefault(whole, len(table))
 
 
 def as_pretrained(tokenizer: Tokenizer, max_tokens: int) -> PreTrainedTokenizerFast:

@@ -161,6 +161,21 @@ def open_words(values: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(value for value in values if not is_reserved(value))
 
 
+def twins_of(number: str) -> tuple[str, ...]:
+    """Return the names of the two columns in which a table may keep a number."""
+    return tuple(number + digit for digit in ("1", "2"))
+
+
+def twin_names() -> tuple[str, ...]:
+    """Return the names of all twin columns that a database can have."""
+    return tuple(twin for name, found in ATTRIBUTES.items() if found.kind is Kind.NUMBER for twin in twins_of(name))
+
+
+def category_names() -> tuple[str, ...]:
+    """Return the names of the columns that hold words or their codes."""
+    return (*(name for name, found in ATTRIBUTES.items() if found.kind is Kind.CATEGORY), *CODE_NAMES)
+
+
 def _entity(name: str, label: str, attributes: str) -> Entity:
     return Entity(name, label, _words(attributes))
 

@@ -58,6 +58,19 @@ def test_a_name_is_the_same_token_wherever_it_stands(tokenizer: Tokenizer, text:
     assert tokenizer.token_to_id(MARK + "singer") in tokenizer.encode(text).ids
 
 
+@pytest.mark.parametrize("text", ["{}", "team.{}", "of {}", "'{}'", "\n{} | type", "({})"])
+def test_a_twin_columns_name_is_one_token_wherever_it_stands(tokenizer: Tokenizer, text: str) -> None:
+    tokens = {name: tokenizer.encode(text.format(name)).tokens for name in words.twin_names()}
+    assert [name for name in tokens if MARK + name not in tokens[name]] == []
+
+
+@pytest.mark.parametrize("text", ["price12", "price3", "xprice1", "price1x", "prices1", "jazz4", "credits", "T1"])
+def test_what_only_resembles_a_twin_column_is_none(tokenizer: Tokenizer, text: str) -> None:
+    twins = {tokenizer.token_to_id(MARK + name) for name in words.twin_names()}
+    assert twins.isdisjoint(tokenizer.encode(text).ids)
+    assert _round_trip(tokenizer, text) == text
+
+
 def test_the_space_between_words_costs_nothing(tokenizer: Tokenizer) -> None:
     assert len(tokenizer.encode("List the name of every singer").ids) == 6
 
