@@ -18,10 +18,9 @@ from mats_sql.lab.words import Kind
 Edit = Callable[[random.Random, Query, LabDatabase], Query | None]
 """Edits a query, or returns ``None`` where the edit does not apply."""
 
-_WORDS = (Kind.CATEGORY, Kind.CODE)
-
 MORE_SHARE = 0.3
 """How often another oversight follows."""
+_WORDS = (Kind.CATEGORY, Kind.CODE)
 
 
 def overlook(rng: random.Random, query: Query, database: LabDatabase, more_share: float = MORE_SHARE) -> Query | None:

@@ -107,10 +107,10 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
     learned = json.loads(learner.to_str())["model"]
     table: dict[str, int] = dict(learned["vocab"])
     table |= {f"<0x{byte:02X}>": len(table) + byte for byte in range(256)}
-    return with_added_tokens(table, [tuple(merge) for merge in learned["merges"]])
+    return _with_added_tokens(table, [tuple(merge) for merge in learned["merges"]])
 
 
-def with_added_tokens(table: Mapping[str, int], merges: Iterable[tuple[str, str]]) -> Tokenizer:
+def _with_added_tokens(table: Mapping[str, int], merges: Iterable[tuple[str, str]]) -> Tokenizer:
     """Return the tokenizer of a learned vocabulary and its merges, with twins' names, formats and roles added."""
     names, ways = dict(table), list(merges)
     for name in twin_names():

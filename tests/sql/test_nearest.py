@@ -267,6 +267,15 @@ def test_a_look_that_takes_too_many_steps_names_nothing_and_leaves_the_outcome(m
         assert [bool(execution.nearest) for execution in found] == named
 
 
+def test_only_so_many_literals_of_a_missing_column_are_looked_for() -> None:
+    for held, named in ((MAX_LITERALS, ["t.c"]), (0, [])):
+        listed = [f"'ab{n}'" for n in range(held)] + [f"'xyz{n}'" for n in range(1000)]
+        sql = f"SELECT * FROM t WHERE zzz IN ({', '.join(listed)})"
+        with closing(holding(["abc"])) as connection:
+            error = StoredValues(connection).way_out(sql, "no such column: zzz", 1).error
+        assert error == " , nearest ".join(["no such column: zzz", *named])
+
+
 def test_where_looking_for_a_missing_columns_texts_takes_too_many_steps_a_like_name_is_told(music_file: Path) -> None:
     for steps, named in ((50_000, "long.id"), (10_000_000, "long.code")):
         limits = SMALL.model_copy(update={"max_steps": steps})

@@ -13,6 +13,7 @@ import heapq
 import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from statistics import fmean
 from typing import NamedTuple
 
 from mats_sql.sql.sandbox.likeness import dice, letter_pairs
@@ -112,7 +113,8 @@ class StoredValues:
         None where a table of the SQL has a column of the very name, or the one that it names has: then the qualifier
         is what is wrong, or a join is missing.
         """
-        literals = [text for found in compared_literals(sql) if _is(found, missing) for text in found.literals]
+        compared = (found.literals for found in compared_literals(sql) if _is(found, missing))
+        literals = [literal for found in compared for literal in found if _can_be_looked_up(literal)][:MAX_LITERALS]
         read = set(named_tables(sql).values())
         own = [name for (table, _), name in self._columns.items() if table in read]
         meant = {(table, missing.name.lower()) for table in (*read, missing.qualifier.lower())}
@@ -132,7 +134,7 @@ class StoredValues:
             if failed and not column:
                 column = self._column(scope.tables(""), name) or self._only_column(name)
             for literal in literals:
-                if column and 0 < len(literal) <= MAX_CHARACTERS and literal.isprintable():
+                if column and _can_be_looked_up(literal):
                     seen[(*column, literal)] = None
         return list(seen)[:MAX_LITERALS]
 
@@ -160,6 +162,10 @@ class StoredValues:
         return [text for (text,) in rows if text.isprintable()] if len(rows) <= MAX_VALUES else []
 
 
+def _can_be_looked_up(literal: str) -> bool:
+    return 0 < len(literal) <= MAX_CHARACTERS and literal.isprintable()
+
+
 def _is(compared: Comparison, missing: Missing) -> bool:
     """Whether a comparison is one of the missing column, as the error spells it."""
     spelled = (compared.qualifier.lower(), compared.column.lower())
@@ -168,8 +174,8 @@ def _is(compared: Comparison, missing: Missing) -> bool:
 
 def _mean_likeness(literals: Sequence[str], texts: Sequence[str]) -> float:
     """Return how like the literals are to the texts most like each, on average."""
-    pairs = [letter_pairs(text) for text in texts]
-    return sum(max(dice(letter_pairs(literal), held) for held in pairs) for literal in literals) / len(literals)
+    held = [letter_pairs(text) for text in texts]
+    return fmean(max(dice(wanted, pairs) for pairs in held) for wanted in map(letter_pairs, literals))
 
 
 def _most_like(literal: str, texts: Sequence[str], count: int) -> tuple[str, ...]:
