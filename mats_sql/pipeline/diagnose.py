@@ -39,7 +39,7 @@ from mats_sql.pipeline.workspace import Workspace
 from mats_sql.rollout import FixRow, Pool, ScoreRow, draw_swapped_fixes, read_pool, reviews_of, scores_of
 from mats_sql.tracking import Artifact, ArtifactKind, StageKey, StageResult, StageRun
 
-KEY = StageKey("diagnose", 3)
+KEY = StageKey("diagnose", 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +126,18 @@ def _log(run: StageRun, found: PoolDiagnosis, diagnoses: list[Diagnosis]) -> Non
             "fixer/changed": found.sensitivity.changed.value,
             "fixer/right_minus_wrong_verdict": found.sensitivity.right_wrong.difference,
             "flow_disagreement": found.flow_disagreement.value,
+            **_headroom_metrics(found),
             **{f"pairs_per_question/{regime_label(regime)}": found.yield_of(regime) for regime in found.regimes},
         }
     )
     for item in diagnoses:
         run.tag({f"lost_at.{regime_label(item.regime)}": item.lost_at.value if item.lost_at else "nowhere"})
+
+
+def _headroom_metrics(found: PoolDiagnosis) -> dict[str, float]:
+    """Return the share of wrong SQL that the greedy critiques, and the best of all, let end right."""
+    wrong = next(item for item in found.headrooms if not item.plan_correct and item.validator is None)
+    return {"headroom/greedy": wrong.ends[1].value, "headroom/best": wrong.ends[found.k].value}
 
 
 def _swapped(workspace: Workspace, subject: Subject, pool: Pool) -> list[FixRow]:

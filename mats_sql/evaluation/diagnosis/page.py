@@ -44,8 +44,15 @@ def diagnosis_page(diagnoses: Sequence[Diagnosis], outcomes: Sequence[RegimeOutc
 
 
 def diagnosis_tables(pool: PoolDiagnosis) -> tuple[ResultTable, ...]:
-    """Return the pool's tables: pairs by K, label agreement, sensitivity, rescues and harms, verdicts."""
-    return yield_table(pool), agreement_table(pool), sensitivity_table(pool), flow_table(pool), verdict_table(pool)
+    """Return the pool's tables: pairs by K, label agreement, sensitivity, rescues and harms, headroom, verdicts."""
+    return (
+        yield_table(pool),
+        agreement_table(pool),
+        sensitivity_table(pool),
+        flow_table(pool),
+        headroom_table(pool),
+        verdict_table(pool),
+    )
 
 
 def yield_table(pool: PoolDiagnosis) -> ResultTable:
@@ -116,6 +123,28 @@ def flow_table(pool: PoolDiagnosis) -> ResultTable:
         f"differently for {pool.flow_disagreement.percent}%."
     )
     return ResultTable("Data generation against inference", ("flow", "rescues", "harms", "net"), rows, note)
+
+
+def headroom_table(pool: PoolDiagnosis) -> ResultTable:
+    """Return how many wrong and right SQL end right under the best of the first K critiques, for every K."""
+    ks = range(1, pool.k + 1)
+    rows = tuple(
+        (
+            "right" if item.plan_correct else "wrong",
+            item.validator.value if item.validator else "either",
+            item.ends[1].total,
+            *(item.ends[k] for k in ks),
+            *(item.words.get(k) for k in (1, pool.k)),
+        )
+        for item in pool.headrooms
+    )
+    columns = ("SQL", "critiques", "n", *(f"best of {k}" for k in ks), "words, greedy", f"words, of {pool.k}")
+    note = (
+        "Percent of distinct SQL with which the team ends right under the best of its first K critiques by one "
+        "validator, the other's being greedy (best of 1: both greedy), and of which one says what the teacher's says. "
+        "A preference chooses among these: what none of them reaches it cannot teach."
+    )
+    return ResultTable("What is there for preferences to teach?", columns, rows, note)
 
 
 def verdict_table(pool: PoolDiagnosis) -> ResultTable:

@@ -17,6 +17,7 @@ from mats_sql.config import Policy
 from mats_sql.errors import StageInputError
 from mats_sql.evaluation.comparison.proportion import Proportion
 from mats_sql.evaluation.diagnosis.fixer_sensitivity import FixerSensitivity, fixer_sensitivity
+from mats_sql.evaluation.diagnosis.headroom import Headroom, headrooms
 from mats_sql.evaluation.metrics import Confusion, Effect
 from mats_sql.preference import LabelledAnswer, LabelledCritique, label_critiques, pair_answers
 from mats_sql.rollout import FixRow, Pool, SelectorScores, cases
@@ -85,7 +86,8 @@ class PoolDiagnosis:
 
     ``always_fixed`` and ``gated`` are the greedy fix's rescues and harms when every SQL is fixed (data generation) and
     when the gate decides (inference). ``flow_disagreement`` is over critiques with a verdict: the two flows end
-    differently in correctness. ``confusions`` count all sampled verdicts against the judge.
+    differently in correctness. ``headrooms`` say what the best of the sampled critiques reach. ``confusions`` count all
+    sampled verdicts against the judge.
     """
 
     questions: int
@@ -98,6 +100,7 @@ class PoolDiagnosis:
     gated: Effect
     gate_open: Proportion
     flow_disagreement: Proportion
+    headrooms: tuple[Headroom, ...]
     confusions: Mapping[Validator, Confusion]
 
     @property
@@ -145,6 +148,7 @@ def diagnose_pool(
         gated=Effect.of((flow.plan_correct, flow.end_correct) for flow in flows),
         gate_open=Proportion.of(flow.gate_open for flow in flows),
         flow_disagreement=_flow_disagreement(labels.values()),
+        headrooms=headrooms(pool, policy, scores),
         confusions={validator: _confusion(labels[validator][Regime.INDEP]) for validator in Validator},
     )
 
