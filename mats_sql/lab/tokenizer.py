@@ -11,11 +11,14 @@ mark itself (``U+2581``).
 from __future__ import annotations
 
 import json
+import random
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+from mats_sql.lab.invention import invent
 from mats_sql.lab.words import twin_names
 
 if TYPE_CHECKING:
@@ -79,6 +82,9 @@ FORMATS = (
 """Strings of the agents' prompts and answers that are one token each. None ends in a letter or digit: the word after it
 would then lose its mark's meaning."""
 
+_NEW_WORDS, _IN_USE = 20_000, 1
+"""A piece is in use when so many of so many invented words have it."""
+
 _WORD = "[A-Za-z0-9]"
 _PIECES = "|".join(
     (
@@ -107,27 +113,36 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
     learned = json.loads(learner.to_str())["model"]
     table: dict[str, int] = dict(learned["vocab"])
     table |= {f"<0x{byte:02X}>": len(table) + byte for byte in range(256)}
-    return _with_added_tokens(table, [tuple(merge) for merge in learned["merges"]])
+    return _with_added_tokens(table, _merges_in_use(table, [tuple(merge) for merge in learned["merges"]]))
+
+
+def _merges_in_use(table: Mapping[str, int], merges: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the merges without those of pieces that new words hardly have.
+
+    BPE learns the pieces of whatever word was frequent in its texts, an invented one's too. A piece that pretraining
+    then never meets keeps the vector it began with, and no model can copy a new word that falls into such pieces
+    (``gardener`` into ``g``, ``arden``, ``er``).
+    """
+    tokenizer, rng = _pipeline(models.BPE(vocab=dict(table), merges=merges)), random.Random(0)
+    seen: Counter[str] = Counter()
+    for word in (invent(rng) for _ in range(_NEW_WORDS)):
+        seen.update(tokenizer.encode(rng.choice((word, word.capitalize(), word.upper()))).tokens)
+    unused = {a + b for a, b in merges if (a + b).strip(MARK).isalpha() and seen[a + b] < _IN_USE}
+    return [(a, b) for a, b in merges if unused.isdisjoint((a, b, a + b))]
 
 
 def _with_added_tokens(table: Mapping[str, int], merges: Iterable[tuple[str, str]]) -> Tokenizer:
-    """Return the tokenizer of a learned vocabulary and its merges, with twins' names, formats and roles added."""
-    names, ways = dict(table), list(merges)
+    """Return the tokenizer of a learned vocabulary and its merges, with twins' names, formats and roles added.
+
+    A word that the vocabulary has is one token, whatever the merges.
+    """
+    names = dict(table)
     for name in twin_names():
-        _make_whole(MARK + name, names, ways)
-    tokenizer = _pipeline(models.BPE(vocab=names, merges=ways, byte_fallback=True))
+        names.setdefault(MARK + name, len(names))
+    tokenizer = _pipeline(models.BPE(vocab=names, merges=list(merges), byte_fallback=True, ignore_merges=True))
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL])
     tokenizer.add_tokens([_format_token(text) for text in FORMATS])
     return tokenizer
-
-
-def _make_whole(piece: str, table: dict[str, int], merges: list[tuple[str, str]]) -> None:
-    """Merge a piece's tokens, from the left, until it is one."""
-    whole, *rest = [token.value for token in models.BPE(vocab=table, merges=merges).tokenize(piece)]
-    for token in rest:
-        merges.append((whole, token))
-        whole += token
-        table.setdefault(whole, len(table))
 
 
 def as_pretrained(tokenizer: Tokenizer, max_tokens: int) -> PreTrainedTokenizerFast:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,7 +12,9 @@ from tokenizers import Tokenizer
 
 from mats_sql.agents.messages import as_dicts, user
 from mats_sql.lab import words
+from mats_sql.lab.base import base_model_path
 from mats_sql.lab.examples import PretrainExample, draw_examples
+from mats_sql.lab.invention import invent
 from mats_sql.lab.shards import tokenize_example
 from mats_sql.lab.tokenizer import END, FORMATS, MARK, as_pretrained, train_tokenizer
 
@@ -69,6 +74,19 @@ def test_what_only_resembles_a_twin_column_is_none(tokenizer: Tokenizer, text: s
     twins = {tokenizer.token_to_id(MARK + name) for name in words.twin_names()}
     assert twins.isdisjoint(tokenizer.encode(text).ids)
     assert _round_trip(tokenizer, text) == text
+
+
+@pytest.mark.parametrize("packaged", [False, True])
+def test_a_word_that_only_benchmarks_have_falls_into_pieces_that_new_words_have(
+    tokenizer: Tokenizer, packaged: bool
+) -> None:
+    used = Tokenizer.from_file(str(base_model_path() / "tokenizer.json")) if packaged else tokenizer
+    rng = random.Random(1)
+    new = (rng.choice((word, word.capitalize(), word.upper())) for word in (invent(rng) for _ in range(20_000)))
+    seen = Counter(token for word in new for token in used.encode(word).tokens)
+    pieces = {token for phrase in words.reserved_words() for token in used.encode(phrase).tokens}
+    known = {MARK + word for phrase in words.pretraining_words() for word in phrase.split()}
+    assert {piece for piece in pieces - known if piece.strip(MARK).isalpha() and not seen[piece]} == set()
 
 
 def test_the_space_between_words_costs_nothing(tokenizer: Tokenizer) -> None:
