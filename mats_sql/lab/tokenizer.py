@@ -82,8 +82,8 @@ FORMATS = (
 """Strings of the agents' prompts and answers that are one token each. None ends in a letter or digit: the word after it
 would then lose its mark's meaning."""
 
-_NEW_WORDS, _IN_USE = 20_000, 1
-"""A piece is in use when so many of so many invented words have it."""
+_NEW_WORDS = 20_000
+"""A piece is in use when one of so many invented words has it."""
 
 _WORD = "[A-Za-z0-9]"
 _PIECES = "|".join(
@@ -117,7 +117,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
 
 
 def _merges_in_use(table: Mapping[str, int], merges: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return the merges without those of pieces that new words hardly have.
+    """Return the merges without those of pieces that no new word has.
 
     BPE learns the pieces of whatever word was frequent in its texts, an invented one's too. A piece that pretraining
     then never meets keeps the vector it began with, and no model can copy a new word that falls into such pieces
@@ -127,7 +127,7 @@ def _merges_in_use(table: Mapping[str, int], merges: list[tuple[str, str]]) -> l
     seen: Counter[str] = Counter()
     for word in (invent(rng) for _ in range(_NEW_WORDS)):
         seen.update(tokenizer.encode(rng.choice((word, word.capitalize(), word.upper()))).tokens)
-    unused = {a + b for a, b in merges if (a + b).strip(MARK).isalpha() and seen[a + b] < _IN_USE}
+    unused = {a + b for a, b in merges if (a + b).strip(MARK).isalpha() and not seen[a + b]}
     return [(a, b) for a, b in merges if unused.isdisjoint((a, b, a + b))]
 
 
