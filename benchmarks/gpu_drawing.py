@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -21,10 +22,8 @@ from mats_sql.generation.vllm_engine import VllmEngine, _parameters, scoring_of
 from mats_sql.shapes import write_untrained
 
 CHOICES = ("yes", "no")
-ROUNDS = 3
-"""How often vLLM's own call and ours follow one another, each on prompts of its own."""
-Rate = Callable[[Engine, Size, str], float]
-RawRate = Callable[[VllmEngine, Size, str], float]
+ROUNDS = 5
+"""How often vLLM's own calls and ours follow one another, each on prompts of its own."""
 
 
 def transformers_rates(size: Size, work: Path) -> Iterator[Row]:
@@ -43,15 +42,17 @@ def transformers_rates(size: Size, work: Path) -> Iterator[Row]:
 def vllm_rates(size: Size, work: Path) -> Iterator[Row]:
     """Yield the rates of raw vLLM and of our engine around the same LLM, in turn: medians, and the median of ratios.
 
-    Drawing is from texts to texts for both; the raw scoring has its tokens given.
+    Drawing is from texts to texts for both, and once more from tokens to tokens, which no user has; the raw scoring has
+    its tokens given.
     """
     if importlib.util.find_spec("vllm") is None:
         yield Row("vllm", "–", note="vllm is not installed: skipped")
         return
     engine, seconds = _started(size, work, compiled=True)
     yield Row("vllm starts", "ours", seconds, "s", note="with its first answers")
-    yield from _in_turn(engine, size, "vllm draws", "LLM.generate", "tokens/s", (_raw_draws, _draws))
-    yield from _in_turn(engine, size, "vllm scores", "one batched request", "prompts/s", (_raw_scores, _scores))
+    drawing = {"LLM.generate": _raw_draws, "LLM.generate, tokens to tokens": _raw_token_draws, "ours": _draws}
+    yield from _in_turn(engine, size, "vllm draws", "tokens/s", drawing)
+    yield from _in_turn(engine, size, "vllm scores", "prompts/s", {"one batched request": _raw_scores, "ours": _scores})
     engine.close()
     plain, seconds = _started(size, work, compiled=False)
     yield Row("vllm starts", "ours", seconds, "s", note="not compiled, with its first answers")
@@ -69,18 +70,18 @@ def _started(size: Size, work: Path, *, compiled: bool) -> tuple[VllmEngine, flo
 
 
 def _in_turn(
-    engine: VllmEngine, size: Size, part: str, raw: str, unit: str, rates: tuple[RawRate, Rate]
+    engine: VllmEngine, size: Size, part: str, unit: str, rates: Mapping[str, Callable[[VllmEngine, Size, str], float]]
 ) -> Iterator[Row]:
-    """Yield vLLM's own rate and ours, medians of rounds in which ours follows it at once."""
-    theirs, own = rates
-    found = [
-        (theirs(engine, size, f"{part} raw {number}"), own(engine, size, f"{part} ours {number}"))
-        for number in range(ROUNDS)
-    ]
-    ratios = [ours / reference for reference, ours in found]
-    yield Row(part, raw, median(reference for reference, _ in found), unit, over=1.0)
-    told = f"{ROUNDS} rounds, {min(ratios):.2f} to {max(ratios):.2f}"
-    yield Row(part, "ours", median(ours for _, ours in found), unit, over=median(ratios), note=told)
+    """Yield each system's rate, medians of rounds in which they follow one another; the first is the reference."""
+    found: dict[str, list[float]] = {system: [] for system in rates}
+    for number in range(ROUNDS):
+        for system, rate in rates.items():
+            found[system].append(rate(engine, size, f"{part} {system} {number}"))
+    [reference, *_] = found.values()
+    for system, measured in found.items():
+        ratios = [own / theirs for own, theirs in zip(measured, reference, strict=True)]
+        told = "" if measured is reference else f"{ROUNDS} rounds, {min(ratios):.2f} to {max(ratios):.2f}"
+        yield Row(part, system, median(measured), unit, over=median(ratios), note=told)
 
 
 def _warm(engine: Engine, size: Size) -> None:
@@ -107,14 +108,24 @@ def _scores(engine: Engine, size: Size, kind: str) -> float:
 
 def _raw_draws(engine: VllmEngine, size: Size, kind: str) -> float:
     texts = [engine._tokens._render(request.messages) for request in _requests(size, kind)]
+    return _generated(engine, size, texts, detokenize=True)
+
+
+def _raw_token_draws(engine: VllmEngine, size: Size, kind: str) -> float:
+    prompts = engine._tokens.prompts([request.messages for request in _requests(size, kind)])
+    return _generated(engine, size, [{"prompt_token_ids": list(ids)} for ids in prompts], detokenize=False)
+
+
+def _generated(engine: VllmEngine, size: Size, prompts: Sequence[object], *, detokenize: bool) -> float:
+    """Return how many tokens a second ``LLM.generate`` draws, a request per draw as ours."""
     sampling, stop_ids = Sampling(max_new_tokens=size.answer), sorted(engine._tokens.stop_ids)
     drawing = [_parameters(Draw((), index), sampling, stop_ids) for index in range(size.samples)]
     for parameters in drawing:
-        parameters.detokenize = True
-    prompts, parameters_of_all = [text for text in texts for _ in drawing], drawing * len(texts)
+        parameters.detokenize = detokenize
+    asked, parameters_of_all = [prompt for prompt in prompts for _ in drawing], drawing * len(prompts)
     began = time.perf_counter()
     with engine._base.loaded(None) as llm:
-        outputs = llm.generate(prompts, parameters_of_all, use_tqdm=False)
+        outputs = llm.generate(asked, parameters_of_all, use_tqdm=False)
     seconds = time.perf_counter() - began
     return sum(len(output.outputs[0].token_ids) for output in outputs) / seconds
 
@@ -140,8 +151,22 @@ def _checkpoint(size: Size, work: Path) -> Path:
     """Return a checkpoint of the smallest shape, written at the first call."""
     folder = work / "checkpoint"
     if not folder.exists():
-        write_untrained(folder, next(iter(size.shapes.values())), [_words(index, 200) for index in range(50)], seed=0)
+        shape = next(iter(size.shapes.values()))
+        write_untrained(folder, shape, [_words(index, 200) for index in range(50)], seed=0)
+        _name_every_token(folder / "tokenizer.json", shape.vocabulary)
     return folder
+
+
+def _name_every_token(tokenizer: Path, vocabulary: int) -> None:
+    """Give every row of the vocabulary a word, as a trained model's answers have.
+
+    Random weights draw any of them, and vLLM decodes a token without text, prompt and all, again with every next one.
+    """
+    content = json.loads(tokenizer.read_text())
+    known = content["model"]["vocab"]
+    taken = {*known.values(), *(token["id"] for token in content["added_tokens"])}
+    known.update({f"\u0120t{row}": row for row in range(vocabulary) if row not in taken})
+    tokenizer.write_text(json.dumps(content))
 
 
 def _requests(size: Size, kind: str) -> list[Request]:
