@@ -12,9 +12,16 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+from mats_sql.cli import commands
+
 ROOT = Path(__file__).parent.parent
 PROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
 ENTRY_POINTS = sorted(PROJECT["entry_points"])
+RUN_WITHOUT_PARAMETERS = [
+    name
+    for name, entry_point in PROJECT["entry_points"].items()
+    if all("default" in parameter for parameter in entry_point["parameters"].values())
+]
 
 
 def test_the_environment_file_pins_the_packages_of_the_project() -> None:
@@ -60,6 +67,15 @@ def test_help_names_every_parameter_of_the_entry_point(name: str) -> None:
     shown = "\n".join(helped(name))
     options = [f"--{parameter.replace('_', '-')}" for parameter in PROJECT["entry_points"][name]["parameters"]]
     assert [option for option in options if option not in shown] == []
+
+
+@pytest.mark.parametrize("name", RUN_WITHOUT_PARAMETERS)
+def test_a_parameter_that_mlflow_run_is_not_given_means_what_the_commands_default_means(name: str) -> None:
+    parameters = PROJECT["entry_points"][name]["parameters"].items()
+    given = [text for key, value in parameters for text in (f"--{key.replace('_', '-')}", str(value["default"]))]
+    command = commands.commands[name]
+    unset, as_mlflow_does = (command.make_context(name, list(arguments)).params for arguments in ((), given))
+    assert as_mlflow_does | {"overrides": ()} == unset
 
 
 @pytest.mark.parametrize("name", ENTRY_POINTS)

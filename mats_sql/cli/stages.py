@@ -13,6 +13,7 @@ import click
 from mats_sql.choices import PreferredAgent
 from mats_sql.cli.inquiries import ask, doctor, judge, lineage, release
 from mats_sql.command import (
+    count_or_none,
     experiment_options,
     load,
     one_line_errors,
@@ -198,7 +199,11 @@ def diagnose(config: Path, overrides: tuple[str, ...], team: str, part: str) -> 
     "of the experiment.",
 )
 @click.option(
-    "--trials", type=click.IntRange(min=1), default=None, help="How many trials; default: search.trials of the config."
+    "--trials",
+    metavar="COUNT",
+    default="",
+    callback=count_or_none,
+    help="How many trials; default: search.trials of the config.",
 )
 @click.option(
     "--workers",

@@ -22,9 +22,12 @@ from mats_sql.digests import digest_json
 from mats_sql.errors import EngineError, one_line
 from mats_sql.generation.checkpoint import context_length
 from mats_sql.generation.loaded import LOADED, free_memory
+from mats_sql.generation.warden import Warden
 from mats_sql.layers import merged
 
 if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+
     from vllm import LLM, RequestOutput, SamplingParams
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -58,6 +61,7 @@ class VllmBase:
         self._settings = settings
         self._checkpoint = checkpoint
         self._llm: LLM | None = None
+        self._warden: Warden | None = None
         self._ranks: dict[int, int] = {}
         self._numbers = itertools.count(1)
         self._started_for = 0
@@ -117,9 +121,11 @@ class VllmBase:
             os.environ.setdefault(variable, value)
         on_cpu, ranks = current_platform.is_cpu(), [rank for rank in self._ranks.values() if rank]
         try:
-            with merged(self._checkpoint) as folder:
+            with merged(self._checkpoint) as folder, Warden() as warden:
                 arguments = llm_arguments(self._settings, folder, context_length(self._checkpoint), on_cpu=on_cpu)
                 self._llm = LLM(**arguments, **lora_arguments(ranks))
+                warden.watch(process.pid for process in _processes(self._llm) if process.pid is not None)
+                self._warden = warden
         except (OSError, ValueError, RuntimeError) as error:
             raise EngineError(
                 f"vLLM must start with {self._checkpoint}, but: {one_line(error)}; check model and memory "
@@ -131,13 +137,22 @@ class VllmBase:
     def unload(self) -> None:
         """End vLLM and free its memory."""
         if self._llm is not None:
-            core = self._llm.llm_engine.engine_core
-            manager = getattr(getattr(core, "resources", None), "engine_manager", None)
-            core.shutdown()
-            for process in getattr(manager, "processes", ()):  # its memory is free when it is gone, not when it is told
+            processes = _processes(self._llm)
+            self._llm.llm_engine.engine_core.shutdown()
+            for process in processes:  # its memory is free when it is gone, not when it is told
                 process.join(_GONE_WITHIN_S)
             self._llm = None
+            if self._warden is not None:
+                self._warden.dismiss()
+                self._warden = None
             free_memory()
+
+
+def _processes(llm: LLM) -> Sequence[BaseProcess]:
+    """Return the processes in which vLLM's engine runs; none where it runs in this one."""
+    resources = getattr(llm.llm_engine.engine_core, "resources", None)
+    found: Sequence[BaseProcess] = getattr(getattr(resources, "engine_manager", None), "processes", ())
+    return found
 
 
 _BASES: weakref.WeakValueDictionary[str, VllmBase] = weakref.WeakValueDictionary()

@@ -6,6 +6,9 @@ import importlib.util
 import math
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
 BIRD = GenerationSettings(
     engine="vllm", dtype="bfloat16", max_prompt_tokens=8192, plan_tokens=1024, critique_tokens=512, fix_tokens=256
 )
-SMALL = GenerationSettings(engine="vllm", max_prompt_tokens=400)
+SMALL = GenerationSettings(engine="vllm", max_prompt_tokens=400, gpu_memory_utilization=0.3)
 ASK = [Request(f"q{index}", user(f"which schools of {index}")) for index in range(5)]
 needs_vllm = pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vllm is not installed")
 needs_no_vllm = pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vllm itself is installed")
@@ -268,8 +271,8 @@ def test_vllm_reads_what_its_environment_is_told() -> None:
     assert set(ENVIRONMENT) <= set(envs.environment_variables)
 
 
-def engine_processes() -> list[int]:
-    return [pid for pid in children(os.getpid()) if Path(f"/proc/{pid}/comm").read_text().startswith("VLLM")]
+def engine_processes(parent: int | None = None) -> list[int]:
+    return [pid for pid in children(parent or os.getpid()) if Path(f"/proc/{pid}/comm").read_text().startswith("VLLM")]
 
 
 @needs_vllm
@@ -288,6 +291,38 @@ def test_a_killed_engine_process_is_one_line_and_the_next_call_starts_another(
     assert engine.starts == 2
     engine.close()
     assert engine_processes() == []
+
+
+PARENT = """
+import sys, time
+from pathlib import Path
+from mats_sql.agents.messages import user
+from mats_sql.config import GenerationSettings
+from mats_sql.generation import Request, Sampling, open_engine
+if __name__ == "__main__":
+    engine = open_engine(GenerationSettings.model_validate_json(sys.argv[1]), Path(sys.argv[2]))
+    engine.generate([Request("a", user("how many"))], Sampling(temperature=0, max_new_tokens=2))
+    print("ready", flush=True)
+    time.sleep(1000)
+"""
+
+
+@needs_vllm
+def test_a_killed_command_leaves_no_vllm(llama: Path, tmp_path: Path) -> None:
+    program = tmp_path / "parent.py"
+    program.write_text(PARENT)
+    asked = [sys.executable, str(program), SMALL.model_dump_json(), str(llama)]
+    parent = subprocess.Popen(asked, stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    assert any(line == "ready\n" for line in parent.stdout)
+    [process] = engine_processes(parent.pid)
+    workers = children(process)
+    parent.kill()
+    parent.communicate()
+    deadline = time.monotonic() + 60
+    while any(Path(f"/proc/{pid}").exists() for pid in (process, *workers)):
+        assert time.monotonic() < deadline, "vLLM outlived the command"
+        time.sleep(0.1)
 
 
 @needs_vllm
