@@ -14,6 +14,9 @@ from mats_sql.shapes import ModelShape, published
 LAB = "lab"
 AGENTS = (PLANNER, VALIDATOR, FIXER, SELECTOR)
 """Whom a config names a checkpoint for."""
+SCHEMA_CHARACTERS_PER_TOKEN = 2
+"""How long a schema may be for each token of a prompt: at some 3.5 characters a token (Qwen2.5) a third or more is left
+for question, SQL, response and critiques."""
 
 
 def checkpoints(experiment: Experiment) -> dict[str, Checkpoint]:
@@ -38,10 +41,12 @@ def shapes(found: Mapping[str, Checkpoint]) -> dict[str, ModelShape]:
 
 
 def model_findings(experiment: Experiment, found: Mapping[str, Checkpoint]) -> Iterator[Finding]:
-    """Yield a finding per checkpoint, then one per agent whose prompts or examples are longer than its context."""
+    """Yield a finding per checkpoint, one of schemas, and one per agent whether its context takes its prompts."""
     for name in dict.fromkeys(checkpoint.name for checkpoint in found.values()):
         agents = [agent for agent, checkpoint in found.items() if checkpoint.name == name]
         yield _completeness(f"model: {', '.join(agents)}", found[agents[0]])
+    if experiment.benchmark.kind != LAB:
+        yield _schema(experiment)
     for agent, checkpoint in found.items():
         if checkpoint.shape is not None and checkpoint.name != LAB:  # the lab's prompts are made for its base
             yield _context(experiment, agent, checkpoint.shape)
@@ -63,6 +68,18 @@ def _how_to_get(name: str) -> str:
     known = published(name)
     source = known.name if known else "NAMESPACE/MODEL"
     return f"hf download {source} --local-dir {name}"
+
+
+def _schema(experiment: Experiment) -> Finding:
+    check, limit = "context: schemas", experiment.benchmark.schema_characters
+    prompt = experiment.generation.max_prompt_tokens
+    told = f"for prompts of {prompt:,} tokens; longer prompts get no answer"
+    remedy = f"set benchmark.schema_characters={SCHEMA_CHARACTERS_PER_TOKEN * prompt}"
+    if limit is None:
+        return warning(check, f"the text of a schema may have any length, {told}", remedy)
+    if limit > SCHEMA_CHARACTERS_PER_TOKEN * prompt:
+        return warning(check, f"the text of a schema may have {limit:,} characters, {told}", remedy)
+    return ok(check, f"at most {limit:,} characters, in prompts of {prompt:,} tokens")
 
 
 def _context(experiment: Experiment, agent: str, shape: ModelShape) -> Finding:

@@ -180,7 +180,7 @@ def test_a_config_of_real_checkpoints_fits_its_card_by_the_published_shapes(name
     assert len(known) == 4
     contexts = [item for item in model_findings(loaded, found) if item.check.startswith("context")]
     memory = list(memory_findings(loaded, known, imagined_card(CARDS[name])))
-    assert len(contexts) == 4
+    assert len(contexts) == 5
     assert len(memory) == 9
     assert [item for item in (*contexts, *memory) if item.status is not Status.OK] == []
 
@@ -205,6 +205,17 @@ def test_a_prompt_longer_than_the_context_is_told() -> None:
     found = {item.check: item for item in model_findings(loaded, checkpoints(loaded))}
     assert found["context: planner"].status is Status.WARNING
     assert found["context: planner"].remedy.startswith("set generation.max_prompt_tokens=31744")
+
+
+@pytest.mark.parametrize("limit", ["null", "60000"])
+def test_a_schema_that_may_leave_no_room_in_a_prompt_is_told_with_a_limit_that_does(limit: str) -> None:
+    path = ROOT / "configs" / "bird-0.5b.yaml"
+    loaded = load_experiment(path, [f"benchmark.schema_characters={limit}"])
+    [found] = [item for item in model_findings(loaded, checkpoints(loaded)) if item.check == "context: schemas"]
+    assert found.status is Status.WARNING
+    mended = load_experiment(path, found.remedy.removeprefix("set ").split())
+    [again] = [item for item in model_findings(mended, checkpoints(mended)) if item.check == "context: schemas"]
+    assert again.status is Status.OK
 
 
 def test_trained_models_are_counted() -> None:
