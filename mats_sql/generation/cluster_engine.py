@@ -1,8 +1,8 @@
 """An engine whose work is done by engines on a Ray cluster: one per GPU, or per ``generation.engine_cpus`` cores.
 
-What is to be computed is cut into shards: some prompts each, with all their draws. Ray Data maps the shards over a pool
-of actors, each of which opens the same engine as a process without a cluster would. The cache stays here: what it
-answers is in no shard, and every shard's answers are in it as soon as they are there.
+What is to be computed is cut into shards: some prompts each, with all their draws. Actors take them one by one, each of
+which opens the same engine as a process without a cluster would. The cache stays here: what it answers is in no shard,
+and every shard's answers are in it as soon as they are there.
 
 **What does not depend on the cluster.** The cut is a function of the work and of ``generation.decode_rows`` alone. So
 for one kind of processor (and one ``engine_cpus``) the answers and scores are equal to the last bit however many actors
@@ -10,9 +10,13 @@ there are, wherever they run and whichever of them die. Without a cluster the ba
 draws are equal still, and the scores up to rounding; in half precision draws agree in distribution only, as between any
 two batches (:mod:`mats_sql.generation.decoding`).
 
-**What happens when a node dies.** Its actors do not start again: they would wait for the room that they had, and their
-shards with them. The others do what is left; what died with an actor is done in another round, on the nodes that are
-there then. :data:`ROUNDS` rounds in which no shard is done end the work: such a shard kills whoever takes it.
+**What happens when a node dies.** Its actors do not start again: they would wait for the room that they had. The others
+do what is left; what died with an actor is done in another round, on the nodes that are there then. :data:`ROUNDS`
+rounds in which no shard is done end the work: such a shard kills whoever takes it.
+
+**What happens when the command dies.** Its actors end with it. That is why they are fed from here: Ray Data would map
+the shards as well, but it leaves three processes of its own on the cluster, also behind a command that ends well
+(its statistics, locations and autoscaling, in Ray 2.60).
 
 Not covered: engines behind a server, which get their requests from this process; nodes that do not see the checkpoint
 under its path.
@@ -20,14 +24,14 @@ under its path.
 
 from __future__ import annotations
 
-import pickle
 import socket
-import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from mats_sql.agents import Messages
 from mats_sql.cluster import Node, join, nodes, require_ray
@@ -39,7 +43,7 @@ from mats_sql.generation.engine import Completion, Sampling
 from mats_sql.threads import let_threads_sleep
 
 if TYPE_CHECKING:
-    from ray.data import Dataset
+    from ray import ObjectRef
 
 ROUNDS = 3
 """How many rounds may end without one shard more."""
@@ -106,42 +110,38 @@ class ClusterEngine(DrawingEngine):
                 )
 
     def _round(self, left: Mapping[int, Shard[Item, Result]]) -> Iterator[ShardAnswer[Result]]:
-        """Yield the answers of those shards whose actors live as long as they take."""
-        from ray.exceptions import RayError
+        """Yield the answers of those shards whose actors live as long as they take.
 
-        try:
-            for row in self._mapped(dict(left)).iter_rows():
-                answer = pickle.loads(row["answer"])
-                if isinstance(answer, MatsError):
-                    raise answer
-                assert isinstance(answer, ShardAnswer)
-                yield answer
-        except RayError:  # an actor tells every other error itself, so this one is a death too
-            return
-
-    def _mapped(self, shards: Mapping[int, Shard[Item, Result]]) -> Dataset:
-        """Return the shards' answers to come, one row each: pickled, so that no column type can change a text."""
+        An actor gets a shard once it runs: no shard waits for room on a node that is gone, or that others keep.
+        """
         import ray
-        from ray.util.annotations import RayDeprecationWarning
 
-        _prepare()
+        todo = deque(left.items())
+        with self._actors(len(left)) as actors:
+            starting: dict[ObjectRef, Any] = {actor.begin.remote(): actor for actor in actors}
+            busy: dict[ObjectRef, Any] = {}
+            while busy or (todo and starting):
+                [reference], _ = ray.wait([*busy, *starting], num_returns=1)
+                actor = busy.pop(reference, None) or starting.pop(reference)
+                told = _told(reference)
+                if todo and told is not None:
+                    busy[actor.answer.remote(*todo.popleft())] = actor
+                if isinstance(told, ShardAnswer):
+                    yield told
+
+    @contextmanager
+    def _actors(self, most: int) -> Iterator[list[Any]]:
+        """Start as many actors as there is room for, ``most`` at most, and end them with the block."""
+        import ray
+
         places = engine_places(self._settings, nodes())
-        count = min(places.engines, len(shards))
-        rows = [{"work": pickle.dumps(numbered)} for numbered in shards.items()]
-        pool = ray.data.ActorPoolStrategy(
-            min_size=1, initial_size=count, max_size=count, max_tasks_in_flight_per_actor=1
-        )
-        with warnings.catch_warnings():
-            # Ray 2.60 warns of max_restarts, and has no other name for it.
-            warnings.simplefilter("ignore", RayDeprecationWarning)
-            return ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-                EngineActor,
-                fn_constructor_args=(self._settings, self._model, self._opener),
-                batch_size=1,
-                compute=pool,
-                max_restarts=0,
-                **places.each,
-            )
+        actor = ray.remote(**{"num_cpus": 0, **places.each, "max_restarts": 0})(EngineActor)
+        started = [actor.remote(self._settings, self._model, self._opener) for _ in range(min(places.engines, most))]
+        try:
+            yield started
+        finally:
+            for one in started if ray.is_initialized() else ():
+                ray.kill(one)
 
 
 class Shard(Protocol[Item_co, Result_co]):
@@ -191,7 +191,7 @@ class ShardAnswer(Generic[Result]):
 
 
 class EngineActor:
-    """One engine on one node; Ray Data calls it with shards."""
+    """One engine on one node."""
 
     def __init__(self, settings: GenerationSettings, model: Path | str, opener: Opener) -> None:
         """Open nothing yet: what goes wrong is told with the first shard."""
@@ -199,11 +199,12 @@ class EngineActor:
         self._open: Callable[[], DrawingEngine] = lambda: opener(settings, model, None)
         self._engine: DrawingEngine | None = None
 
-    def __call__(self, batch: Mapping[str, Iterable[bytes]]) -> dict[str, list[bytes]]:
-        """Return the pickled answer, or the error that a user can mend, of each pickled shard."""
-        return {"answer": [pickle.dumps(self._answer(*pickle.loads(work))) for work in batch["work"]]}
+    def begin(self) -> bool:
+        """Say that the actor runs."""
+        return True
 
-    def _answer(self, number: int, shard: Shard[Item, Result]) -> ShardAnswer[Result] | MatsError:
+    def answer(self, number: int, shard: Shard[Item, Result]) -> ShardAnswer[Result] | MatsError:
+        """Return a shard's results, or the error that a user can mend."""
         try:
             if self._engine is None:
                 self._engine = self._open()
@@ -269,14 +270,15 @@ def cut(items: Sequence[Item], size_of: Callable[[Item], int], rows: int) -> lis
     return shards
 
 
-def _prepare() -> None:
-    """Let Ray Data say nothing of its own (stages show what runs) and go on when an actor dies."""
-    import logging
+def _told(reference: ObjectRef) -> object:
+    """Return what an actor answered, or nothing if it died; raise the error that a user can mend."""
+    import ray
+    from ray.exceptions import RayError
 
-    from ray.data import DataContext
-
-    context = DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    context.max_errored_blocks = -1
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    try:
+        answer = ray.get(reference)
+    except RayError:  # an actor tells every other error itself, so this one is a death too
+        return None
+    if isinstance(answer, MatsError):
+        raise answer
+    return cast(object, answer)
