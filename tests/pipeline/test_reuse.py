@@ -73,14 +73,18 @@ SPEED: list[tuple[str, dict[str, object]]] = [
     ("generation", {"concurrency": 2, "attempts": 3, "timeout_s": 9.0}),
     ("generation", {"loaded_models": 1}),
     ("generation", {"gpu_memory_utilization": 0.5, "tensor_parallel_size": 2, "compiled": False}),
+    ("generation", {"engine_cpus": 2}),
+    ("experiment", {"cluster": "ray"}),
 ]
+"""Settings by section; the section ``experiment`` is the top of the file."""
 
 
 def with_setting(workspace: Workspace, section: str, changed: Mapping[str, object]) -> Workspace:
     """Return another process's view of the experiment with some settings of a section changed."""
-    experiment = workspace.experiment
-    settings = getattr(experiment, section).model_copy(update=dict(changed))
-    return Workspace(experiment.model_copy(update={section: settings}), workspace.store, workspace.progress)
+    experiment, update = workspace.experiment, dict(changed)
+    if section != "experiment":
+        update = {section: getattr(experiment, section).model_copy(update=update)}
+    return Workspace(experiment.model_copy(update=update), workspace.store, workspace.progress)
 
 
 def assembled(workspace: Workspace) -> tuple[TeamModels, StageResult]:
