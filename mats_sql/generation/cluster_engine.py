@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from mats_sql.agents import Messages
-from mats_sql.cluster import Node, join, nodes, require_ray
+from mats_sql.cluster import Node, join, nodes, of_cluster, require_ray
 from mats_sql.config import GenerationSettings
 from mats_sql.errors import ClusterError, MatsError, one_line
 from mats_sql.generation.cache import CompletionCache
@@ -112,12 +112,13 @@ class ClusterEngine(DrawingEngine):
     def _round(self, left: Mapping[int, Shard[Item, Result]]) -> Iterator[ShardAnswer[Result]]:
         """Yield the answers of those shards whose actors live as long as they take.
 
-        An actor gets a shard once it runs: no shard waits for room on a node that is gone, or that others keep.
+        An actor gets a shard once it runs: no shard waits for room on a node that is gone, or that others keep. Raises
+        :class:`ClusterError` when the cluster itself is gone.
         """
         import ray
 
         todo = deque(left.items())
-        with self._actors(len(left)) as actors:
+        with of_cluster("a shard of prompts"), self._actors(len(left)) as actors:
             starting: dict[ObjectRef, Any] = {actor.begin.remote(): actor for actor in actors}
             busy: dict[ObjectRef, Any] = {}
             while busy or (todo and starting):
