@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import sqlite3
-from collections.abc import Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,11 @@ from mats_sql.generation.open import open_engine
 from mats_sql.sql.cluster_processes import ClusterProcesses
 from mats_sql.sql.executor import SqlExecutor
 from mats_sql.sql.judge import Judge, JudgeItem
+from tests.cluster.conftest import TwoNodes, needs_ray, wait_until
 from tests.generation.conftest import make_llama
 
 pytestmark = pytest.mark.xdist_group("ray")
 
-needs_ray = pytest.mark.skipif(
-    importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install 'mats-sql[ray]'"
-)
-MEMORY = 200_000_000
 WORDS = "which schools in Alameda have more than 500 students order by name limit 10".split()  # noqa: SIM905
 REQUESTS = [
     Request(f"question-{index}", user(f"{index}: " + " ".join(WORDS[: 1 + index % 9] * (1 + index % 4))))
@@ -43,35 +40,6 @@ SAMPLING = Sampling(n=4, temperature=1.0, max_new_tokens=10, seed=5)
 CHOICES = ("yes", "no")
 SETTINGS = GenerationSettings(device="cpu", max_prompt_tokens=400, decode_rows=8)
 Scores = list[tuple[float, ...]]
-
-
-@dataclass
-class TwoNodes:
-    """A running cluster of two nodes, one core each; this process is on the first."""
-
-    cluster: Any
-    second: Any
-
-    def lose(self) -> None:
-        """Kill the second node, as a machine that loses its power."""
-        self.cluster.remove_node(self.second, allow_graceful=False)
-
-
-@pytest.fixture(scope="module")
-def nodes() -> Iterator[TwoNodes]:
-    """Start the cluster, which is the one that is joined meanwhile."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    import ray
-    from ray.cluster_utils import Cluster
-
-    head = {"num_cpus": 1, "object_store_memory": MEMORY, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
-    second = cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
-    os.environ["RAY_ADDRESS"] = cluster.address
-    yield TwoNodes(cluster, second)
-    del os.environ["RAY_ADDRESS"]
-    ray.shutdown()
-    cluster.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +61,7 @@ def scores_of_two(nodes: TwoNodes, llama: Path) -> Scores:  # noqa: ARG001
     return open_engine(SETTINGS, llama, cluster="ray").choice_logprobs(REQUESTS, CHOICES)
 
 
+@pytest.mark.slow
 @needs_ray
 @pytest.mark.usefixtures("nodes")
 def test_two_nodes_draw_what_this_machine_draws_and_the_cache_keeps_it(
@@ -112,6 +81,7 @@ def test_two_nodes_draw_what_this_machine_draws_and_the_cache_keeps_it(
     again.close()
 
 
+@pytest.mark.slow
 @needs_ray
 def test_scores_of_two_nodes_are_those_of_this_machine_up_to_rounding(
     scores_of_two: Scores, here: tuple[list[tuple[Completion, ...]], Scores]
@@ -119,6 +89,7 @@ def test_scores_of_two_nodes_are_those_of_this_machine_up_to_rounding(
     assert [list(row) for row in scores_of_two] == [pytest.approx(list(row), abs=1e-5) for row in here[1]]
 
 
+@pytest.mark.slow
 @needs_ray
 @pytest.mark.usefixtures("nodes")
 def test_an_error_of_a_node_is_one_line_that_names_it(tmp_path: Path) -> None:
@@ -131,11 +102,28 @@ def test_an_error_of_a_node_is_one_line_that_names_it(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 @needs_ray
-@pytest.mark.usefixtures("nodes")
-def test_verdicts_of_two_nodes_are_those_of_this_machine_also_when_an_actor_dies(tmp_path: Path) -> None:
-    import ray
+def test_an_engine_actor_killed_while_it_draws_costs_no_draw(
+    nodes: TwoNodes, llama: Path, here: tuple[list[tuple[Completion, ...]], Scores]
+) -> None:
+    def kill_one() -> int:
+        process = nodes.first_named("EngineActor.answer")
+        os.kill(process, signal.SIGKILL)
+        return process
 
+    engine = open_engine(SETTINGS, llama, cluster="ray")
+    with ThreadPoolExecutor() as beside:
+        killed = beside.submit(kill_one)
+        assert engine.generate([*REQUESTS, LONG], SAMPLING) == here[0]
+    wait_until(lambda: nodes.named("EngineActor") == [], f"no engine is left, {killed.result()} was killed")
+
+
+@pytest.mark.slow
+@needs_ray
+def test_verdicts_of_two_nodes_are_those_of_this_machine_also_when_an_actor_is_killed(
+    nodes: TwoNodes, tmp_path: Path
+) -> None:
     items = _items(tmp_path / "numbers.sqlite")
     with SqlExecutor(SqlLimits(), 1) as executor, Judge(executor, None) as judge:
         expected = list(judge.execute_and_judge(items))
@@ -144,11 +132,12 @@ def test_verdicts_of_two_nodes_are_those_of_this_machine_also_when_an_actor_dies
         first = next(answers)
         assert isinstance(executor.processes, ClusterProcesses)
         assert len(executor.processes._actors) == 2
-        ray.kill(executor.processes._actors[0].handle, no_restart=False)
+        os.kill(nodes.first_named("SqlActor"), signal.SIGKILL)
         found = [first, *answers]
     assert [_without_time(*answer) for answer in found] == [_without_time(*answer) for answer in expected]
 
 
+@pytest.mark.slow
 @needs_ray
 def test_a_lost_nodes_shards_are_done_again_and_one_node_gives_the_same_bytes(
     nodes: TwoNodes, llama: Path, here: tuple[list[tuple[Completion, ...]], Scores], scores_of_two: Scores
