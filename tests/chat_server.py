@@ -59,17 +59,18 @@ class ChatHandler(BaseHTTPRequestHandler):
 
 
 class ChatServer(ThreadingHTTPServer):
-    """Serves one model on a free port; ``bodies`` are the requests so far, ``refusals`` the next replies' statuses.
+    """Serves one model; ``bodies`` are the requests so far, ``refusals`` the next replies' statuses.
 
-    ``authorizations`` are the requests' headers of that name; ``retry_after_s`` goes out with every refusal; ``listed``
-    are the names that it lists in place of its model's, none of them: it lists nothing, as some servers.
+    Without a ``port`` it takes a free one. ``authorizations`` are the requests' headers of that name; ``retry_after_s``
+    goes out with every refusal; ``listed`` are the names that it lists in place of its model's, none of them: it lists
+    nothing, as some servers.
     """
 
     daemon_threads = True
     model_name = "tiny"
 
-    def __init__(self, answer: Responder) -> None:
-        super().__init__(("127.0.0.1", 0), ChatHandler)
+    def __init__(self, answer: Responder, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), ChatHandler)
         self.answer = answer
         self.lock = threading.Lock()
         self.refusals: list[int] = []

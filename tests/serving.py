@@ -30,15 +30,15 @@ def serving(command: Sequence[str], health: str, log: Path, **options: Any) -> I
     with log.open("w") as stream:
         process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True, **options)
     try:
-        _wait_until_healthy(process, health, log)
+        wait_until_healthy(process, health, log)
         yield
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait()
 
 
-def _wait_until_healthy(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
-    """Fail with the server's ``log`` when it ends before it answers, or takes ten minutes."""
+def wait_until_healthy(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
+    """Return once a server answers; fail with its ``log`` when it ends before that, or takes ten minutes."""
     last = time.monotonic() + _WITHIN_S
     while time.monotonic() < last and process.poll() is None:
         try:
