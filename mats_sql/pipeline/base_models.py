@@ -26,7 +26,7 @@ def base_folder(name: str) -> Path:
     if found is None:
         raise ModelError(
             f"a model must be a folder with a config.json, or a hub name that this machine's cache holds, but got "
-            f"{name!r}; download the checkpoint first"
+            f"{name!r}; download it first (hf download OWNER/NAME)"
         )
     return found
 
