@@ -311,7 +311,8 @@ if __name__ == "__main__":
 def test_a_killed_command_leaves_no_vllm(llama: Path, tmp_path: Path) -> None:
     program = tmp_path / "parent.py"
     program.write_text(PARENT)
-    asked = [sys.executable, str(program), SMALL.model_dump_json(), str(llama)]
+    settings = SMALL.model_copy(update={"compiled": False})
+    asked = [sys.executable, str(program), settings.model_dump_json(), str(llama)]
     parent = subprocess.Popen(asked, stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     assert any(line == "ready\n" for line in parent.stdout)
