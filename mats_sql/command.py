@@ -33,17 +33,9 @@ Function = TypeVar("Function", bound=Callable[..., object])
 Body = Callable[["Workspace"], object]
 
 
-def count_or_none(_: click.Context, __: click.Parameter, text: str) -> int | None:
+def count_or_none(context: click.Context, parameter: click.Parameter, text: str) -> int | None:
     """Return an option's whole number from 1, none for "": `mlflow run` gives a parameter that is not set as that."""
-    if not text:
-        return None
-    try:
-        count = int(text)
-    except ValueError:
-        count = 0
-    if count < 1:
-        raise click.BadParameter(f"must be a whole number from 1, but got {text!r}")
-    return count
+    return click.IntRange(min=1)(text, parameter, context) if text else None
 
 
 def experiment_options(function: Function) -> Function:
