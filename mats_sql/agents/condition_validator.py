@@ -5,7 +5,7 @@ from __future__ import annotations
 from mats_sql.agents.messages import Messages, user
 from mats_sql.agents.review import Review, review_lines
 
-PROMPT_VERSION = "condition-validator-4"
+PROMPT_VERSION = "condition-validator-5"
 
 
 def condition_validator_messages(review: Review) -> Messages:

@@ -10,7 +10,7 @@ from mats_sql.agents.messages import Messages, user
 from mats_sql.agents.review import Review, review_lines
 from mats_sql.sql import extract_sql
 
-PROMPT_VERSION = "fixer-4"
+PROMPT_VERSION = "fixer-5"
 
 FIXED_CRITIQUE = "CONDITION.\nConclude: incorrect."
 """The one critique of the reference's fixer examples (handoff, section 3.1), kept as a baseline."""

@@ -9,6 +9,8 @@ from mats_sql.sql import Execution, Outcome, Value
 
 MAX_CELL_CHARACTERS = 40
 MAX_ERROR_CHARACTERS = 160
+MAX_TRIED_CHARACTERS = 1000
+"""A SQL with the nearest names that is longer is not shown: the prompt has its like already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ def response_text(execution: Execution, *, max_rows: int = 3) -> str:
     """Return what an agent is shown of an execution: a few rows and their number, or the error.
 
     Behind the rows or the error stands, for each literal that no row has, what is stored in its place. Behind an error
-    that a nearest name mends stands what the SQL answers with that name.
+    that a nearest name mends stands what the SQL answers with that name, and at the end the SQL with all such names.
     """
     if execution.outcome is Outcome.EMPTY:
         return "no rows" + _nearest_text(execution)
@@ -35,7 +37,7 @@ def response_text(execution: Execution, *, max_rows: int = 3) -> str:
     if execution.outcome is Outcome.ERROR:
         error = f"error : {execution.error[:MAX_ERROR_CHARACTERS]}"
         if execution.retried is not None:
-            return f"{error} , with it {response_text(execution.retried, max_rows=max_rows)}"
+            return f"{error} , with it {response_text(execution.retried, max_rows=max_rows)}{_tried_text(execution)}"
         return error + _nearest_text(execution)
     return execution.outcome.value.replace("_", " ")
 
@@ -51,6 +53,13 @@ def review_lines(review: Review) -> str:
 def question_lines(schema_text: str, question: Question) -> str:
     """Return schema, question and evidence, in the order every agent sees them."""
     return f"{schema_text}\n\nQuestion: {question.text}\nExternal knowledge: {question.evidence or 'none'}"
+
+
+def _tried_text(execution: Execution) -> str:
+    """Return the SQL that has all of the nearest names: what was tried last."""
+    last = execution.retried is not None and execution.retried.retried is None
+    shown = last and 0 < len(execution.tried) <= MAX_TRIED_CHARACTERS
+    return f" ; query : {' '.join(execution.tried.split())}" if shown else ""
 
 
 def _nearest_text(execution: Execution) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mats_sql.agents.messages import Messages, user
 from mats_sql.agents.review import Review, review_lines
 
-PROMPT_VERSION = "select-validator-4"
+PROMPT_VERSION = "select-validator-5"
 
 
 def select_validator_messages(review: Review) -> Messages:

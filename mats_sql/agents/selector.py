@@ -8,7 +8,7 @@ from mats_sql.agents.critique import Critique
 from mats_sql.agents.messages import Messages, user
 from mats_sql.agents.review import Review, review_lines
 
-PROMPT_VERSION = "selector-4"
+PROMPT_VERSION = "selector-5"
 YES, NO = "yes", "no"
 
 

@@ -34,9 +34,16 @@ INVENTED_SHARE = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """Which words a database may use: benchmarks use all of the lists, pretraining a part, and invents others."""
+    """Which words a database may use: benchmarks use all of the lists, pretraining a part, and invents others.
+
+    ``any_twin`` says that the number with two columns is any of all numbers, not one of its table's own: a name that
+    few tables have is otherwise too seldom seen to be copied.
+    """
 
     for_pretraining: bool = False
+    twin_share: float = TWIN_SHARE
+    decoy_share: float = DECOY_SHARE
+    any_twin: bool = False
 
     def values(self, rng: random.Random, attribute: Attribute) -> tuple[str, ...]:
         """Return the words that a column of the attribute may hold."""
@@ -62,6 +69,7 @@ class Vocabulary:
 
 ALL_WORDS = Vocabulary()
 PRETRAINING_WORDS = Vocabulary(for_pretraining=True)
+REVIEW_WORDS = Vocabulary(for_pretraining=True, twin_share=0.6, decoy_share=0.6, any_twin=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,14 +172,14 @@ def build_database(
     """Return a random database over a theme's entities with a number of rows per table in the range ``rows``."""
     count = rng.choices((3, 4, 5), (6, 3, 1))[0]
     entities = [vocabulary.entity(rng, entity) for entity in rng.sample(words.THEMES[theme], count)]
-    links = _links(rng, [entity.name for entity in entities])
+    links = _links(rng, [entity.name for entity in entities], vocabulary)
     widths = {3: (2, 3), 4: (2, 3), 5: (2, 2)}[count]
     coded = rng.choice(entities).name
     sizes = {entity.name: rng.randint(*rows) for entity in entities}
     tables = []
     for entity in entities:
         keys = [key for link in links if link.child == entity.name for key in link.keys]
-        columns = _columns(rng, entity, keys, rng.randint(*widths), entity.name == coded)
+        columns = _columns(rng, entity, keys, rng.randint(*widths), entity.name == coded, vocabulary)
         tables.append(_table(rng, entity.name, columns, sizes, links, vocabulary))
     return LabDatabase(db_id, tuple(tables), links)
 
@@ -207,26 +215,28 @@ def _keys_of(database: LabDatabase, child: str) -> list[tuple[str, str]]:
     return [(key, link.parent) for link in database.links if link.child == child for key in link.keys]
 
 
-def _links(rng: random.Random, names: list[str]) -> tuple[Link, ...]:
+def _links(rng: random.Random, names: list[str], vocabulary: Vocabulary) -> tuple[Link, ...]:
     """Connect the tables as a tree, each later table with an earlier one, in either direction."""
     links = []
     for position in range(1, len(names)):
         other = names[rng.randrange(position)]
         child, parent = (names[position], other) if rng.random() < 0.6 else (other, names[position])
         key, decoy = f"{parent}_id", ""
-        if rng.random() < DECOY_SHARE:
+        if rng.random() < vocabulary.decoy_share:
             key, decoy = rng.sample((key, f"{parent}_ref"), 2)
         links.append(Link(child, parent, key, decoy))
     return tuple(links)
 
 
-def _columns(rng: random.Random, entity: Entity, keys: list[str], width: int, coded: bool) -> tuple[LabColumn, ...]:
+def _columns(
+    rng: random.Random, entity: Entity, keys: list[str], width: int, coded: bool, vocabulary: Vocabulary
+) -> tuple[LabColumn, ...]:
     chosen = rng.sample(entity.attributes, min(width, len(entity.attributes)))
     columns = [_column(rng, words.ATTRIBUTES[name]) for name in chosen]
     if coded:
         columns[-1] = _code_column(rng)
-    if rng.random() < TWIN_SHARE:
-        columns = _with_twin(rng, columns)
+    if rng.random() < vocabulary.twin_share:
+        columns = _with_twin(rng, _with_any_number(rng, columns) if vocabulary.any_twin else columns)
     label = LabColumn(entity.label, "text", words.ATTRIBUTES[entity.label])
     return (LabColumn("id", "integer"), label, *columns, *(LabColumn(key, "integer") for key in keys))
 
@@ -237,6 +247,17 @@ def _column(rng: random.Random, attribute: Attribute) -> LabColumn:
         return LabColumn(attribute.name, "text", attribute, nullable=nullable, form=draw_form(rng))
     kind = "text" if rng.random() < TEXT_NUMBER_SHARE else "real" if attribute.step < 1 else "integer"
     return LabColumn(attribute.name, kind, attribute, nullable=nullable)
+
+
+def _with_any_number(rng: random.Random, columns: list[LabColumn]) -> list[LabColumn]:
+    """Put any number that the table has not in the place of its first."""
+    others = {column.name for column in columns}
+    numbers = [a for a in words.ATTRIBUTES.values() if a.kind is Kind.NUMBER and a.name not in others]
+    drawn = _column(rng, rng.choice(numbers))
+    for position, column in enumerate(columns):
+        if column.attribute is not None and column.attribute.kind is Kind.NUMBER:
+            return [*columns[:position], drawn, *columns[position + 1 :]]
+    return columns
 
 
 def _with_twin(rng: random.Random, columns: list[LabColumn]) -> list[LabColumn]:

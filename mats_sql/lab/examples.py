@@ -30,7 +30,15 @@ from mats_sql.benchmark import Question, Schema, SchemaStyle, schema_text
 from mats_sql.config import SqlLimits
 from mats_sql.lab import words
 from mats_sql.lab.corruption import corrupt
-from mats_sql.lab.databases import PRETRAINING_WORDS, LabDatabase, build_database, create_tables, schema_of
+from mats_sql.lab.databases import (
+    PRETRAINING_WORDS,
+    REVIEW_WORDS,
+    LabDatabase,
+    Vocabulary,
+    build_database,
+    create_tables,
+    schema_of,
+)
 from mats_sql.lab.oversights import MORE_SHARE
 from mats_sql.lab.partition import Part
 from mats_sql.lab.questions import LabQuestion, draw_question
@@ -61,7 +69,7 @@ class ExampleKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """What a phase of the pretraining teaches: on which random stream, how much of each kind.
+    """What a phase of the pretraining teaches: on which random stream, how much of each kind, over whose names.
 
     ``hints`` says whether the response of SQL that does not run names what is nearest to what it misses, and goes on
     with it; ``more_share``, how often a SQL that overlooks something overlooks more.
@@ -71,6 +79,7 @@ class Course:
     shares: Mapping[ExampleKind, float]
     hints: bool
     more_share: float
+    vocabulary: Vocabulary
 
 
 TASKS = Course(
@@ -84,6 +93,7 @@ TASKS = Course(
     },
     hints=False,
     more_share=MORE_SHARE,
+    vocabulary=PRETRAINING_WORDS,
 )
 """Plans get a third: a critique has to find what the planner overlooked, and most lies in the conditions."""
 
@@ -98,6 +108,7 @@ REVIEWS = Course(
     },
     hints=True,
     more_share=0.5,
+    vocabulary=REVIEW_WORDS,
 )
 """Right complaints come last in the learning curve, so they get more; plans enough not to be forgotten."""
 
@@ -168,7 +179,7 @@ def draw_examples(seed: int, shard: int, count: int, course: Course = TASKS) -> 
     rng = derive_random(seed, "lab", course.stream, shard)
     examples: list[PretrainExample] = []
     while len(examples) < count:
-        database = build_database(rng, "pretrain", rng.choice(words.open_themes()), ROWS, PRETRAINING_WORDS)
+        database = build_database(rng, "pretrain", rng.choice(words.open_themes()), ROWS, course.vocabulary)
         with closing(sqlite3.connect(":memory:")) as connection:
             create_tables(connection, database)
             examples += _examples_of(rng, course, database, connection)
@@ -196,7 +207,7 @@ def _with_hints(connection: sqlite3.Connection, sql: str, failed: Execution, ret
     if again is None or not retries:
         return replace(failed, error=error, nearest=stored.nearest(sql, 1, failed=True))
     retried, _ = run_sql(connection, again, hints=True, retries=retries - 1)
-    return replace(failed, error=error, retried=retried)
+    return replace(failed, error=error, retried=retried, tried=again)
 
 
 def _examples_of(

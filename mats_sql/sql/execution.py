@@ -30,7 +30,8 @@ class Execution:
     BIRD's set reading (equal exactly when the sets of rows are equal; empty string without a complete result);
     ``multiset_digest`` also depends on multiplicity, ``ordered_digest`` on order too. ``nearest`` names stored
     values for the SQL's literals that no row has (SQLite only). ``retried`` is what the SQL answers with the nearest
-    name in the place of one that the database lacks; it then has the ``nearest`` too, and no time of its own.
+    name in the place of one that the database lacks, ``tried`` that SQL; it then has the ``nearest`` too, and no time
+    of its own.
     ``elapsed_s`` never takes part in equality of meaning.
     """
 
@@ -45,6 +46,7 @@ class Execution:
     multiset_digest: str = ""
     nearest: tuple[Nearest, ...] = ()
     retried: Execution | None = None
+    tried: str = ""
 
     @property
     def ran(self) -> bool:

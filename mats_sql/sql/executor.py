@@ -102,7 +102,7 @@ def _processes(limits: SqlLimits, workers: int, cluster: Literal["ray"] | None) 
 
 def to_execution(answer: ExecutionTuple) -> Execution:
     """Return the worker's plain answer as an :class:`Execution`."""
-    outcome, columns, preview, row_count, digest, ordered, error, elapsed_s, multiset, nearest, retried = answer
+    outcome, columns, preview, row_count, digest, ordered, error, elapsed_s, multiset, nearest, retried, tried = answer
     return Execution(
         outcome=Outcome(outcome),
         columns=columns,
@@ -115,6 +115,7 @@ def to_execution(answer: ExecutionTuple) -> Execution:
         multiset_digest=multiset,
         nearest=tuple(Nearest(*found) for found in nearest),
         retried=None if retried is None else to_execution(retried),
+        tried=tried,
     )
 
 

@@ -27,11 +27,19 @@ ROWS = (("Ann", None), ("Bo", 2), ("Cy", 3), ("Di", 4))
                 Outcome.ERROR,
                 error="no such column: x , nearest album.y",
                 retried=Execution(
-                    Outcome.ERROR, error="no such column: z", retried=Execution(Outcome.EMPTY, nearest=(JAZZ,))
+                    Outcome.ERROR,
+                    error="no such column: z",
+                    retried=Execution(Outcome.EMPTY, nearest=(JAZZ,)),
+                    tried="SELECT y, w\nFROM album",
                 ),
+                tried="SELECT y, z FROM album",
             ),
             "error : no such column: x , nearest album.y , with it error : no such column: z , with it no rows ; "
-            "album.genre has no 'jazz' , nearest 'JAZ'",
+            "album.genre has no 'jazz' , nearest 'JAZ' ; query : SELECT y, w FROM album",
+        ),
+        (
+            Execution(Outcome.ERROR, error="e", retried=Execution(Outcome.EMPTY), tried=f"SELECT {'1' * 1000}"),
+            "error : e , with it no rows",
         ),
         (Execution(Outcome.TOO_BIG), "too big"),
         (Execution(Outcome.EMPTY, nearest=(JAZZ,)), "no rows ; album.genre has no 'jazz' , nearest 'JAZ'"),

@@ -22,7 +22,9 @@ NEAREST = (Nearest("singer", "name", "ann", ("Ann", "Anna")),)
 RESPONSES = (
     response_text(Execution(Outcome.ROWS, ("name",), (("Ann",),), 1, nearest=NEAREST)),
     response_text(Execution(Outcome.ERROR, error="no such column: x", nearest=NEAREST)),
-    response_text(Execution(Outcome.ERROR, error="no such column: x", retried=Execution(Outcome.EMPTY))),
+    response_text(
+        Execution(Outcome.ERROR, error="no such column: x", retried=Execution(Outcome.EMPTY), tried="SELECT 1")
+    ),
 )
 REVIEW = Review(
     Question(1, "music", "Who?", "Ann is a singer"), "table singer", "SELECT name FROM singer", " ".join(RESPONSES)
@@ -50,10 +52,10 @@ TEXTS = {
 }
 DIGESTS = {
     "planner-1": "b55747d1180f5c5c",
-    "select-validator-4": "50cd275f80b35fc0",
-    "condition-validator-4": "d3d45426c8ee31f7",
-    "fixer-4": "f5968d12b6878e5a",
-    "selector-4": "08ede7fc6dd25c9d",
+    "select-validator-5": "e0eede457e551873",
+    "condition-validator-5": "b7f536a7a573b89f",
+    "fixer-5": "c6b011805e3a0b5b",
+    "selector-5": "3e71373c7a7b4d15",
 }
 
 

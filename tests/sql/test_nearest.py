@@ -253,7 +253,9 @@ def test_naming_them_changes_nothing_else_of_any_execution(odd_database: Path, m
         on = run(SMALL, database, *sqls)
         assert not any(execution.nearest for execution in off)
         same = [
-            replace(execution, nearest=(), retried=None, elapsed_s=0.0, error=execution.error.partition(" , ")[0])
+            replace(
+                execution, nearest=(), retried=None, tried="", elapsed_s=0.0, error=execution.error.partition(" , ")[0]
+            )
             for execution in on
         ]
         assert same == [replace(execution, elapsed_s=0.0) for execution in off]

@@ -92,13 +92,17 @@ def test_an_answer_shows_what_lies_behind_one_error_and_the_next(trucks: Path) -
     shown = response_text(run(SMALL, trucks, sql))
     assert shown == (
         "error : no such table: drivers , nearest driver , with it error : no such column: truck.color , "
-        "nearest truck.color1 , with it no rows ; truck.color1 has no 'RED' , nearest 'red'"
+        "nearest truck.color1 , with it no rows ; truck.color1 has no 'RED' , nearest 'red' ; "
+        "query : SELECT name FROM driver JOIN truck ON driver.id = truck.driver_id WHERE truck.color1 = 'RED'"
     )
 
 
 def test_a_join_by_a_key_of_the_other_table_shows_the_rows_of_the_join(trucks: Path) -> None:
     shown = response_text(run(SMALL, trucks, "SELECT name FROM driver JOIN truck ON driver.truck_id = truck.id"))
-    assert shown == "error : no such column: driver.truck_id , nearest truck.driver_id , with it 2 rows : Bo ; Bo"
+    assert shown == (
+        "error : no such column: driver.truck_id , nearest truck.driver_id , with it 2 rows : Bo ; Bo ; "
+        "query : SELECT name FROM driver JOIN truck ON truck.driver_id = driver.id"
+    )
 
 
 @pytest.mark.parametrize("retries", [0, 1, 2])

@@ -57,6 +57,7 @@ class Run:
         self.digests = ("", "", "")
         self.nearest: tuple[Nearest, ...] = ()
         self.retried: tuple[object, ...] | None = None
+        self.tried = ""
 
     def execute(self, sql: str) -> None:
         """Run ``sql`` within the limits; afterwards ``outcome`` and ``verdict`` are set."""
@@ -119,7 +120,7 @@ class Run:
         run.elapsed_s = 0.0
         self.exhausted = run.exhausted
         if run.outcome in ("rows", "empty", "error"):
-            self.retried = run.execution()
+            self.retried, self.tried = run.execution(), sql
 
     def _digest(self) -> None:
         try:
@@ -232,7 +233,7 @@ class Run:
 
     def execution(self) -> tuple[object, ...]:
         """Return the execution as plain values, in the order of :class:`mats_sql.sql.execution.Execution`."""
-        looked = (tuple(map(tuple, self.nearest)), self.retried)
+        looked = (tuple(map(tuple, self.nearest)), self.retried, self.tried)
         if self.outcome not in ("rows", "empty"):
             return (self.outcome, (), (), 0, "", "", self.error, self.elapsed_s, "", *looked)
         preview = tuple(_short(row) for row in self.rows[: self.limits.preview_rows])

@@ -39,6 +39,7 @@ ExecutionTuple = tuple[
     str,
     tuple[NearestTuple, ...],
     "ExecutionTuple | None",
+    str,
 ]
 """An execution as plain values, in the order of :class:`mats_sql.sql.execution.Execution`."""
 Reply = tuple[ExecutionTuple | None, protocol.Verdicts | None, tuple[bytes | None, int] | None]
@@ -336,7 +337,7 @@ class _WorkerProcess:
 
     def _blame(self, batch: SqlBatch, death: tuple[str, str]) -> BatchAnswer:
         outcome, error = death
-        execution: ExecutionTuple = (outcome, (), (), 0, "", "", error, 0.0, "", (), None)
+        execution: ExecutionTuple = (outcome, (), (), 0, "", "", error, 0.0, "", (), None, "")
         if batch.gold is not None and batch.gold.wanted:
             batch.gold.wanted, batch.gold.failed = False, True
             return BatchAnswer(batch, _GOLD, (execution, None, (None, 0)))
