@@ -70,6 +70,22 @@ def test_reviews_name_what_is_nearest_to_what_failing_sql_misses_and_tasks_do_no
     assert hints(draw_examples(0, 0, 600, REVIEWS)) > 60
 
 
+def test_reviews_show_every_number_twice_about_equally_often_and_tasks_those_that_many_tables_have() -> None:
+    def shares(examples: list[PretrainExample]) -> dict[str, float]:
+        shown = Counter(name for e in examples for name in set(re.findall(r"\.(\w+[12]) \|", e.messages[0].content)))
+        return {name: shown[name] / len(examples) for name in words.twin_names()}
+
+    tasks, reviews = shares(drawn()), shares(draw_examples(0, 0, 600, REVIEWS))
+    assert min(reviews.values()) > 0.02
+    assert max(reviews.values()) < 6 * min(reviews.values())
+    assert min(tasks.values()) * 20 < max(tasks.values())
+
+
+def test_reviews_end_in_the_sql_that_was_tried_where_a_name_was_missing() -> None:
+    missing = re.compile(r"response: error : no such column: .* , nearest .* , with it .* ; query : SELECT ")
+    assert any(missing.search(example.messages[0].content) for example in draw_examples(0, 0, 600, REVIEWS))
+
+
 def test_every_task_has_about_its_share() -> None:
     counts = Counter(example.kind for example in drawn())
     for kind, share in TASKS.shares.items():
