@@ -70,6 +70,7 @@ class Vocabulary:
 ALL_WORDS = Vocabulary()
 PRETRAINING_WORDS = Vocabulary(for_pretraining=True)
 REVIEW_WORDS = Vocabulary(for_pretraining=True, twin_share=0.6, decoy_share=0.6, any_twin=True)
+"""What reviews come back to: the names that a second look fails to copy are numbers kept twice and keys' endings."""
 
 
 @dataclass(frozen=True, slots=True)
