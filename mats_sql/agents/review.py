@@ -36,8 +36,9 @@ def response_text(execution: Execution, *, max_rows: int = 3) -> str:
         return f"{execution.row_count} rows : {rows}{_nearest_text(execution)}"
     if execution.outcome is Outcome.ERROR:
         error = f"error : {execution.error[:MAX_ERROR_CHARACTERS]}"
-        if execution.retried is not None:
-            return f"{error} , with it {response_text(execution.retried, max_rows=max_rows)}{_tried_text(execution)}"
+        if (retried := execution.retried) is not None:
+            tried = _tried_text(execution.tried) if retried.retried is None else ""
+            return f"{error} , with it {response_text(retried, max_rows=max_rows)}{tried}"
         return error + _nearest_text(execution)
     return execution.outcome.value.replace("_", " ")
 
@@ -55,11 +56,8 @@ def question_lines(schema_text: str, question: Question) -> str:
     return f"{schema_text}\n\nQuestion: {question.text}\nExternal knowledge: {question.evidence or 'none'}"
 
 
-def _tried_text(execution: Execution) -> str:
-    """Return the SQL that has all of the nearest names: what was tried last."""
-    last = execution.retried is not None and execution.retried.retried is None
-    shown = last and 0 < len(execution.tried) <= MAX_TRIED_CHARACTERS
-    return f" ; query : {' '.join(execution.tried.split())}" if shown else ""
+def _tried_text(sql: str) -> str:
+    return f" ; query : {' '.join(sql.split())}" if len(sql) <= MAX_TRIED_CHARACTERS else ""
 
 
 def _nearest_text(execution: Execution) -> str:

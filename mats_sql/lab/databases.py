@@ -36,8 +36,9 @@ INVENTED_SHARE = 0.25
 class Vocabulary:
     """Which words a database may use: benchmarks use all of the lists, pretraining a part, and invents others.
 
-    ``any_twin`` says that the number with two columns is any of all numbers, not one of its table's own: a name that
-    few tables have is otherwise too seldom seen to be copied.
+    ``twin_share`` of the tables have a number under two names, ``decoy_share`` of the links a key. ``any_twin`` says
+    that this number is any of all, not one of its table's own: a name that few tables have is otherwise too seldom seen
+    to be copied.
     """
 
     for_pretraining: bool = False
@@ -237,7 +238,7 @@ def _columns(
     if coded:
         columns[-1] = _code_column(rng)
     if rng.random() < vocabulary.twin_share:
-        columns = _with_twin(rng, _with_any_number(rng, columns) if vocabulary.any_twin else columns)
+        columns = _with_twin(rng, columns, any_number=vocabulary.any_twin)
     label = LabColumn(entity.label, "text", words.ATTRIBUTES[entity.label])
     return (LabColumn("id", "integer"), label, *columns, *(LabColumn(key, "integer") for key in keys))
 
@@ -250,25 +251,22 @@ def _column(rng: random.Random, attribute: Attribute) -> LabColumn:
     return LabColumn(attribute.name, kind, attribute, nullable=nullable)
 
 
-def _with_any_number(rng: random.Random, columns: list[LabColumn]) -> list[LabColumn]:
-    """Put any number that the table has not in the place of its first."""
-    others = {column.name for column in columns}
-    numbers = [a for a in words.ATTRIBUTES.values() if a.kind is Kind.NUMBER and a.name not in others]
-    drawn = _column(rng, rng.choice(numbers))
-    for position, column in enumerate(columns):
-        if column.attribute is not None and column.attribute.kind is Kind.NUMBER:
-            return [*columns[:position], drawn, *columns[position + 1 :]]
-    return columns
+def _other_number(rng: random.Random, columns: list[LabColumn]) -> LabColumn:
+    """Return a column of any number that the table has not."""
+    names = {column.name for column in columns}
+    others = [a for a in words.ATTRIBUTES.values() if a.kind is Kind.NUMBER and a.name not in names]
+    return _column(rng, rng.choice(others))
 
 
-def _with_twin(rng: random.Random, columns: list[LabColumn]) -> list[LabColumn]:
-    """Give the first number a second column; one of the two, by chance, holds only zeros."""
+def _with_twin(rng: random.Random, columns: list[LabColumn], *, any_number: bool) -> list[LabColumn]:
+    """Give the first number, or any in its place, a second column; one of the two, by chance, holds only zeros."""
     for position, column in enumerate(columns):
         if column.attribute is not None and column.attribute.kind is Kind.NUMBER:
-            names = words.twins_of(column.name)
+            number = _other_number(rng, columns) if any_number else column
+            names = words.twins_of(number.name)
             dead = rng.randrange(2)
             pair = [
-                replace(column, name=name, twin=names[1 - i], dead=i == dead, nullable=column.nullable and i != dead)
+                replace(number, name=name, twin=names[1 - i], dead=i == dead, nullable=number.nullable and i != dead)
                 for i, name in enumerate(names)
             ]
             return [*columns[:position], *pair, *columns[position + 1 :]]

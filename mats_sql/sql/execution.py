@@ -29,10 +29,9 @@ class Execution:
     ``preview`` holds the first few rows only, long values cut. ``digest`` is the order-free digest of all rows under
     BIRD's set reading (equal exactly when the sets of rows are equal; empty string without a complete result);
     ``multiset_digest`` also depends on multiplicity, ``ordered_digest`` on order too. ``nearest`` names stored
-    values for the SQL's literals that no row has (SQLite only). ``tried`` is the SQL with the
-    nearest name in the place of one that the database lacks, and ``retried`` what that answers; it then has the
-    ``nearest`` too, and no time of its own.
-    ``elapsed_s`` never takes part in equality of meaning.
+    values for the SQL's literals that no row has (SQLite only). ``tried`` is the SQL with the nearest
+    name in the place of one that the database lacks, and ``retried`` what that answers; it then has the ``nearest``
+    too, and no time of its own. ``elapsed_s`` never takes part in equality of meaning.
     """
 
     outcome: Outcome
