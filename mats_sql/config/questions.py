@@ -85,6 +85,11 @@ class PretrainSettings(Section):
     """
 
     seed: int = Field(0, description="Decides the weights to begin with, the examples and their order.")
+    start: str = Field(
+        "",
+        description="A base model to go on from, `lab` for the packaged one, else its folder; its tokenizer and sizes "
+        "are kept. Empty begins from random weights.",
+    )
     vocabulary: int = Field(2600, ge=512, description="The most tokens the tokenizer may have.")
     layers: Positive = Field(4, description="Transformer layers.")
     width: Positive = Field(128, description="Length of a hidden state.")
@@ -97,8 +102,8 @@ class PretrainSettings(Section):
         350, ge=0, description="Optimizer steps on random sequences that are followed by themselves."
     )
     copy_tokens: Positive = Field(40, description="Tokens of such a sequence before it is repeated.")
-    examples: Positive = Field(
-        180_000, description="Examples of the agents' tasks, each seen once: the base model's skill."
+    examples: int = Field(
+        180_000, ge=0, description="Examples of the agents' tasks, each seen once: the base model's skill."
     )
     review_examples: int = Field(
         160_000,

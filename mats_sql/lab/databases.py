@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from mats_sql.benchmark import Column, ForeignKey, Schema, Table
 from mats_sql.lab import words
 from mats_sql.lab.forms import Form, draw_form, spell_all
-from mats_sql.lab.invention import invent_like, invent_table
+from mats_sql.lab.invention import invent_kin, invent_like, invent_table
 from mats_sql.lab.query import Literal, Ref
 from mats_sql.lab.words import Attribute, Entity, Kind
 
@@ -38,13 +38,14 @@ class Vocabulary:
 
     ``twin_share`` of the tables have a number under two names, ``decoy_share`` of the links a key. ``any_twin`` says
     that this number is any of all, not one of its table's own: a name that few tables have is otherwise too seldom seen
-    to be copied.
+    to be copied. In ``kin_share`` of the databases two tables have invented names of a like inside.
     """
 
     for_pretraining: bool = False
     twin_share: float = TWIN_SHARE
     decoy_share: float = DECOY_SHARE
     any_twin: bool = False
+    kin_share: float = 0
 
     def values(self, rng: random.Random, attribute: Attribute) -> tuple[str, ...]:
         """Return the words that a column of the attribute may hold."""
@@ -54,11 +55,15 @@ class Vocabulary:
         """Return the first and second words of titles."""
         return self._some_invented(rng, words.TITLE_FIRST), self._some_invented(rng, words.TITLE_SECOND)
 
-    def entity(self, rng: random.Random, entity: Entity) -> Entity:
-        """Return the entity, sometimes under an invented name."""
-        if self.for_pretraining and rng.random() < INVENTED_SHARE:
-            return replace(entity, name=invent_table(rng))
-        return entity
+    def entities(self, rng: random.Random, drawn: list[Entity]) -> list[Entity]:
+        """Return the drawn entities, some under invented names for pretraining."""
+        if not self.for_pretraining:
+            return drawn
+        named = [replace(e, name=invent_table(rng)) if rng.random() < INVENTED_SHARE else e for e in drawn]
+        if self.kin_share and rng.random() < self.kin_share:
+            for place, name in zip(rng.sample(range(len(named)), 2), invent_kin(rng), strict=True):
+                named[place] = replace(named[place], name=name)
+        return named
 
     def _some_invented(self, rng: random.Random, values: tuple[str, ...]) -> tuple[str, ...]:
         """Return a list as it is for benchmarks; for pretraining without the reserved words, and some invented."""
@@ -70,8 +75,9 @@ class Vocabulary:
 
 ALL_WORDS = Vocabulary()
 PRETRAINING_WORDS = Vocabulary(for_pretraining=True)
-REVIEW_WORDS = Vocabulary(for_pretraining=True, twin_share=0.6, decoy_share=0.6, any_twin=True)
-"""What reviews come back to: the names that a second look fails to copy are numbers kept twice and keys' endings."""
+REVIEW_WORDS = Vocabulary(for_pretraining=True, twin_share=0.6, decoy_share=0.6, any_twin=True, kin_share=0.4)
+"""What reviews come back to: the names that a second look fails to copy are numbers kept twice, keys' endings, and
+words of several tokens of which another has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +179,7 @@ def build_database(
 ) -> LabDatabase:
     """Return a random database over a theme's entities with a number of rows per table in the range ``rows``."""
     count = rng.choices((3, 4, 5), (6, 3, 1))[0]
-    entities = [vocabulary.entity(rng, entity) for entity in rng.sample(words.THEMES[theme], count)]
+    entities = vocabulary.entities(rng, rng.sample(words.THEMES[theme], count))
     links = _links(rng, [entity.name for entity in entities], vocabulary)
     widths = {3: (2, 3), 4: (2, 3), 5: (2, 2)}[count]
     coded = rng.choice(entities).name

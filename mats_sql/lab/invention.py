@@ -28,7 +28,7 @@ def invent(rng: random.Random) -> str:
     """
     while True:
         word = _spliced(rng) if rng.random() < 0.5 else _syllables(rng)
-        if _SHORTEST <= len(word) <= _LONGEST and word[-1] not in "si" and word not in _TAKEN:
+        if _is_new(word):
             return word
 
 
@@ -38,6 +38,20 @@ def invent_table(rng: random.Random) -> str:
         word = invent(rng)
         if word not in _NO_NAMES:
             return word
+
+
+def invent_kin(rng: random.Random) -> tuple[str, str]:
+    """Return two invented words that may name tables and have inner letters in common, as ``park`` and ``gardener``.
+
+    Where the tokens of such words meet, a model that copies one may go on with the other.
+    """
+    while True:
+        known = rng.choice(_KNOWN)
+        start = rng.randrange(1, len(known) - 1)
+        shared = known[start : start + rng.randint(2, 3)]
+        first, other = (_around(rng, shared) for _ in range(2))
+        if first != other and all(_is_new(word) and word not in _NO_NAMES for word in (first, other)):
+            return first, other
 
 
 def invent_like(rng: random.Random, word: str) -> str:
@@ -55,6 +69,20 @@ def mistake(rng: random.Random, word: str) -> str:
     if made == word.lower():
         return mistake(rng, word)
     return made.capitalize() if word[0].isupper() else made
+
+
+def cross(rng: random.Random, first: str, other: str) -> str:
+    """Return the beginning of one word and the end of another: what is written when they get mixed up on the way."""
+    return first[: rng.randint(1, len(first))] + other[rng.randint(1, len(other) - 1) :]
+
+
+def _is_new(word: str) -> bool:
+    return _SHORTEST <= len(word) <= _LONGEST and word[-1] not in "si" and word not in _TAKEN
+
+
+def _around(rng: random.Random, shared: str) -> str:
+    first, second = rng.choice(_KNOWN), rng.choice(_KNOWN)
+    return first[: rng.randint(1, 3)] + shared + second[len(second) - rng.randint(1, 4) :]
 
 
 def _spliced(rng: random.Random) -> str:

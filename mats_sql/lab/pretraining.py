@@ -25,6 +25,7 @@ from tokenizers import Tokenizer
 from torch import multiprocessing
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM
+from transformers.utils.logging import disable_progress_bar
 
 from mats_sql.config import PretrainSettings
 from mats_sql.lab.pretraining_batches import IGNORED, Batch, batches, review_steps, task_steps
@@ -61,9 +62,13 @@ class _Logged:
 
 
 def pretrain(
-    out: Path, settings: PretrainSettings, on_metrics: OnMetrics | None = None, state: Path | None = None
+    out: Path,
+    settings: PretrainSettings,
+    on_metrics: OnMetrics | None = None,
+    state: Path | None = None,
+    start: Path | None = None,
 ) -> PretrainReport:
-    """Train a base model from nothing and save it, with its tokenizer, in the folder ``out``.
+    """Train a base model and save it, with its tokenizer, in the folder ``out``: from nothing, or on from ``start``'s.
 
     Loads with ``AutoModelForCausalLM`` and ``AutoTokenizer``. Equal settings and library versions give equal weights.
     Trains in ``settings.processes`` further processes, which end with it; ``on_metrics`` is called in this one.
@@ -71,12 +76,29 @@ def pretrain(
     """
     with tempfile.TemporaryDirectory() as temporary:
         kept = Path(temporary) / "state" if state is None else state
-        tokenizer = read_tokenizer(kept, lambda: train_tokenizer(corpus(settings.seed), settings.vocabulary))
+        tokenizer = read_tokenizer(kept, lambda: _tokenizer(settings, start))
         out.mkdir(parents=True, exist_ok=True)
         as_pretrained(tokenizer, settings.context_tokens).save_pretrained(out)
-        losses = _train_in_processes(tokenizer, settings, Path(temporary) / "meeting", out, kept, on_metrics)
+        folders = _Folders(Path(temporary) / "meeting", out, kept, start)
+        losses = _train_in_processes(tokenizer, settings, folders, on_metrics)
     parameters = LlamaForCausalLM.from_pretrained(out).num_parameters()
     return PretrainReport(losses["copy_loss"], losses["loss"], parameters, step_count(settings))
+
+
+@dataclass(frozen=True, slots=True)
+class _Folders:
+    """Where processes meet, the model is saved and the training's state kept; and the model it goes on from."""
+
+    meeting: Path
+    out: Path
+    state: Path
+    start: Path | None
+
+
+def _tokenizer(settings: PretrainSettings, start: Path | None) -> Tokenizer:
+    if start is not None:
+        return Tokenizer.from_file(str(start / "tokenizer.json"))
+    return train_tokenizer(corpus(settings.seed), settings.vocabulary)
 
 
 def step_count(settings: PretrainSettings) -> int:
@@ -87,9 +109,7 @@ def step_count(settings: PretrainSettings) -> int:
 def _train_in_processes(
     tokenizer: Tokenizer,
     settings: PretrainSettings,
-    meeting: Path,
-    out: Path,
-    state: Path,
+    folders: _Folders,
     on_metrics: OnMetrics | None,
 ) -> dict[str, float]:
     """Train in further processes, pass on what they log, and return the last losses."""
@@ -105,7 +125,7 @@ def _train_in_processes(
             if on_metrics is not None:
                 on_metrics(told.step, told.metrics)
 
-    arguments = (tokenizer.to_str(), settings, meeting, out, state, logged)
+    arguments = (tokenizer.to_str(), settings, folders, logged)
     processes = multiprocessing.start_processes(
         _train, arguments, settings.processes, join=False, daemon=True, start_method=_START
     )
@@ -123,20 +143,18 @@ def _train(
     rank: int,
     tokenizer_text: str,
     settings: PretrainSettings,
-    meeting: Path,
-    out: Path,
-    state: Path,
+    folders: _Folders,
     logged: SimpleQueue[_Logged],
 ) -> None:
     """Train as process ``rank``; every process ends with the same weights, and the first saves them."""
-    accelerator = _meet(rank, settings.processes, meeting)
+    accelerator = _meet(rank, settings.processes, folders.meeting)
     tokenizer = Tokenizer.from_str(tokenizer_text)
     torch.manual_seed(derive_seed(settings.seed, "lab", "weights"))
-    model = LlamaForCausalLM(_architecture(settings, tokenizer)).train()
+    model = _model(settings, tokenizer, folders.start).train()
     on_metrics = (lambda step, metrics: logged.put(_Logged(step, dict(metrics)))) if rank == 0 else None
-    _run_steps(accelerator, _AnswerLoss(model), tokenizer, settings, state, on_metrics)
+    _run_steps(accelerator, _AnswerLoss(model), tokenizer, settings, folders.state, on_metrics)
     if rank == 0:
-        model.save_pretrained(out)
+        model.save_pretrained(folders.out)
     accelerator.end_training()
 
 
@@ -165,6 +183,13 @@ class _AnswerLoss(torch.nn.Module):  # type: ignore[misc]  # torch is untyped to
         targets = labels[:, 1:]
         kept = targets != IGNORED
         return functional.cross_entropy(self.model.lm_head(hidden[kept]), targets[kept])
+
+
+def _model(settings: PretrainSettings, tokenizer: Tokenizer, start: Path | None) -> LlamaForCausalLM:
+    if start is not None:
+        disable_progress_bar()  # a bar per loaded file says nothing: stages show what runs
+        return LlamaForCausalLM.from_pretrained(start, dtype=torch.float32)
+    return LlamaForCausalLM(_architecture(settings, tokenizer))
 
 
 def _architecture(settings: PretrainSettings, tokenizer: Tokenizer) -> LlamaConfig:

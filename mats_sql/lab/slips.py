@@ -6,8 +6,11 @@ import random
 import re
 from collections.abc import Callable
 
-from mats_sql.lab.invention import mistake
+from mats_sql.lab.invention import cross, mistake
 from mats_sql.lab.query import Query
+
+_CROSSED_SHARE = 0.4
+"""How often a table's name is miswritten as a cross with another table's, where the SQL reads several."""
 
 
 def slip(rng: random.Random, sql: str, query: Query) -> str:
@@ -18,7 +21,8 @@ def slip(rng: random.Random, sql: str, query: Query) -> str:
 def misname_table(rng: random.Random, sql: str, query: Query) -> str:
     """Miswrite a table's name in one place or in all, its keys' names included."""
     name = rng.choice(query.tables)
-    made = mistake(rng, name)
+    other = rng.choice(query.tables)
+    made = cross(rng, name, other) if other != name and rng.random() < _CROSSED_SHARE else mistake(rng, name)
     places = list(re.finditer(rf"\b{name}(?=\b|_(?:id|ref)\b)", sql))
     if places and rng.random() < 0.4:
         places = [rng.choice(places)]

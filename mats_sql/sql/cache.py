@@ -25,7 +25,7 @@ from mats_sql.sql.database import DatabaseFile
 from mats_sql.sql.sandbox.protocol import Verdicts, pack
 from mats_sql.sql.sandbox.workers import ExecutionTuple
 
-EVALUATOR_VERSION = 9
+EVALUATOR_VERSION = 10
 """Raised whenever the same inputs may get another verdict or execution."""
 
 _SCHEMA = """

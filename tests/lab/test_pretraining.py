@@ -74,6 +74,18 @@ def test_the_loss_falls(trained: Trained) -> None:
     assert losses[-1] < losses[0] - 0.5, losses
 
 
+def test_it_goes_on_from_a_base_model_with_its_tokenizer_and_sizes(trained: Trained, tmp_path: Path) -> None:
+    logged: list[float] = []
+    more = SMALL.model_copy(update={"seed": 4, "width": 64, "copy_steps": 0, "examples": 0, "review_examples": 80})
+    report = pretrain(tmp_path / "on", more, lambda _, told: logged.append(told["loss"]), start=trained.folder)
+    first = next(metrics["loss"] for _, metrics in trained.logged if "loss" in metrics)
+    assert report.parameters == trained.report.parameters
+    assert report.loss < first - 0.5
+    same = [(folder / "tokenizer.json").read_bytes() for folder in (trained.folder, tmp_path / "on")]
+    assert same[0] == same[1]
+    assert digest_tree(tmp_path / "on") != digest_tree(trained.folder)
+
+
 def test_the_checkpoint_loads_with_the_auto_classes_and_answers(
     trained: Trained,
 ) -> None:

@@ -8,7 +8,7 @@ import sqlite3
 from contextlib import closing
 
 from mats_sql.lab import slips, words
-from mats_sql.lab.invention import invent, invent_like, invent_table, mistake
+from mats_sql.lab.invention import invent, invent_kin, invent_like, invent_table, mistake
 from mats_sql.lab.query import Condition, Expr, Join, Query, Ref, render
 
 QUERY = Query(
@@ -29,6 +29,7 @@ def test_a_misnamed_table_is_misnamed_in_one_place_or_in_all_its_keys_included()
     assert SQL not in found
     assert any("concert" not in sql for sql in found)
     assert any(sql.count("concert") == SQL.count("concert") - 1 for sql in found)
+    assert any("JOIN coger" in sql for sql in found), "a cross of concert and singer"
 
 
 def test_a_miswritten_value_leaves_all_but_the_text_in_quotes() -> None:
@@ -65,6 +66,17 @@ def test_an_invented_table_can_be_made() -> None:
     for name in {invent_table(rng) for rng in draws(2000)} | {"temp", "left", "plan"}:
         with closing(sqlite3.connect(":memory:")) as connection:
             connection.execute(f"CREATE TABLE {name} (id INTEGER)")
+
+
+def test_kin_are_two_new_words_that_may_name_tables_and_share_inner_letters() -> None:
+    listed = {word.lower() for word in (*words.pretraining_words(), *words.reserved_words())}
+    for first, other in map(invent_kin, draws(500)):
+        assert first != other
+        assert listed.isdisjoint((first, other))
+        assert any(first[at : at + 2] in other[1:-1] for at in range(1, len(first) - 2))
+        with closing(sqlite3.connect(":memory:")) as connection:
+            for name in (first, other):
+                connection.execute(f"CREATE TABLE {name} (id INTEGER)")
 
 
 def test_an_invented_word_has_the_capital_of_what_it_stands_for() -> None:

@@ -31,6 +31,14 @@ INSERT INTO "a""b" VALUES ('hard');
 CREATE TABLE shop (spent1 INTEGER, spent2 INTEGER);
 INSERT INTO shop VALUES (0, 7), (0, 8);
 CREATE TABLE fair (spent INTEGER);
+CREATE TABLE stall (
+    shopper TEXT, fair_id INTEGER, fair_ref INTEGER,
+    kept_id INTEGER REFERENCES nowhere, stand_id INTEGER REFERENCES stand,
+    FOREIGN KEY (fair_id) REFERENCES FAIR (spent), FOREIGN KEY (fair_ref) REFERENCES fair (spent)
+);
+CREATE TABLE stand (id INTEGER PRIMARY KEY);
+INSERT INTO fair VALUES (11), (12);
+INSERT INTO stall VALUES ('Ann', 99, 11, 1, 5), ('Bo', 98, 12, 2, 6);
 """
 JAZZ = ("album", "genre", "jazz", ("JAZ",))
 ROCK = ("album", "genre", "rock", ("Rock",))
@@ -43,6 +51,8 @@ NAMED = [
     ("SELECT * FROM artist JOIN album ON album.artist_id = artist.id AND album.genre = 'jazz'", [JAZZ]),
     ("SELECT sum(CASE WHEN genre = 'jazz' THEN 1 ELSE 0 END) FROM album", [JAZZ]),
     ("SELECT * FROM album WHERE NOT (genre = 'jazz') -- genre = 'rock'", [JAZZ]),
+    ("SELECT * FROM album b WHERE b.genre <> 'jazz' AND b.genre!='rock'", [JAZZ, ROCK]),
+    ("SELECT * FROM album WHERE genre NOT IN ('jazz', 'rock')", [JAZZ, ROCK]),
     ("SELECT * FROM album WHERE `genre` = 'jazz' /* genre = 'rock' */ AND [genre] = 'rock'", [JAZZ, ROCK]),
     ("SELECT * FROM album WHERE \"Ticket Price\" = 'chep'", [("album", "Ticket Price", "chep", ("cheap",))]),
     ("SELECT * FROM album WHERE genre = 'O''Brian'", [("album", "genre", "O'Brian", ("O'Brien",))]),
@@ -59,8 +69,7 @@ PASSED_OVER = [
     "SELECT * FROM artist WHERE genre = 'pop'",
     "SELECT * FROM album WHERE genre = 'qqq'",
     "SELECT * FROM album WHERE genre = ''",
-    "SELECT * FROM album WHERE genre <> 'jazz' OR genre != 'jazz' OR genre >= 'jazz' OR genre LIKE 'jazz'",
-    "SELECT * FROM album WHERE genre NOT IN ('jazz')",
+    "SELECT * FROM album WHERE genre < 'jazz' OR genre >= 'jazz' OR genre LIKE 'jazz' OR genre IS NOT 'jazz'",
     "SELECT * FROM album WHERE genre IN ('jazz', 'ro' || 'ck')",
     "SELECT * FROM album WHERE genre = 'ja' || 'zz' OR 'x' || genre = 'jazz' OR lower(genre) = 'jazzy'",
     "SELECT * FROM album WHERE genre = 'jaz' COLLATE NOCASE OR genre COLLATE NOCASE = 'jaz'",
@@ -92,6 +101,9 @@ LIKE_MISSING = [
     ("SELECT name FROM album", ["artist.name"]),
     ("SELECT prices FROM album", ["album.`Ticket Price`"]),
     ("SELECT spent FROM shop", ["shop.spent2", "shop.spent1"]),
+    ("SELECT * FROM fair JOIN stall ON fair.stall_id = stall.shopper", ["stall.fair_ref", "stall.fair_id"]),
+    ("SELECT stall.fair_refs FROM stall", ["stall.fair_ref", "stall.fair_id"]),
+    ("SELECT stall.stands_id FROM stall", ["stall.stand_id", "stall.fair_ref"]),
     ("SELECT zzz FROM album", []),
     ("SELECT * FROM album WHERE zzz = 'jazz'", ["album.genre"]),
     ("SELECT * FROM album WHERE zzz = 'qqq'", []),

@@ -1,9 +1,9 @@
 """Read from a SQL which columns it compares with which text literals, without knowing a schema.
 
-Covered are ``column = 'literal'`` and ``column IN ('a', 'b')``; every other comparison is passed over. The tables a
-column may come from are those after ``FROM`` and ``JOIN`` of its own SELECT, then of the SELECTs around it. Tables that
-a subquery or a ``WITH`` makes are not followed. Time grows with the SQL's length alone. Standard library only, for the
-worker's sake.
+Covered are ``column = 'literal'`` and ``column IN ('a', 'b')``, and their opposites; every other comparison is passed
+over. The tables a column may come from are those after ``FROM`` and ``JOIN`` of its own SELECT, then of the SELECTs
+around it. Tables that a subquery or a ``WITH`` makes are not followed. Time grows with the SQL's length alone. Standard
+library only, for the worker's sake.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ exists escape
 _KEYWORDS = frozenset(_RESERVED.split())
 _SELECT = frozenset(("select", "with", "values"))
 _COMPOUND = frozenset(("union", "intersect", "except"))
-_EQUALS = frozenset(("=", "==", "in"))
+_EQUALS = frozenset(("=", "==", "!=", "<>", "in"))
 _TURNS = frozenset(("(", ")", "from", "join")) | _COMPOUND | _EQUALS
 _BOUNDS = frozenset(("(", ")", ",", ";"))
 
@@ -155,7 +155,7 @@ def _sources(tokens: list[Token], at: int) -> Iterator[tuple[str, str]]:
 
 
 def _literals(tokens: list[Token], at: int) -> tuple[str, ...]:
-    """Return the text literals right of the ``=`` or ``IN`` at ``at``; none when anything else takes part."""
+    """Return the text literals right of the operator at ``at``; none when anything else takes part."""
     listed = tokens[at].key == "in"
     if listed and tokens[at + 1].key != "(":
         return ()
@@ -172,7 +172,8 @@ def _literals(tokens: list[Token], at: int) -> tuple[str, ...]:
 
 def _comparison(scope: Scope, tokens: list[Token], at: int, literals: tuple[str, ...]) -> Iterator[Comparison]:
     """Yield the comparison whose operator stands at ``at``, if its left side is a column and nothing more."""
-    column, qualifier, start = tokens[at - 1], "", at - 1
+    start = at - 2 if tokens[at].key == "in" and tokens[at - 1].key == "not" else at - 1
+    column, qualifier = tokens[start], ""
     if tokens[start - 1].key == "." and tokens[start - 2].names:
         qualifier, start = tokens[start - 2].value, start - 2
     if column.names and tokens[start - 1].bounds:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 import re
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from mats_sql.sql.sandbox.likeness import dice, letter_pairs
@@ -19,6 +19,12 @@ MIN_LIKENESS = 0.4
 MIN_TABLE_LIKENESS = 0.15
 """The same for a table: there are few of them, so that a faint likeness tells one from the others."""
 _CONSIDERED = 8
+_KEYS = """
+SELECT f."from", f."table", coalesce(f."to", (SELECT name FROM pragma_table_info(f."table") WHERE pk = 1))
+FROM pragma_foreign_key_list(?) AS f
+WHERE EXISTS (SELECT 1 FROM pragma_table_info(f."table")) GROUP BY f.id HAVING count(*) = 1 ORDER BY f.id DESC
+"""
+"""The foreign keys of a table that are one column, in the table's order, with what they refer to."""
 _MISSING = re.compile(r"no such column: (?:(?P<qualifier>.+)\.)?(?P<name>[^.]+)")
 _MISSING_TABLE = re.compile(r"no such table: (?:main\.)?(?P<name>.+)")
 
@@ -77,8 +83,9 @@ def _nearest_columns(
     """Return the columns most like a missing one, those of the SQL's own tables first.
 
     They are compared by letter pairs, with their tables where the missing one's is told; a column of its very name in
-    an own table is before all. Of equally like ones, those that hold more than one value come first. Whoever named a
-    table mostly meant it: of the columns of other tables even one of the very name is seldom the one to take.
+    an own table is before all. Of equally like ones, those that hold more than one value come first, and a key that
+    refers to no row gives way to its table's others to the same table. Whoever named a table mostly meant it: of the
+    columns of other tables even one of the very name is seldom the one to take.
     """
     aliases = named_tables(sql)
     name, qualifier = missing.name.lower(), missing.qualifier.lower()
@@ -94,7 +101,26 @@ def _nearest_columns(
     ranked = ((rank(place, column), column) for place, column in enumerate(columns))
     best = heapq.nsmallest(_CONSIDERED, (found for found in ranked if found[0][1] <= -MIN_LIKENESS))
     telling = sorted((key[:2], not _tells(connection, column), key[2], column) for key, column in best)
-    return tuple(column for *_, column in telling[:count])
+    ranked_columns = dict.fromkeys(live for *_, column in telling for live in _live_keys(connection, column))
+    return tuple(ranked_columns)[:count]
+
+
+def _live_keys(connection: sqlite3.Connection, column: Name) -> Iterator[Name]:
+    """Yield the column; before a foreign key that no row's parent is found by, its table's keys that do find one."""
+    keys = [row for row in connection.execute(_KEYS, (column.table,)) if None not in row]
+    parents = {parent.lower() for key, parent, _ in keys if key.lower() == column.column.lower()}
+    rivals = [key for key in keys if key[1].lower() in parents]
+    if len(rivals) > 1:
+        live = [Name(column.table, key[0]) for key in rivals if _refers(connection, column.table, key)]
+        yield from live if column not in live else ()
+    yield column
+
+
+def _refers(connection: sqlite3.Connection, child: str, key: tuple[str, str, str]) -> bool:
+    """Return whether a foreign key (column, parent table, parent's column) finds any row's parent."""
+    column, parent, to = map(quoted, key)
+    sql = f"SELECT 1 FROM {quoted(child)} WHERE {column} IN (SELECT {to} FROM {parent}) LIMIT 1"
+    return connection.execute(sql).fetchone() is not None
 
 
 def _tells(connection: sqlite3.Connection, column: Name) -> bool:
