@@ -106,7 +106,7 @@ class PretrainSettings(Section):
         180_000, ge=0, description="Examples of the agents' tasks, each seen once: the base model's skill."
     )
     review_examples: int = Field(
-        160_000,
+        205_000,
         ge=0,
         description="Examples after those, most of them critiques and fixes, in which the response of SQL that does "
         "not run names the nearest columns and values and goes on with them, as it does to a team.",
