@@ -11,6 +11,7 @@ from its last checkpoint and ends with the same weights.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import tempfile
@@ -28,6 +29,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
 from mats_sql.config import PretrainSettings
+from mats_sql.errors import ModelError
 from mats_sql.lab.pretraining_batches import IGNORED, Batch, batches, review_steps, task_steps
 from mats_sql.lab.pretraining_state import read_state, read_tokenizer, snapshot_folder, write_state
 from mats_sql.lab.shards import corpus
@@ -73,7 +75,10 @@ def pretrain(
     Loads with ``AutoModelForCausalLM`` and ``AutoTokenizer``. Equal settings and library versions give equal weights.
     Trains in ``settings.processes`` further processes, which end with it; ``on_metrics`` is called in this one.
     ``state`` is a folder of this training alone: checkpoints to go on from, and snapshots of the model along the way.
+    Raises :class:`ModelError` when ``start`` is no base model of the lab's kind.
     """
+    if start is not None:
+        _check_start(start)
     with tempfile.TemporaryDirectory() as temporary:
         kept = Path(temporary) / "state" if state is None else state
         tokenizer = read_tokenizer(kept, lambda: _tokenizer(settings, start))
@@ -93,6 +98,17 @@ class _Folders:
     out: Path
     state: Path
     start: Path | None
+
+
+def _check_start(start: Path) -> None:
+    kind = json.loads((start / "config.json").read_text(encoding="utf-8")).get("model_type")
+    path = start / "tokenizer.json"
+    known = Tokenizer.from_file(str(path)).get_vocab() if path.is_file() else {}
+    if kind != "llama" or not {END, PAD} <= known.keys():
+        raise ModelError(
+            f"pretrain.start must be a base model that pretrain made (Llama; a tokenizer with {END}, {PAD}), but got "
+            f"{start}; give 'lab' or the model folder of a pretrain run"
+        )
 
 
 def _tokenizer(settings: PretrainSettings, start: Path | None) -> Tokenizer:

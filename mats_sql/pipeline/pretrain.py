@@ -10,7 +10,7 @@ from mats_sql.pipeline.training_log import log_steps
 from mats_sql.pipeline.workspace import Workspace, plain
 from mats_sql.tracking import Artifact, ArtifactKind, StageKey, StageResult, StageRun
 
-KEY = StageKey("pretrain", 5)
+KEY = StageKey("pretrain", 6)
 
 
 def pretrain_base(workspace: Workspace) -> StageResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from mats_sql.agents.messages import as_dicts, user
 from mats_sql.config import PretrainSettings
 from mats_sql.digests import digest_tree
+from mats_sql.errors import ModelError
 from mats_sql.lab.pretraining import PretrainReport, pretrain, step_count
 
 pytestmark = pytest.mark.slow
@@ -84,6 +86,15 @@ def test_it_goes_on_from_a_base_model_with_its_tokenizer_and_sizes(trained: Trai
     same = [(folder / "tokenizer.json").read_bytes() for folder in (trained.folder, tmp_path / "on")]
     assert same[0] == same[1]
     assert digest_tree(tmp_path / "on") != digest_tree(trained.folder)
+
+
+def test_a_start_that_no_pretraining_made_is_refused_in_one_line(trained: Trained, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(trained.folder, other)
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps(config | {"model_type": "qwen2"}))
+    with pytest.raises(ModelError, match=r"pretrain\.start must be .* but got .*other; give"):
+        pretrain(tmp_path / "on", SMALL, start=other)
 
 
 def test_the_checkpoint_loads_with_the_auto_classes_and_answers(
