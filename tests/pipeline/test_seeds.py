@@ -22,8 +22,8 @@ VALIDATORS = ("select-validator", "condition-validator")
 
 
 def vary(workspace: Workspace, what: SeedsVary) -> Experiment:
-    """Let two seeds vary something, under one regime; in steps of two pairs, whose order is a seed's to change."""
-    orpo = workspace.experiment.orpo.model_dump() | {"batch_size": 2}
+    """Let two seeds vary something, under one regime; in steps of one pair, whose order is a seed's to change."""
+    orpo = workspace.experiment.orpo.model_dump() | {"batch_size": 1}
     workspace.experiment = changed(
         workspace.experiment, {"seeds": [0, 1], "seeds_vary": what.value, "regimes": ["indep"], "orpo": orpo}
     )
