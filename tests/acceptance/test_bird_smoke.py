@@ -9,7 +9,7 @@ import yaml
 
 from tests.acceptance.conftest import ROOT, Place
 
-TEAMS = ["PLANNER-only", "VALIDATORS-no-fixer", "SFT-VF", "INDEP", "COLLAB_V2", "INDEP (balanced)", "PERFECT-gate"]
+TEAMS = ["PLANNER-only", "VALIDATORS-no-fixer", "SFT-VF", "INDEP", "COLLAB_V2", "INDEP (balanced)", "PERFECT-GATE"]
 
 
 @pytest.mark.slow
