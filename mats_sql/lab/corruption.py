@@ -24,15 +24,22 @@ _SLIP_SHARE = 0.12
 """How often the pen slips besides."""
 
 
-def corrupt(rng: random.Random, query: Query, database: LabDatabase, more_share: float = MORE_SHARE) -> str:
+def corrupt(
+    rng: random.Random,
+    query: Query,
+    database: LabDatabase,
+    more_share: float = MORE_SHARE,
+    crossed_share: float = 0,
+) -> str:
     """Return a SQL that differs from the query's in one mistake, sometimes in more. It may still give the same rows.
 
-    ``more_share`` says how often another oversight follows one.
+    ``more_share`` says how often another oversight follows one, ``crossed_share`` how often the name of a table that is
+    miswritten is a cross of two.
     """
     changed = overlook(rng, query, database, more_share) if rng.random() < _OVERSIGHT_SHARE else None
     changed = changed or _edited(rng, query, database)
     sql = f"SELECT * FROM {query.table}" if changed is None else render(changed)
-    slipped = slip(rng, sql, query) if rng.random() < _SLIP_SHARE else sql
+    slipped = slip(rng, sql, query, crossed_share) if rng.random() < _SLIP_SHARE else sql
     return sql if slipped == render(query) else slipped
 
 

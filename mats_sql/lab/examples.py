@@ -72,13 +72,15 @@ class Course:
     """What a phase of the pretraining teaches: on which random stream, how much of each kind, over whose names.
 
     ``hints`` says whether the response of SQL that does not run names what is nearest to what it misses, and goes on
-    with it; ``more_share``, how often a SQL that overlooks something overlooks more.
+    with it; ``more_share``, how often a SQL that overlooks something overlooks more; ``crossed_share``, how often a
+    miswritten table's name is a cross of two.
     """
 
     stream: str
     shares: Mapping[ExampleKind, float]
     hints: bool
     more_share: float
+    crossed_share: float
     vocabulary: Vocabulary
 
 
@@ -93,6 +95,7 @@ TASKS = Course(
     },
     hints=False,
     more_share=MORE_SHARE,
+    crossed_share=0,
     vocabulary=PRETRAINING_WORDS,
 )
 """Plans get a third: a critique has to find what the planner overlooked, and most lies in the conditions."""
@@ -108,6 +111,7 @@ REVIEWS = Course(
     },
     hints=True,
     more_share=0.5,
+    crossed_share=0.4,
     vocabulary=REVIEW_WORDS,
 )
 """Right complaints come last in the learning curve, so they get more; plans enough not to be forgotten."""
@@ -162,7 +166,8 @@ class _Scene:
         return Review(self.question, self.schema_text, sql, response_text(execution))
 
     def corrupted(self) -> str:
-        return corrupt(self.rng, self.asked.query, self.database, self.course.more_share)
+        shares = (self.course.more_share, self.course.crossed_share)
+        return corrupt(self.rng, self.asked.query, self.database, *shares)
 
     def critiques(self, sql: str, gold: str) -> tuple[Critique, Critique]:
         return (

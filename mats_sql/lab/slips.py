@@ -5,24 +5,31 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable
+from functools import partial
 
 from mats_sql.lab.invention import cross, mistake
 from mats_sql.lab.query import Query
 
-_CROSSED_SHARE = 0.4
-"""How often a table's name is miswritten as a cross with another table's, where the SQL reads several."""
 
-
-def slip(rng: random.Random, sql: str, query: Query) -> str:
+def slip(rng: random.Random, sql: str, query: Query, crossed_share: float = 0) -> str:
     """Return the SQL, which reads the query's tables, with one slip; as it is where the slip finds no place."""
-    return rng.choices(list(_SLIPS), list(_SLIPS.values()))[0](rng, sql, query)
+    slips: dict[Callable[[random.Random, str, Query], str], float] = {
+        partial(misname_table, crossed_share=crossed_share): 4,
+        miswrite_value: 4,
+        leave_unqualified: 3,
+        break_off: 1,
+    }
+    return rng.choices(list(slips), list(slips.values()))[0](rng, sql, query)
 
 
-def misname_table(rng: random.Random, sql: str, query: Query) -> str:
-    """Miswrite a table's name in one place or in all, its keys' names included."""
+def misname_table(rng: random.Random, sql: str, query: Query, *, crossed_share: float = 0) -> str:
+    """Miswrite a table's name in one place or in all, its keys' names included.
+
+    ``crossed_share`` says how often it becomes a cross with another table's name, where the query reads several.
+    """
     name = rng.choice(query.tables)
-    other = rng.choice(query.tables)
-    made = cross(rng, name, other) if other != name and rng.random() < _CROSSED_SHARE else mistake(rng, name)
+    other = rng.choice(query.tables) if crossed_share else name
+    made = cross(rng, name, other) if other != name and rng.random() < crossed_share else mistake(rng, name)
     places = list(re.finditer(rf"\b{name}(?=\b|_(?:id|ref)\b)", sql))
     if places and rng.random() < 0.4:
         places = [rng.choice(places)]
@@ -59,11 +66,3 @@ def break_off(rng: random.Random, sql: str, _query: Query) -> str:
     """Stop before the end."""
     pieces = sql.split(" ")
     return " ".join(pieces[: rng.randint(len(pieces) // 2, len(pieces) - 1)])
-
-
-_SLIPS: dict[Callable[[random.Random, str, Query], str], float] = {
-    misname_table: 4,
-    miswrite_value: 4,
-    leave_unqualified: 3,
-    break_off: 1,
-}

@@ -105,7 +105,7 @@ def test_a_format_string_is_one_token_and_ends_in_no_letter_or_digit(tokenizer: 
 
 def test_prompts_are_short(tokenizer: Tokenizer, examples: list[PretrainExample]) -> None:
     lengths = [len(tokenizer.encode(example.messages[0].content).ids) for example in examples]
-    assert sum(lengths) / len(lengths) < 220, lengths
+    assert sum(lengths) / len(lengths) < 200, lengths
 
 
 def test_pretraining_ids_are_those_of_the_chat_template(tokenizer: Tokenizer, examples: list[PretrainExample]) -> None:
