@@ -24,9 +24,9 @@ TEXT_NUMBER_SHARE = 0.12
 """Part of the number columns that hold their numbers as text."""
 NULLABLE_SHARE = 0.14
 """Part of the columns with missing values."""
-TWIN_SHARE = 0.24
+TWIN_SHARE = 0.40
 """Part of the tables in which one number has two columns, of which one holds only zeros."""
-DECOY_SHARE = 0.35
+DECOY_SHARE = 0.50
 """Part of the links that two key columns claim, of which one refers to no row."""
 INVENTED_SHARE = 0.25
 """Part of a pretraining database's entities, words and names that are invented: they are to be copied, not known."""
@@ -74,7 +74,7 @@ class Vocabulary:
 
 
 ALL_WORDS = Vocabulary()
-PRETRAINING_WORDS = Vocabulary(for_pretraining=True)
+PRETRAINING_WORDS = Vocabulary(for_pretraining=True, twin_share=0.24, decoy_share=0.35)
 REVIEW_WORDS = Vocabulary(for_pretraining=True, twin_share=0.6, decoy_share=0.6, any_twin=True, kin_share=0.4)
 """What reviews come back to: the names that a second look fails to copy are numbers kept twice, keys' endings, and
 words of several tokens of which another has one."""

@@ -97,6 +97,8 @@ def group(rng: random.Random, database: LabDatabase) -> Draft | None:
         return None
     if numbers and rng.random() < 0.5:
         column = rng.choice(numbers)
+        if subject.kept is not None and subject.kept.reads(column):
+            return None
         function = rng.choice(aggregates(column))
         measure = expr(table, column, function)
         named = f"{rng.choice(AGGREGATES[function])} {column.word}"
