@@ -138,6 +138,18 @@ def write_joined(checkpoint: Path, out: Path) -> None:
     (out / ADAPTER_CONFIG).write_text(json.dumps(config), encoding="utf-8")
 
 
+@contextmanager
+def one_adapter(checkpoint: Path) -> Iterator[Path]:
+    """Give the folder of a checkpoint's only adapter, or of its adapters joined, which is deleted after the block."""
+    adapters = adapters_of(checkpoint)
+    if len(adapters) == 1:
+        yield adapters[0]
+        return
+    with tempfile.TemporaryDirectory(prefix="mats-sql-adapter-") as folder:
+        write_joined(checkpoint, Path(folder))
+        yield Path(folder)
+
+
 def _factors(
     module: str, weights: Sequence[Mapping[str, torch.Tensor]], configs: Sequence[Mapping[str, Any]]
 ) -> tuple[torch.Tensor, torch.Tensor]:

@@ -7,12 +7,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, TypeVar
 
+AnyServer = TypeVar("AnyServer", bound="ChatServer")
 Responder = Callable[[dict[str, Any]], tuple[int, object]]
 """Returns status and document for the body of one chat request."""
 
 
+CHAT = "/v1/chat/completions"
 HANG_UP = 0
 """As a refusal's status: the connection ends without a reply."""
 
@@ -25,18 +27,20 @@ class ChatHandler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """List the models: the one that is served, unless the server has been told to list others."""
-        listed = [self.server.model_name] if self.server.listed is None else self.server.listed
-        self._reply(200 if listed else 404, {"data": [{"id": name} for name in listed]})
+        cards = self.server.cards()
+        self._reply(200 if cards else 404, {"data": cards})
 
     def do_POST(self) -> None:
-        """Answer a chat request, or refuse it as the server has been told to."""
+        """Answer a chat request or another, or refuse it as the server has been told to."""
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with self.server.lock:
             self.server.bodies.append(body)
             self.server.authorizations.append(self.headers["Authorization"])
             if self.server.refusals:
                 self._reply(self.server.refusals.pop(0), {"error": {"message": "busy"}})
-            elif body["model"] != self.server.model_name:
+            elif self.path != CHAT:
+                self._reply(*self.server.serve(self.path, body))
+            elif body["model"] not in self.server.known():
                 self._reply(404, {"error": {"message": f"no model {body['model']}"}})
             else:
                 self._reply(*self.server.answer(body))
@@ -84,11 +88,29 @@ class ChatServer(ThreadingHTTPServer):
         """The address to give as ``generation.base_url``."""
         return f"http://127.0.0.1:{self.server_address[1]}/v1"
 
+    def known(self) -> list[str]:
+        """Return the names of the models that it answers as."""
+        return [self.model_name]
+
+    def cards(self) -> list[dict[str, object]]:
+        """Return what it lists."""
+        return [{"id": name} for name in (self.known() if self.listed is None else self.listed)]
+
+    def serve(self, path: str, _body: dict[str, Any]) -> tuple[int, object]:
+        """Return status and document for a request that is none for a chat."""
+        return 404, {"error": {"message": f"nothing at {path}"}}
+
 
 @contextmanager
 def serving(answer: Responder) -> Iterator[ChatServer]:
     """Run a server."""
-    server = ChatServer(answer)
+    with running(ChatServer(answer)) as server:
+        yield server
+
+
+@contextmanager
+def running(server: AnyServer) -> Iterator[AnyServer]:
+    """Run a server that is there."""
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     try:
         yield server

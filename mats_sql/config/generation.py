@@ -26,7 +26,7 @@ SPEED_SETTINGS = frozenset(
 """What changes how fast answers come and how long they are waited for, not what they are."""
 
 _ADDRESS = frozenset({"base_url", "api_key_variable"})
-_NEWER = ("quantization", "model", "servers")
+_NEWER = ("quantization", "model", "servers", "server_adapters")
 _CHECKPOINT = "Checkpoint that the {} starts from."
 UNTRAINED = "untrained"
 """The name in ``models`` of a checkpoint that the experiment itself makes (:class:`UntrainedSettings`)."""
@@ -138,6 +138,11 @@ class GenerationSettings(Section):
     model: str | None = Field(
         None, description="The model's name, as that server knows it; none: the only one that the server lists."
     )
+    server_adapters: bool = Field(
+        False,
+        description="Whether the engine openai asks a vLLM server that takes each checkpoint's LoRA adapter while it "
+        "runs (docs/engines.md); its base is the checkpoints' own. Only for agents without an entry in `servers`.",
+    )
     servers: Mapping[ServedAgent, ServerSettings] = Field(
         {}, description="Agents that a server answers for, each by its own or by generation.base_url."
     )
@@ -148,6 +153,15 @@ class GenerationSettings(Section):
         description="How often a request is sent before the stage fails: at 13 its pauses add up to a minute.",
     )
     timeout_s: float = Field(600.0, gt=0, description="Seconds to wait for one answer of the server.")
+
+    @model_validator(mode="after")
+    def _adapters_have_a_server(self) -> GenerationSettings:
+        if self.server_adapters and (self.engine != "openai" or self.model is not None):
+            raise ValueError(
+                "generation.server_adapters needs generation.engine=openai and no generation.model, but got "
+                f"{self.engine} and {self.model}; the server's adapters answer, under names of their own"
+            )
+        return self
 
     @property
     def longest_answer(self) -> int:
@@ -161,7 +175,7 @@ class GenerationSettings(Section):
         that is newer than the runs it would tell apart is left out where it is not set.
         """
         document = self._without(SPEED_SETTINGS | _ADDRESS)
-        if self.engine == "openai" and self.model is None:
+        if self.engine == "openai" and self.model is None and not self.server_adapters:
             document["base_url"] = self.base_url
         if self.servers:
             own = {agent: self.of_agent(agent) for agent in sorted(self.servers)}
@@ -182,7 +196,7 @@ class GenerationSettings(Section):
             "model": server.model or common.model,
             "api_key_variable": server.api_key_variable or common.api_key_variable,
         }
-        return self.model_copy(update={"engine": "openai", "servers": {}, **own})
+        return self.model_copy(update={"engine": "openai", "servers": {}, "server_adapters": False, **own})
 
     def team_settings(self) -> dict[str, object]:
         """Return what belongs to a team: the settings that can change an answer, and where its server is."""

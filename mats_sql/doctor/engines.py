@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
-from mats_sql.config import Experiment
+from mats_sql.config import Experiment, GenerationSettings
 from mats_sql.doctor.finding import Finding, missing, ok
-from mats_sql.errors import one_line
+from mats_sql.errors import EngineError, one_line
 
 CONNECT_S = 3.0
 
@@ -22,6 +22,8 @@ def engine_findings(experiment: Experiment) -> Iterator[Finding]:
         yield _package(experiment.cluster, needed=True, instead="leave cluster out")
     if settings.engine == "openai":
         yield _server("engine: openai", settings.base_url, settings.api_key_variable, "generation.base_url")
+    if settings.server_adapters:
+        yield _adapters(settings)
     if teacher.kind == "large_model":
         yield _server("teacher: large model", teacher.base_url, teacher.api_key_variable, "teacher.base_url")
 
@@ -41,6 +43,21 @@ def _package(name: str, *, needed: bool, instead: str = "generation.engine=trans
     except Exception as error:  # noqa: BLE001 (whatever keeps it from importing keeps the engine from starting)
         return missing(check, f"{installed} does not import: {one_line(error)}", "install it anew, for this machine")
     return ok(check, installed)
+
+
+def _adapters(settings: GenerationSettings) -> Finding:
+    """Look whether the server has a base whose folder is seen here; whose base it is the stages ask themselves."""
+    from mats_sql.generation import served_folders
+
+    check = "engine: adapters"
+    try:
+        folders = served_folders(settings)
+    except EngineError as error:
+        return missing(check, one_line(error), "start the server")
+    if not folders:
+        found = f"{settings.base_url} names no folder of a base that is seen here"
+        return missing(check, found, "start vLLM's server with the base's folder, where both see it")
+    return ok(check, f"{settings.base_url} serves {', '.join(map(str, folders))}")
 
 
 def _server(check: str, url: str | None, key_variable: str, setting: str) -> Finding:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mats_sql.generation.engine import Completion, Engine, Request, Sampling
     from mats_sql.generation.loaded import LOADED
     from mats_sql.generation.open import open_engine
+    from mats_sql.generation.openai_engine import served_folders
 
 __all__ = [
     "LOADED",
@@ -28,6 +29,7 @@ __all__ = [
     "listed_shards",
     "open_engine",
     "render_prompt",
+    "served_folders",
     "tokenize",
 ]
 
@@ -39,5 +41,6 @@ __getattr__ = Face(
         "engine": ("Completion", "Engine", "Request", "Sampling"),
         "loaded": ("LOADED",),
         "open": ("open_engine",),
+        "openai_engine": ("served_folders",),
     },
 )

@@ -25,7 +25,8 @@ def open_engine(
     """Return an engine bound to ``model``; with ``cache`` (a SQLite file, made if absent) no draw is computed twice.
 
     ``model`` is a checkpoint folder, a hub name, or, for the ``openai`` engine, the name the server knows it by. Of a
-    folder no server knows: then ``settings.model`` is asked for, or the only model that the server lists.
+    folder no server knows: then ``settings.model`` is asked for, or the only model that the server lists; with
+    ``settings.server_adapters`` the server is handed what the folder adds to its base.
     ``on_drawn`` hears how far each call is. With ``cluster`` the checkpoint is loaded on its nodes, and all answers are
     computed there; a server gets its requests from here all the same. Opening loads no checkpoint: that waits for the
     first draw or score that the cache does not answer, and torn weights are heard of then.
@@ -33,11 +34,11 @@ def open_engine(
     :class:`EngineError` for an engine that is not installed or cannot be reached, and :class:`ClusterError` for a
     cluster whose software is not installed.
     """
-    if settings.engine == "openai" and isinstance(model, Path):
+    if settings.engine == "openai" and isinstance(model, Path) and not settings.server_adapters:
         from mats_sql.generation.openai_engine import served_model
 
         model = served_model(settings)
-    if settings.engine != "openai" and (isinstance(model, Path) or Path(model).is_dir()):
+    if _reads_files(settings) and (isinstance(model, Path) or Path(model).is_dir()):
         _check_folder(settings, Path(model))
     store = CompletionCache(cache, engine_identity(settings, model)) if cache is not None else None
     try:
@@ -56,15 +57,25 @@ def engine_identity(settings: GenerationSettings, model: Path | str) -> str:
     A checkpoint is known by its bytes, so that equal models in two folders share entries and an edited one has none. A
     hub name or a server's model name stands for itself.
     """
-    if settings.engine == "openai":
-        return digest_json([settings.engine, settings.base_url, str(model)])
     path = Path(model)
+    if not _reads_files(settings):
+        return digest_json([settings.engine, settings.base_url, str(model)])
+    if settings.server_adapters:
+        return digest_json([settings.engine, settings.base_url, _model_digest(path)])
     quantised = [] if settings.engine != "vllm" or settings.quantization is None else [settings.quantization]
     known_as = _model_digest(path) if path.is_dir() else str(model)
     return digest_json([settings.engine, settings.dtype, known_as, *quantised])
 
 
+def _reads_files(settings: GenerationSettings) -> bool:
+    return settings.engine != "openai" or settings.server_adapters
+
+
 def _open(settings: GenerationSettings, model: Path | str, cache: CompletionCache | None) -> DrawingEngine:
+    if settings.server_adapters:
+        from mats_sql.generation.adapter_server import AdapterServerEngine
+
+        return AdapterServerEngine(settings, Path(model), cache)
     if settings.engine == "openai":
         from mats_sql.generation.openai_engine import OpenAIEngine
 

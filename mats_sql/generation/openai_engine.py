@@ -15,6 +15,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from pathlib import Path
 from typing import Any, TypeVar
 
 from openai import APIConnectionError, APIStatusError, OpenAI, Timeout
@@ -63,21 +64,29 @@ class _Usage(BaseModel):
     completion_tokens: int = 0
 
 
-class _Reply(BaseModel):
+class Reply(BaseModel):
     """What is read of a chat completion; servers may add fields."""
 
     choices: list[_Choice] = Field(min_length=1)
     usage: _Usage | None = None
 
 
-class _Model(BaseModel):
+class ListedModel(BaseModel):
+    """A model in a server's list; vLLM adds where it has its files from, and an adapter's base."""
+
     id: str
+    root: str | None = None
+    parent: str | None = None
 
 
 class _Models(BaseModel):
     """What is read of a server's list of models."""
 
-    data: list[_Model]
+    data: list[ListedModel]
+
+
+class UnknownModelError(EngineError):
+    """The server has no model of that name."""
 
 
 class OpenAIEngine(DrawingEngine):
@@ -96,7 +105,7 @@ class OpenAIEngine(DrawingEngine):
         self._url = _url(settings)
         self._client = _client(settings)
         try:
-            _listed_models(self._client, self._url)  # any answer will do, since not all servers list their models
+            listed_models(self._client, self._url)  # any answer will do, since not all servers list their models
         except EngineError:
             self._client.close()
             raise
@@ -117,7 +126,7 @@ class OpenAIEngine(DrawingEngine):
         for messages, reply in self._ask_all(prompts, lambda messages: self._ask(messages, body)):
             yield messages, self._choices(reply, choices) if reply else None
 
-    def _choices(self, reply: _Reply, choices: tuple[str, ...]) -> tuple[float, ...]:
+    def _choices(self, reply: Reply, choices: tuple[str, ...]) -> tuple[float, ...]:
         logprobs = reply.choices[0].logprobs
         if logprobs is None or not logprobs.content or not logprobs.content[0].top_logprobs:
             message = f"scoring needs a server that returns top_logprobs, but {self._url} does not; use another engine"
@@ -125,11 +134,11 @@ class OpenAIEngine(DrawingEngine):
         return _by_first_token(logprobs.content[0].top_logprobs, choices)
 
     def _ask_all(
-        self, items: Sequence[Asked], ask: Callable[[Asked], _Reply | None]
-    ) -> Iterator[tuple[Asked, _Reply | None]]:
+        self, items: Sequence[Asked], ask: Callable[[Asked], Reply | None]
+    ) -> Iterator[tuple[Asked, Reply | None]]:
         """Yield each item's reply as it comes; cancel the rest when the reader stops or one has failed."""
         with ThreadPoolExecutor(self._settings.concurrency) as threads:
-            asked: dict[Future[_Reply | None], Asked] = {threads.submit(ask, item): item for item in items}
+            asked: dict[Future[Reply | None], Asked] = {threads.submit(ask, item): item for item in items}
             try:
                 for future in as_completed(asked):
                     yield asked[future], future.result()
@@ -137,18 +146,19 @@ class OpenAIEngine(DrawingEngine):
                 for future in asked:
                     future.cancel()
 
-    def _ask(self, messages: Messages, body: Mapping[str, object]) -> _Reply | None:
+    def _ask(self, messages: Messages, body: Mapping[str, object]) -> Reply | None:
         """Return the reply to one chat request, or None when the server finds the prompt too long."""
         document: dict[str, Any] = {"model": self._model, "messages": as_dicts(messages), **body}
         try:
             response = self._client.chat.completions.with_raw_response.create(**document)
-            return _Reply.model_validate_json(response.content)
+            return Reply.model_validate_json(response.content)
         except APIConnectionError as error:
             raise EngineError(f"{_unreachable(self._url, error)}; tried {self._settings.attempts} times") from None
         except APIStatusError as error:
             if error.status_code == 400 and _is_overlong(error.response.text):
                 return None
-            raise EngineError(self._refused(error)) from None
+            kind = UnknownModelError if error.status_code == 404 else EngineError
+            raise kind(self._refused(error)) from None
         except ValidationError as error:
             problem = error.errors()[0]["msg"]
             message = f"{self._url} must answer with a chat completion, but: {problem}; is it OpenAI-compatible?"
@@ -160,7 +170,7 @@ class OpenAIEngine(DrawingEngine):
             return f"{self._url} must answer, {said}; tried {self._settings.attempts} times"
         remedy = f"check the model's name and {self._settings.api_key_variable}"
         if error.status_code == 404:
-            remedy += f" (the server offers {_named(_listed_models(self._client, self._url))})"
+            remedy += f" (the server offers {_named(listed_models(self._client, self._url))})"
         return f"{self._url} must accept requests for {self._model!r}, {said}; {remedy}"
 
 
@@ -171,17 +181,26 @@ def served_model(settings: GenerationSettings) -> str:
     """
     if settings.model is not None:
         return settings.model
-    url, client = _url(settings), _client(settings)
-    try:
-        listed = _listed_models(client, url)
-    finally:
-        client.close()
+    url = _url(settings)
+    with _client(settings) as client:
+        listed = listed_models(client, url)
     if len(listed) != 1:
         raise EngineError(
             f"a server's model must be named unless it is the only one, but {url} offers {_named(listed)}; "
             "set generation.model, or generation.servers.….model of the agent"
         )
-    return listed[0]
+    return listed[0].id
+
+
+def served_folders(settings: GenerationSettings) -> list[Path]:
+    """Return the folders that are seen here of the models, adapters left out, that a server was started with.
+
+    Raises :class:`EngineError` if the server cannot be reached.
+    """
+    with _client(settings) as client:
+        listed = listed_models(client, _url(settings))
+    roots = [Path(model.root) for model in listed if model.root is not None and model.parent is None]
+    return [root for root in roots if root.is_dir()]
 
 
 def _url(settings: GenerationSettings) -> str:
@@ -206,11 +225,11 @@ def _client(settings: GenerationSettings) -> OpenAI:
         raise EngineError(_unreachable(_url(settings), error)) from None
 
 
-def _listed_models(client: OpenAI, url: str) -> list[str]:
-    """Return the names that a server lists, none if it lists nothing; raise :class:`EngineError` if it is not there."""
+def listed_models(client: OpenAI, url: str) -> list[ListedModel]:
+    """Return what a server lists, nothing if it has no list; raise :class:`EngineError` if it is not there."""
     try:
         response = client.with_options(max_retries=0, timeout=_CONNECT_S).models.with_raw_response.list()
-        return [model.id for model in _Models.model_validate_json(response.content).data]
+        return _Models.model_validate_json(response.content).data
     except (APIStatusError, ValidationError):
         return []
     except (APIConnectionError, ValueError) as error:
@@ -221,13 +240,14 @@ def _unreachable(url: str, error: Exception) -> str:
     return f"base_url must be reachable, but {url}: {one_line(error.__cause__ or error)}; start the server"
 
 
-def _named(models: Sequence[str]) -> str:
+def _named(models: Sequence[ListedModel]) -> str:
     if not models:
         return "no list of models"
-    return ", ".join(models[:_MOST_NAMED]) + (f" and {len(models) - _MOST_NAMED} more" * (len(models) > _MOST_NAMED))
+    names = ", ".join(model.id for model in models[:_MOST_NAMED])
+    return names + f" and {len(models) - _MOST_NAMED} more" * (len(models) > _MOST_NAMED)
 
 
-def _completion(reply: _Reply) -> Completion:
+def _completion(reply: Reply) -> Completion:
     choice = reply.choices[0]
     tokens = reply.usage.completion_tokens if reply.usage else 0
     return Completion(choice.message.content or "", tokens, choice.finish_reason == "stop")

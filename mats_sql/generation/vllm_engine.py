@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import importlib.util
 import math
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ from mats_sql.generation.checkpoint_engine import CheckpointEngine
 from mats_sql.generation.draws import Draw, normalised
 from mats_sql.generation.engine import Completion, Sampling
 from mats_sql.generation.vllm_base import RANKS, Adapter, sequence_length, shared_base
-from mats_sql.layers import adapter_rank, adapters_of, base_of, write_joined
+from mats_sql.layers import adapter_rank, base_of, one_adapter
 
 if TYPE_CHECKING:
     from vllm import RequestOutput, SamplingParams
@@ -70,12 +69,8 @@ class VllmEngine(CheckpointEngine):
         """The checkpoint's adapter, written as one where it has several; none for full weights."""
         if not self._rank:
             return None
-        folders = adapters_of(Path(self._checkpoint))
-        if len(folders) == 1:
-            return Adapter(self._number, self._rank, folders[0])
-        joined = Path(self._resources.enter_context(tempfile.TemporaryDirectory(prefix="mats-sql-adapter-")))
-        write_joined(Path(self._checkpoint), joined)
-        return Adapter(self._number, self._rank, joined)
+        folder = self._resources.enter_context(one_adapter(Path(self._checkpoint)))
+        return Adapter(self._number, self._rank, folder)
 
     def _complete(self, draws: Sequence[Draw], sampling: Sampling) -> Iterator[tuple[Draw, Completion | None]]:
         tokens = self._tokenized([draw.messages for draw in draws])
