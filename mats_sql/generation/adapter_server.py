@@ -23,9 +23,10 @@ from mats_sql.generation.cache import CompletionCache
 from mats_sql.generation.draws import Draw
 from mats_sql.generation.engine import Completion, Sampling
 from mats_sql.generation.openai_engine import ListedModel, OpenAIEngine, Reply, UnknownModelError, listed_models
-from mats_sql.layers import adapters_of, base_of, one_adapter
+from mats_sql.generation.vllm_base import RANKS
+from mats_sql.layers import adapter_rank, adapters_of, base_of, one_adapter
 
-_START = "VLLM_ALLOW_RUNTIME_LORA_UPDATING=True vllm serve {} --enable-lora --max-lora-rank …"
+_START = "VLLM_ALLOW_RUNTIME_LORA_UPDATING=True vllm serve {} --enable-lora --max-lora-rank {}"
 
 
 class AdapterServerEngine(OpenAIEngine):
@@ -101,8 +102,7 @@ class AdapterServerEngine(OpenAIEngine):
         except APIStatusError as error:
             said = one_line(error.response.text)
             raise EngineError(
-                f"{self._url} must take adapters, but said {error.status_code}: {said}; start it as "
-                f"{_START.format('BASE')}, where it sees {self._checkpoint}"
+                f"{self._url} must take adapters, but said {error.status_code}: {said}; start it as {self._start()}"
             ) from None
 
     def _served_base(self) -> str:
@@ -113,9 +113,13 @@ class AdapterServerEngine(OpenAIEngine):
         if found is None:
             raise EngineError(
                 f"generation.server_adapters needs a vLLM server of the checkpoint's own base, but {self._url} has "
-                f"{_roots(bases)}; start it as {_START.format(own)}"
+                f"{_roots(bases)}; start it as {self._start()}"
             )
         return found.id
+
+    def _start(self) -> str:
+        rank = max(adapter_rank(self._checkpoint), 16)
+        return _START.format(base_of(self._checkpoint), next(known for known in RANKS if known >= rank))
 
 
 def _same_files(base: Path, served: Path) -> bool:
