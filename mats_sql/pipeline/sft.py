@@ -26,7 +26,6 @@ from mats_sql.pipeline.workspace import Workspace
 from mats_sql.rollout import Source, labelled_candidates, labelled_plans, read_pool
 from mats_sql.seeds import derive_seed, replicate_seed
 from mats_sql.teaching import (
-    KEPT_SHARES,
     TEACHER_VERSIONS,
     LabelledReview,
     RuleTeacher,
@@ -44,10 +43,7 @@ KEY = StageKey("sft", 3)
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """What one agent learns: ``examples`` is called only when the run is not reused; ``seed`` numbers the replicate.
-
-    ``shares`` are what else decides the examples, beside inputs and settings.
-    """
+    """What one agent learns: ``examples`` is called only when the run is not reused; ``seed`` numbers the replicate."""
 
     agent: str
     base: Artifact
@@ -55,7 +51,6 @@ class Course:
     examples: Callable[[], Sequence[SftExample]]
     seed: int
     tags: Mapping[str, str] = field(default_factory=dict)
-    shares: Mapping[str, object] = field(default_factory=dict)
 
 
 def sft_planner(
@@ -110,8 +105,8 @@ def sft_fixer(
             return fixer_examples(reviews, teacher, schemas=_schemas(experiment), mode=mode, seed=root)
 
     inputs = {"questions": questions, "plans": plans}
-    tags, shares = {"fixer_critique": mode.value}, {"kept_shares": KEPT_SHARES[mode]}
-    return _train(workspace, Course(FIXER, base, inputs, examples, seed, tags, shares))
+    tags = {"fixer_critique": mode.value}
+    return _train(workspace, Course(FIXER, base, inputs, examples, seed, tags))
 
 
 def sft_selector(
@@ -146,7 +141,6 @@ def _train(workspace: Workspace, course: Course) -> StageResult:
             "seed": seed,
             **experiment.training.identity(),
             **course.tags,
-            **course.shares,
         },
         inputs={"base": course.base, **course.inputs},
         compute=lambda run: _compute(workspace, run, course, settings, seed),

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from mats_sql.teaching.example import SftExample
     from mats_sql.teaching.large_model import LargeModelTeacher
     from mats_sql.teaching.sft_examples import (
-        KEPT_SHARES,
         LabelledReview,
         fixer_examples,
         planner_examples,
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from mats_sql.teaching.versions import TEACHER_VERSIONS
 
 __all__ = [
-    "KEPT_SHARES",
     "TEACHER_VERSIONS",
     "CritiqueTask",
     "LabelledReview",
@@ -53,7 +51,6 @@ __getattr__ = Face(
         "example": ("SftExample",),
         "large_model": ("LargeModelTeacher",),
         "sft_examples": (
-            "KEPT_SHARES",
             "LabelledReview",
             "fixer_examples",
             "planner_examples",

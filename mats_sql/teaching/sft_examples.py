@@ -39,8 +39,8 @@ from mats_sql.seeds import derive_seed
 from mats_sql.teaching.example import SftExample
 from mats_sql.teaching.teacher import CritiqueTask, PlanTask, Teacher, statement
 
-KEPT_SHARES = {FixerCritique.FIXED: (0.25, 0.0), FixerCritique.AWARE: (0.1, 0.25)}
-"""The most of a fixer's examples in which the SQL is right and the answer keeps it: under a false alarm, and untold."""
+KEPT_SHARE = 0.25
+"""Part of the fixer's examples in which the SQL is right and the answer keeps it: under a false alarm, or untold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +110,9 @@ def fixer_examples(
 ) -> list[SftExample]:
     """Return fixes to learn: the gold SQL for a wrong SQL, the SQL itself for a correct one.
 
-    In mode ``fixed`` every example has the one identical critique. In mode ``aware`` each has the teacher's own. Parts
-    of at most :data:`KEPT_SHARES` keep a correct SQL: under a false alarm, which is the teacher's critique against a
-    wrong SQL of the same question, and where nobody complains.
+    In mode ``fixed`` every example has the one identical critique. In mode ``aware`` each has the teacher's own. A part
+    of at most :data:`KEPT_SHARE` keeps a correct SQL: half of them under a false alarm, which is the teacher's critique
+    against a wrong SQL of the same question, half where nobody complains.
     """
     wrong = [item for item in reviews if not item.correct]
     right = [item for item in reviews if item.correct]
@@ -132,9 +132,9 @@ def fixer_examples(
     alarmed, quiet = (
         _shuffled([_fix(item, text, item.review.sql) for item, text in keeps], seed) for keeps in (alarms, untold)
     )
-    under_alarm, unasked = KEPT_SHARES[mode]
-    most = len(fixes) / (1 - under_alarm - unasked)
-    return _shuffled(fixes + alarmed[: int(under_alarm * most)] + quiet[: int(unasked * most)], seed)
+    kept = int(len(fixes) * KEPT_SHARE / (1 - KEPT_SHARE))
+    half = min(len(quiet), kept // 2)
+    return _shuffled(fixes + alarmed[: kept - half] + quiet[:half], seed)
 
 
 def selector_examples(reviews: Sequence[LabelledReview], *, seed: int) -> list[SftExample]:

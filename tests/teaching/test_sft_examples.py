@@ -19,7 +19,7 @@ from mats_sql.benchmark.schema import Column, ForeignKey, Schema, Table
 from mats_sql.choices import FixerCritique
 from mats_sql.teaching.example import SftExample
 from mats_sql.teaching.sft_examples import (
-    KEPT_SHARES,
+    KEPT_SHARE,
     LabelledReview,
     fixer_examples,
     planner_examples,
@@ -232,19 +232,16 @@ def test_an_aware_fixer_is_told_what_the_gold_has_when_the_sql_is_wrong() -> Non
 
 
 @pytest.mark.parametrize("mode", FixerCritique)
-def test_at_most_the_stated_shares_keep_a_right_sql(mode: FixerCritique) -> None:
+def test_at_most_the_stated_share_keeps_a_right_sql(mode: FixerCritique) -> None:
     examples = build(f"fixer-{mode.value}", reviews())
-    kept = [example for example in examples if example.answer == example.answer.lower()]
-    untold = sum(feedback_in(example) == NO_COMPLAINT for example in kept)
-    for count, share in zip((len(kept) - untold, untold), KEPT_SHARES[mode], strict=True):
-        assert share * 0.9 <= count / len(examples) <= share
+    kept = sum(example.answer == example.answer.lower() for example in examples)
+    assert KEPT_SHARE * 0.9 <= kept / len(examples) <= KEPT_SHARE
 
 
 def test_a_false_alarm_of_an_aware_fixer_asks_for_what_a_wrong_sql_of_the_question_has() -> None:
     data = [labelled(1, gold_of(1), gold_of(1), correct=True)]
-    data += [labelled(1, f"SELECT id FROM singer WHERE age > 1 LIMIT {n}", gold_of(1), correct=False) for n in range(9)]
-    of_right = [example for example in build("fixer-aware", data) if f"query: {gold_of(1)}\n" in prompt_of(example)]
-    [alarm] = [example for example in of_right if feedback_in(example) != NO_COMPLAINT]
+    data += [labelled(1, f"SELECT id FROM singer WHERE age > 1 LIMIT {n}", gold_of(1), correct=False) for n in range(5)]
+    [alarm] = [example for example in build("fixer-aware", data) if f"query: {gold_of(1)}\n" in prompt_of(example)]
     assert "The question asks for: singer.id" in feedback_in(alarm)
     assert alarm.answer == gold_of(1)
 
