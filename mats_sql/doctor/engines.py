@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
 from mats_sql.config import Experiment, GenerationSettings
-from mats_sql.doctor.finding import Finding, missing, ok
+from mats_sql.doctor.finding import Finding, Status, missing, ok
 from mats_sql.errors import EngineError, one_line
 
 CONNECT_S = 3.0
@@ -21,9 +21,10 @@ def engine_findings(experiment: Experiment) -> Iterator[Finding]:
     if experiment.cluster is not None:
         yield _package(experiment.cluster, needed=True, instead="leave cluster out")
     if settings.engine == "openai":
-        yield _server("engine: openai", settings.base_url, settings.api_key_variable, "generation.base_url")
-    if settings.server_adapters:
-        yield _adapters(settings)
+        server = _server("engine: openai", settings.base_url, settings.api_key_variable, "generation.base_url")
+        yield server
+        if settings.server_adapters and server.status is Status.OK:
+            yield _adapters(settings)
     if teacher.kind == "large_model":
         yield _server("teacher: large model", teacher.base_url, teacher.api_key_variable, "teacher.base_url")
 
@@ -47,17 +48,17 @@ def _package(name: str, *, needed: bool, instead: str = "generation.engine=trans
 
 def _adapters(settings: GenerationSettings) -> Finding:
     """Look whether the server has a base whose folder is seen here; whose base it is the stages ask themselves."""
-    from mats_sql.generation import served_folders
+    from mats_sql.generation import served_bases
 
     check = "engine: adapters"
     try:
-        folders = served_folders(settings)
+        folders = [str(folder) for folder in served_bases(settings).values() if folder.is_dir()]
     except EngineError as error:
         return missing(check, one_line(error), "start the server")
     if not folders:
         found = f"{settings.base_url} names no folder of a base that is seen here"
         return missing(check, found, "start vLLM's server with the base's folder, where both see it")
-    return ok(check, f"{settings.base_url} serves {', '.join(map(str, folders))}")
+    return ok(check, f"{settings.base_url} serves {', '.join(folders)}")
 
 
 def _server(check: str, url: str | None, key_variable: str, setting: str) -> Finding:

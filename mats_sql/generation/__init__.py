@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mats_sql.generation.engine import Completion, Engine, Request, Sampling
     from mats_sql.generation.loaded import LOADED
     from mats_sql.generation.open import open_engine
-    from mats_sql.generation.openai_engine import served_folders
+    from mats_sql.generation.openai_engine import served_bases
 
 __all__ = [
     "LOADED",
@@ -29,7 +29,7 @@ __all__ = [
     "listed_shards",
     "open_engine",
     "render_prompt",
-    "served_folders",
+    "served_bases",
     "tokenize",
 ]
 
@@ -41,6 +41,6 @@ __getattr__ = Face(
         "engine": ("Completion", "Engine", "Request", "Sampling"),
         "loaded": ("LOADED",),
         "open": ("open_engine",),
-        "openai_engine": ("served_folders",),
+        "openai_engine": ("served_bases",),
     },
 )

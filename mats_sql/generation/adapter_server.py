@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from openai import APIConnectionError, APIStatusError
@@ -22,11 +22,13 @@ from mats_sql.errors import EngineError, one_line
 from mats_sql.generation.cache import CompletionCache
 from mats_sql.generation.draws import Draw
 from mats_sql.generation.engine import Completion, Sampling
-from mats_sql.generation.openai_engine import ListedModel, OpenAIEngine, Reply, UnknownModelError, listed_models
-from mats_sql.generation.vllm_base import RANKS
+from mats_sql.generation.openai_engine import OpenAIEngine, Reply, UnknownModelError, served_bases
+from mats_sql.generation.vllm_base import lora_rank
 from mats_sql.layers import adapter_rank, adapters_of, base_of, one_adapter
 
 _START = "VLLM_ALLOW_RUNTIME_LORA_UPDATING=True vllm serve {} --enable-lora --max-lora-rank {}"
+_LEAST_RANK = 16
+"""The ``max_lora_rank`` to suggest where a checkpoint has no adapter yet: vLLM's own default."""
 
 
 class AdapterServerEngine(OpenAIEngine):
@@ -83,20 +85,15 @@ class AdapterServerEngine(OpenAIEngine):
                 return
             name = f"mats-sql-{uuid.uuid4().hex[:12]}"
             folder = self._resources.enter_context(one_adapter(self._checkpoint)).resolve()
-            self._post("load_lora_adapter", {"lora_name": name, "lora_path": str(folder)})
+            self._give(name, folder)
             self.starts += 1
             self._resources.callback(self._take_back, name)
             self._model = name
 
-    def _take_back(self, name: str) -> None:
+    def _give(self, name: str, folder: Path) -> None:
         try:
-            self._client.with_options(max_retries=0).post("/unload_lora_adapter", body={"lora_name": name}, cast_to=str)
-        except (APIConnectionError, APIStatusError):
-            return  # a server that was started again, or has ended, has none of it
-
-    def _post(self, path: str, body: Mapping[str, object]) -> None:
-        try:
-            self._client.post(f"/{path}", body=dict(body), cast_to=str)
+            body = {"lora_name": name, "lora_path": str(folder)}
+            self._client.post("/load_lora_adapter", body=body, cast_to=str)
         except APIConnectionError as error:
             raise EngineError(f"{self._url} must take adapters, but: {one_line(error.__cause__ or error)}") from None
         except APIStatusError as error:
@@ -105,21 +102,26 @@ class AdapterServerEngine(OpenAIEngine):
                 f"{self._url} must take adapters, but said {error.status_code}: {said}; start it as {self._start()}"
             ) from None
 
+    def _take_back(self, name: str) -> None:
+        """Say that the adapter is not needed; nothing depends on what comes of it, and a new server has none."""
+        with suppress(APIConnectionError, APIStatusError):
+            self._client.with_options(max_retries=0).post("/unload_lora_adapter", body={"lora_name": name}, cast_to=str)
+
     def _served_base(self) -> str:
         """Return the name of the model that the server was started with; it must be this checkpoint's base."""
-        bases = [model for model in listed_models(self._client, self._url) if model.parent is None and model.root]
-        own = base_of(self._checkpoint)
-        found = next((model for model in bases if _same_files(own, Path(str(model.root)))), None)
+        bases, own = served_bases(self._settings), base_of(self._checkpoint)
+        found = next((name for name, folder in bases.items() if _same_files(own, folder)), None)
         if found is None:
+            has = ", ".join(map(str, bases.values())) or "none that it names a folder of"
             raise EngineError(
                 f"generation.server_adapters needs a vLLM server of the checkpoint's own base, but {self._url} has "
-                f"{_roots(bases)}; start it as {self._start()}"
+                f"{has}; start it as {self._start()}"
             )
-        return found.id
+        return found
 
     def _start(self) -> str:
-        rank = max(adapter_rank(self._checkpoint), 16)
-        return _START.format(base_of(self._checkpoint), next(known for known in RANKS if known >= rank))
+        rank = max(adapter_rank(self._checkpoint), _LEAST_RANK)
+        return _START.format(base_of(self._checkpoint), lora_rank(rank))
 
 
 def _same_files(base: Path, served: Path) -> bool:
@@ -131,7 +133,3 @@ def _same_file(path: Path, other: Path) -> bool:
     if not other.is_file() or path.stat().st_size != other.stat().st_size:
         return False
     return path.samefile(other) or digest_file(path) == digest_file(other)
-
-
-def _roots(models: Sequence[ListedModel]) -> str:
-    return ", ".join(str(model.root) for model in models) or "none that it names a folder of"

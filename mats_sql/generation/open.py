@@ -38,7 +38,7 @@ def open_engine(
         from mats_sql.generation.openai_engine import served_model
 
         model = served_model(settings)
-    if _reads_files(settings) and (isinstance(model, Path) or Path(model).is_dir()):
+    if settings.server_adapters or (settings.engine != "openai" and (isinstance(model, Path) or Path(model).is_dir())):
         _check_folder(settings, Path(model))
     store = CompletionCache(cache, engine_identity(settings, model)) if cache is not None else None
     try:
@@ -58,17 +58,12 @@ def engine_identity(settings: GenerationSettings, model: Path | str) -> str:
     hub name or a server's model name stands for itself.
     """
     path = Path(model)
-    if not _reads_files(settings):
-        return digest_json([settings.engine, settings.base_url, str(model)])
-    if settings.server_adapters:
-        return digest_json([settings.engine, settings.base_url, _model_digest(path)])
+    if settings.engine == "openai":
+        known_as = _model_digest(path) if settings.server_adapters else str(model)
+        return digest_json([settings.engine, settings.base_url, known_as])
     quantised = [] if settings.engine != "vllm" or settings.quantization is None else [settings.quantization]
     known_as = _model_digest(path) if path.is_dir() else str(model)
     return digest_json([settings.engine, settings.dtype, known_as, *quantised])
-
-
-def _reads_files(settings: GenerationSettings) -> bool:
-    return settings.engine != "openai" or settings.server_adapters
 
 
 def _open(settings: GenerationSettings, model: Path | str, cache: CompletionCache | None) -> DrawingEngine:

@@ -192,15 +192,14 @@ def served_model(settings: GenerationSettings) -> str:
     return listed[0].id
 
 
-def served_folders(settings: GenerationSettings) -> list[Path]:
-    """Return the folders that are seen here of the models, adapters left out, that a server was started with.
+def served_bases(settings: GenerationSettings) -> dict[str, Path]:
+    """Return name -> where its files are, of the models that a vLLM server was started with: no adapters.
 
     Raises :class:`EngineError` if the server cannot be reached.
     """
     with _client(settings) as client:
         listed = listed_models(client, _url(settings))
-    roots = [Path(model.root) for model in listed if model.root is not None and model.parent is None]
-    return [root for root in roots if root.is_dir()]
+    return {model.id: Path(model.root) for model in listed if model.root and model.parent is None}
 
 
 def _url(settings: GenerationSettings) -> str:

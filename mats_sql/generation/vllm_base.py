@@ -218,8 +218,12 @@ def lora_arguments(ranks: Sequence[int]) -> Mapping[str, object]:
     """Return what ``vllm.LLM`` is started with for adapters of these ranks: one at a time, all of them at hand."""
     if not ranks:
         return {}
-    most = next(known for known in RANKS if known >= max(ranks))
-    return {"enable_lora": True, "max_loras": 1, "max_lora_rank": most, "max_cpu_loras": len(ranks)}
+    return {"enable_lora": True, "max_loras": 1, "max_lora_rank": lora_rank(max(ranks)), "max_cpu_loras": len(ranks)}
+
+
+def lora_rank(rank: int) -> int:
+    """Return the ``max_lora_rank`` that vLLM has to be started with for an adapter of a rank, its largest at most."""
+    return next((known for known in RANKS if known >= rank), RANKS[-1])
 
 
 @contextmanager

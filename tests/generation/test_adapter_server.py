@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from safetensors.torch import load_file, save_file
 
 from mats_sql.agents.messages import user
 from mats_sql.config import Experiment, GenerationSettings
 from mats_sql.doctor.engines import engine_findings
 from mats_sql.doctor.finding import Status
-from mats_sql.errors import EngineError
+from mats_sql.errors import EngineError, ModelError
 from mats_sql.generation.engine import Completion, Engine, Request, Sampling
 from mats_sql.generation.open import open_engine
 from mats_sql.layers import write_merged
@@ -110,8 +111,9 @@ def test_the_cache_parts_checkpoints_of_one_base(
     for number, checkpoint in enumerate(checkpoints):
         engine = open_engine(at(server.url), checkpoint, cache=tmp_path / "cache")
         engine.generate(ASKED, GREEDY)
-        assert len(server.bodies) > number * len(ASKED)
         engine.close()
+        asked = [body for body in server.bodies if "messages" in body]
+        assert len(asked) == (number + 1) * len(ASKED)
 
 
 def test_a_server_that_was_started_again_gets_the_adapter_again(
@@ -130,6 +132,22 @@ def test_a_server_of_another_base_is_one_line(server: AdapterChatServer, tmp_pat
     other = make_qwen2(tmp_path / "other")
     with pytest.raises(EngineError, match=r"needs a vLLM server of the checkpoint's own base.*start it as VLLM_ALLOW"):
         open_engine(at(server.url), on_top(other, tmp_path / "layered", 1))
+
+
+def test_other_weights_of_the_base_s_shape_are_another_base(
+    llama: Path, server: AdapterChatServer, tmp_path: Path
+) -> None:
+    tuned = tmp_path / "tuned"
+    shutil.copytree(llama, tuned)
+    weights = {name: tensor + 1 for name, tensor in load_file(tuned / "model.safetensors").items()}
+    save_file(weights, tuned / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(EngineError, match="checkpoint's own base"):
+        open_engine(at(server.url), tuned)
+
+
+def test_a_hub_name_is_no_checkpoint_that_a_server_could_be_handed(server: AdapterChatServer) -> None:
+    with pytest.raises(ModelError, match=r"must be a folder with config\.json, but Qwen/Qwen2\.5-Coder-3B"):
+        open_engine(at(server.url), "Qwen/Qwen2.5-Coder-3B")
 
 
 def test_a_copy_of_the_base_is_the_base(llama: Path, server: AdapterChatServer, tmp_path: Path) -> None:

@@ -136,15 +136,22 @@ def server(task: Task) -> Iterator[str]:
         yield url
 
 
-def test_a_question_about_a_server_is_answered_from_the_server(place: Place, task: Task, server: str) -> None:
+def test_a_question_about_a_server_is_answered_from_the_server(
+    place: Place, task: Task, source: Source, server: str
+) -> None:
     with closing(sqlite3.connect(task.database)) as file:
         tables = [name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-    asked = [f"How many {table}s are there?" for table in tables]
-    answers = TeamModel(place.team).predict(pd.DataFrame({"question": asked, "database": server}))
+    asked = [
+        (one.question.text, one.question.evidence) for one in source.tasks.values() if one.database == task.database
+    ]
+    asked += [(f"How many {table}s are there?", "") for table in tables]  # what any planner answers
+    table = pd.DataFrame(asked, columns=["question", "evidence"])
+    answers = TeamModel(place.team).predict(table.assign(database=server))
     ran = answers["outcome"] == "rows"
     assert ran.any(), answers.to_string()
     first = int(ran.to_numpy().argmax())
-    done = place.ask(asked[first], server)
+    question, evidence = asked[first]
+    done = place.ask(question, server, "--evidence", evidence)
     assert done.exit_code == 0, done.output
     sql = str(answers["sql"][first])
     assert f"== answer\n{sql}\n" in done.output
