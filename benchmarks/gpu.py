@@ -1,6 +1,6 @@
 """What one GPU does here, in ten minutes and one table: training beside TRL, drawing beside vLLM, a team, pretraining.
 
-    python benchmarks/gpu.py             one GPU, bfloat16, the shapes of Qwen2.5-Coder 0.5B and 3B
+    python benchmarks/gpu.py             one GPU, bfloat16, the shapes of Qwen2.5-Coder 0.5B, 1.5B and 3B
     python benchmarks/gpu.py --small     tiny shapes on a CPU, about a minute: does the code run?
 
 Nothing is downloaded: weights are random, of published shapes, made on the spot. Training takes whole steps (forward,
@@ -25,7 +25,7 @@ from pathlib import Path
 import click
 import torch
 from datasets import Dataset
-from gpu_drawing import generation, transformers_rates, vllm_rates
+from gpu_drawing import generation, transformers_rates, vllm_rates, vllm_rates_of
 from gpu_table import COLUMNS, Row, Size, full, line_of, small
 from orpo import MIB, Bench, peak_memory, random_pair, timed, with_a_word_per_token
 from trl import SFTConfig, SFTTrainer
@@ -90,10 +90,12 @@ def _parts(size: Size, work: Path) -> dict[str, Part]:
     for name in size.shapes:
         training[f"orpo {name}"] = partial(_training, f"orpo {name}", name, size, work, (_trls_orpo, _our_orpo))
         training[f"sft {name}"] = partial(_training, f"sft {name}", name, size, work, (_trls_sft, _our_sft))
+    first, *others = size.shapes
     return {
         **training,
-        "transformers": partial(transformers_rates, size, work),
-        "vllm": partial(vllm_rates, size, work),
+        "transformers": partial(transformers_rates, size, first, work),
+        "vllm": partial(vllm_rates, size, first, work),
+        **{f"vllm {name}": partial(vllm_rates_of, size, name, work) for name in others},
         "team": partial(_team, size, work),
         "pretraining": partial(_pretraining, size, work),
     }
@@ -179,7 +181,7 @@ def _trls_sft(base: BaseModel, size: Size, name: str, work: Path) -> object:
 
 
 def _settings(size: Size, name: str) -> dict[str, object]:
-    checkpointing = name == "3B"
+    checkpointing = name in size.checkpointing
     return {"batch_size": size.batch[name], "max_tokens": LONGEST, "gradient_checkpointing": checkpointing}
 
 
@@ -191,7 +193,7 @@ def _trls_settings(size: Size, name: str, work: Path) -> dict[str, object]:
         "train_sampling_strategy": "sequential",
         "use_cpu": size.device == "cpu",
         "bf16": size.device != "cpu",
-        "gradient_checkpointing": name == "3B",
+        "gradient_checkpointing": name in size.checkpointing,
         "logging_steps": 1,
         "disable_tqdm": True,
         "report_to": "none",

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
+import torch
 from gpu_table import Row, Size
 from orpo import peak_memory
 
@@ -22,13 +23,14 @@ from mats_sql.generation.vllm_engine import VllmEngine, _parameters, scoring_of
 from mats_sql.shapes import write_untrained
 
 CHOICES = ("yes", "no")
+SKIPPED = "vllm is not installed: skipped"
 ROUNDS = 5
 """How often vLLM's own calls and ours follow one another, each on prompts of its own."""
 
 
-def transformers_rates(size: Size, work: Path) -> Iterator[Row]:
+def transformers_rates(size: Size, name: str, work: Path) -> Iterator[Row]:
     """Yield the rates of our transformers engine; benchmarks/generation.py has ``generate`` beside it."""
-    engine = open_engine(generation(size, "transformers"), _checkpoint(size, work))
+    engine = open_engine(generation(size, "transformers"), _checkpoint(size, name, work))
     _warm(engine, size)
     with peak_memory(size.device) as peak:
         rate = _draws(engine, size, "draws")
@@ -39,30 +41,47 @@ def transformers_rates(size: Size, work: Path) -> Iterator[Row]:
     engine.close()
 
 
-def vllm_rates(size: Size, work: Path) -> Iterator[Row]:
+def vllm_rates(size: Size, name: str, work: Path) -> Iterator[Row]:
     """Yield the rates of raw vLLM and of our engine around the same LLM, in turn: medians, and the median of ratios.
 
     Drawing is from texts to texts for both, and once more from tokens to tokens, which no user has; the raw scoring has
     its tokens given.
     """
-    if importlib.util.find_spec("vllm") is None:
-        yield Row("vllm", "–", note="vllm is not installed: skipped")
+    if not _has_vllm():
+        yield Row("vllm", "–", note=SKIPPED)
         return
-    engine, seconds = _started(size, work, compiled=True)
+    engine, seconds = _started(size, _checkpoint(size, name, work), compiled=True)
     yield Row("vllm starts", "ours", seconds, "s", note="with its first answers")
     drawing = {"LLM.generate": _raw_draws, "LLM.generate, tokens to tokens": _raw_token_draws, "ours": _draws}
     yield from _in_turn(engine, size, "vllm draws", "tokens/s", drawing)
     yield from _in_turn(engine, size, "vllm scores", "prompts/s", {"one batched request": _raw_scores, "ours": _scores})
     engine.close()
-    plain, seconds = _started(size, work, compiled=False)
+    plain, seconds = _started(size, _checkpoint(size, name, work), compiled=False)
     yield Row("vllm starts", "ours", seconds, "s", note="not compiled, with its first answers")
     plain.close()
 
 
-def _started(size: Size, work: Path, *, compiled: bool) -> tuple[VllmEngine, float]:
+def vllm_rates_of(size: Size, name: str, work: Path) -> Iterator[Row]:
+    """Yield the rates of our vLLM engine at one shape, medians of rounds: what a run's hours are counted from."""
+    if not _has_vllm():
+        yield Row(f"vllm {name}", "–", note=SKIPPED)
+        return
+    engine, seconds = _started(size, _checkpoint(size, name, work), compiled=True)
+    yield Row(f"vllm starts {name}", "ours", seconds, "s", note="with its first answers")
+    for what, unit, rate in (("draws", "tokens/s", _draws), ("scores", "prompts/s", _scores)):
+        part = f"vllm {what} {name}"
+        yield from _in_turn(engine, size, part, unit, {"ours": rate}, rounds=3)
+    engine.close()
+
+
+def _has_vllm() -> bool:
+    return importlib.util.find_spec("vllm") is not None
+
+
+def _started(size: Size, checkpoint: Path, *, compiled: bool) -> tuple[VllmEngine, float]:
     """Return a vLLM that has answered, and the seconds until then."""
     settings = generation(size, "vllm").model_copy(update={"compiled": compiled})
-    engine = open_engine(settings, _checkpoint(size, work))
+    engine = open_engine(settings, checkpoint)
     assert isinstance(engine, VllmEngine)
     began = time.perf_counter()
     _warm(engine, size)
@@ -70,18 +89,24 @@ def _started(size: Size, work: Path, *, compiled: bool) -> tuple[VllmEngine, flo
 
 
 def _in_turn(
-    engine: VllmEngine, size: Size, part: str, unit: str, rates: Mapping[str, Callable[[VllmEngine, Size, str], float]]
+    engine: VllmEngine,
+    size: Size,
+    part: str,
+    unit: str,
+    rates: Mapping[str, Callable[[VllmEngine, Size, str], float]],
+    rounds: int = ROUNDS,
 ) -> Iterator[Row]:
     """Yield each system's rate, medians of rounds in which they follow one another; the first is the reference."""
     found: dict[str, list[float]] = {system: [] for system in rates}
-    for number in range(ROUNDS):
+    for number in range(rounds):
         for system, rate in rates.items():
             found[system].append(rate(engine, size, f"{part} {system} {number}"))
     [reference, *_] = found.values()
     for system, measured in found.items():
         ratios = [own / theirs for own, theirs in zip(measured, reference, strict=True)]
-        told = "" if measured is reference else f"{ROUNDS} rounds, {min(ratios):.2f} to {max(ratios):.2f}"
-        yield Row(part, system, median(measured), unit, over=median(ratios), note=told)
+        told = "" if measured is reference else f"{rounds} rounds, {min(ratios):.2f} to {max(ratios):.2f}"
+        over = median(ratios) if len(rates) > 1 else None
+        yield Row(part, system, median(measured), unit, over=over, note=told)
 
 
 def _warm(engine: Engine, size: Size) -> None:
@@ -147,12 +172,13 @@ def generation(size: Size, engine: str) -> GenerationSettings:
     return GenerationSettings.model_validate({"engine": engine, "device": device, "dtype": size.dtype, **limits})
 
 
-def _checkpoint(size: Size, work: Path) -> Path:
-    """Return a checkpoint of the smallest shape, written at the first call."""
-    folder = work / "checkpoint"
+def _checkpoint(size: Size, name: str, work: Path) -> Path:
+    """Return a checkpoint of a shape, written at the first call; what made it has no memory of the card left."""
+    folder = work / f"checkpoint-{name}"
     if not folder.exists():
-        shape = next(iter(size.shapes.values()))
-        write_untrained(folder, shape, [_words(index, 200) for index in range(50)], seed=0)
+        shape = size.shapes[name]
+        write_untrained(folder, shape, [_words(index, 200) for index in range(50)], seed=0, device=size.device)
+        torch.cuda.empty_cache()
         _name_every_token(folder / "tokenizer.json", shape.vocabulary)
     return folder
 

@@ -12,10 +12,11 @@ COLUMNS = ("part", "system", "rate", "MFU", "peak GiB", "doctor's GiB", "over th
 
 @dataclass(frozen=True)
 class Size:
-    """How large everything is."""
+    """How large everything is; ``checkpointing`` names the shapes that train with gradient checkpointing."""
 
     shapes: dict[str, ModelShape]
     batch: dict[str, int]
+    checkpointing: frozenset[str]
     prompt: int
     answer: int
     prompts: int
@@ -43,8 +44,9 @@ class Row:
 
 def full() -> Size:
     """Return the sizes for a GPU."""
-    shapes = {name: published_shape(name) for name in ("0.5B", "3B")}
-    return Size(shapes, {"0.5B": 8, "3B": 4}, 1700, 200, 64, 8, 64, _pretraining(), "cuda", "bfloat16")
+    shapes = {name: published_shape(name) for name in ("0.5B", "1.5B", "3B")}
+    batch, checkpointing = {"0.5B": 8, "1.5B": 4, "3B": 4}, frozenset({"1.5B", "3B"})
+    return Size(shapes, batch, checkpointing, 1700, 200, 64, 8, 64, _pretraining(), "cuda", "bfloat16")
 
 
 def small() -> Size:
@@ -60,7 +62,8 @@ def small() -> Size:
         vocabulary=512,
     )
     pretraining = _pretraining(batch_size=4, width=64, layers=2)
-    return Size({"tiny": shape}, {"tiny": 2}, 96, 16, 64, 4, 4, pretraining, "cpu", "float32")
+    shapes, batch = {"tiny": shape, "deeper": replace(shape, layers=4)}, {"tiny": 2, "deeper": 2}
+    return Size(shapes, batch, frozenset({"deeper"}), 96, 16, 64, 4, 4, pretraining, "cpu", "float32")
 
 
 def _pretraining(**settings: int) -> PretrainSettings:

@@ -32,19 +32,19 @@ SHARDS = 2
 """Files that the weights are split into, about."""
 
 
-def write_untrained(out: Path, shape: ModelShape, texts: Iterable[str], *, seed: int) -> None:
+def write_untrained(out: Path, shape: ModelShape, texts: Iterable[str], *, seed: int, device: str = "cpu") -> None:
     """Write a checkpoint of this shape into the folder ``out``; equal arguments give equal weights and tokens.
 
     The tokenizer learns from ``texts`` and has at most ``shape.vocabulary`` tokens; rows that they leave over stay
-    unused, as in the published checkpoints. Weights are drawn as transformers initialises them; those of the last norm
-    are :data:`NORM`.
+    unused, as in the published checkpoints. Weights are drawn on ``device``, as transformers initialises them; those of
+    the last norm are :data:`NORM`.
     """
     import torch
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # a bar per written file says nothing: stages show what runs
     tokenizer = train_tokenizer(texts, shape.vocabulary, shape.context)
-    model = random_qwen2(shape, seed=seed, dtype=torch.bfloat16)
+    model = random_qwen2(shape, seed=seed, dtype=torch.bfloat16, device=device)
     torch.nn.init.constant_(model.model.norm.weight, NORM)
     end, pad = tokenizer.convert_tokens_to_ids([END, PAD])
     model.config.eos_token_id, model.config.pad_token_id = end, pad
