@@ -95,9 +95,9 @@ def _parts(size: Size, work: Path) -> dict[str, Part]:
         **training,
         "transformers": partial(transformers_rates, size, first, work),
         "vllm": partial(vllm_rates, size, first, work),
-        **{f"vllm {name}": partial(vllm_rates_of, size, name, work) for name in others},
         "team": partial(_team, size, work),
         "pretraining": partial(_pretraining, size, work),
+        **{f"vllm {name}": partial(vllm_rates_of, size, name, work) for name in others},
     }
 
 
