@@ -34,7 +34,7 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_llama(tmp_path_factory.mktemp("llama"))
 
 
-def engine_cores() -> set[int]:
+def vllm_processes() -> set[int]:
     """Return vLLM's own processes on this machine."""
     return {pid for pid, (command, _) in commands().items() if "VLLM::" in command}
 
@@ -43,18 +43,18 @@ def test_vllm_on_two_nodes_answers_as_vllm_here_and_a_killed_actor_leaves_nothin
     here = open_engine(SETTINGS, llama)
     expected, scores = here.generate(REQUESTS, GREEDY), here.choice_logprobs(REQUESTS, ("yes", "no"))
     here.close()
-    wait_until(lambda: not engine_cores(), "the vLLM of this process has ended")
+    wait_until(lambda: not vllm_processes(), "the vLLM of this process has ended")
 
     engine = open_engine(SETTINGS, llama, cluster="ray")
     assert engine.choice_logprobs(REQUESTS, ("yes", "no")) == [pytest.approx(row, abs=1e-4) for row in scores]
-    wait_until(lambda: not engine_cores(), "the vLLM of every node has ended with the call")
+    wait_until(lambda: not vllm_processes(), "the vLLM of every node has ended with the call")
 
     def kill_one() -> None:
-        wait_until(lambda: bool(engine_cores()), "a vLLM has started")
+        wait_until(lambda: bool(vllm_processes()), "a vLLM has started")
         os.kill(nodes.first_named("EngineActor.answer"), signal.SIGKILL)
 
     with ThreadPoolExecutor() as beside:
         killed = beside.submit(kill_one)
         assert engine.generate(REQUESTS, GREEDY) == expected
         killed.result()
-    wait_until(lambda: not engine_cores(), "no vLLM is left, also of the actor that was killed")
+    wait_until(lambda: not vllm_processes(), "no vLLM is left, also of the actor that was killed")
